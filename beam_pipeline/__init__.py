@@ -1,0 +1,1 @@
+"""The jobs: flags to a frozen config to a pipeline graph."""

@@ -1,0 +1,1 @@
+"""The seed index: build, tune, store, search."""

@@ -1,0 +1,1 @@
+"""Embedders that the jobs use."""

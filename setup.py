@@ -1,0 +1,26 @@
+"""The distribution `clipseed`: packages and the console script."""
+
+from setuptools import setup
+
+setup(
+    name="clipseed",
+    version="0.1.0",
+    description="Mine video clips and sound for the captions of images.",
+    python_requires=">=3.11,<3.12",
+    packages=["beam_pipeline", "index_service", "models", "transforms"],
+    install_requires=[
+        "apache-beam[gcp]==2.77.*",
+        "av==18.*",
+        "google-cloud-storage",
+        "numpy==2.4.*",
+        "pillow",
+        "pyarrow",
+        "pydub==0.25.1",
+        "scann==1.4.2",
+        "setuptools<81",
+        "tensorflow==2.20.*",
+        "tensorflow-hub==0.16.1",
+        "tensorflow-io==0.37.1",
+    ],
+    entry_points={"console_scripts": ["clipseed = beam_pipeline.cli:main"]},
+)

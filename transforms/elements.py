@@ -1,0 +1,122 @@
+"""What travels between the steps of a job.
+
+Only ids, spans and scores cross machines (DESIGN.md, "What flows"); arrays live and
+die inside one fused step. Times are integer microseconds from the first video frame.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Reject(Exception):
+    """An input that cannot be used, with a reason that a user can act on.
+
+    Steps catch this class and no other: anything else is a bug and stops the job.
+
+    Attributes:
+        reason: a stable snake_case name, counted in `run.json`.
+        message: what is wrong with this input, in words.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+
+class Rejected(NamedTuple):
+    """A dead letter: one input that a stage dropped, and why."""
+
+    stage: str
+    key: str
+    reason: str
+    message: str
+
+
+class SeedRow(NamedTuple):
+    """One row of a seeds source: an image by reference, and one caption.
+
+    Attributes:
+        reference: the image as the source names it (stable across machines).
+        uri: what is opened: a path, `gs://`, `http(s)://`, or a tar shard.
+        caption: UTF-8 text, byte for byte as in the source.
+        offset_bytes: where the image starts in a tar shard; -1 when `uri` is the image.
+        size_bytes: its length there; -1 when `uri` is the image.
+        embedding: float32 bytes of a precomputed embedding, or empty.
+    """
+
+    reference: str
+    uri: str
+    caption: str
+    offset_bytes: int = -1
+    size_bytes: int = -1
+    embedding: bytes = b""
+
+
+class Seed(NamedTuple):
+    """A seed image after loading: its id (content hash) and one caption of it."""
+
+    seed_id: str
+    reference: str
+    caption: str
+
+
+class Video(NamedTuple):
+    """A video of the corpus.
+
+    Attributes:
+        video_id: the manifest's id, or a hash of `reference`.
+        reference: the video as the corpus names it; the first column of `pairs.csv`.
+        uri: what is opened.
+    """
+
+    video_id: str
+    reference: str
+    uri: str
+
+
+class Span(NamedTuple):
+    """A part `[start_us, end_us)` of a video that one worker samples."""
+
+    video: Video
+    start_us: int
+    end_us: int
+
+
+class Match(NamedTuple):
+    """A frame of a video that looks like a seed.
+
+    Attributes:
+        similarity: float32 dot product of the unit-norm embeddings, as a Python float.
+        time_us: presentation time of the frame.
+    """
+
+    seed_id: str
+    similarity: float
+    video: Video
+    time_us: int
+
+
+class ImageChunk(NamedTuple):
+    """Images to embed together: `keys[i]` belongs to `images[i]`.
+
+    Attributes:
+        keys: one key an image (a `Seed`, or a frame time in µs).
+        images: uint8 [n, h, w, 3], RGB.
+    """
+
+    keys: tuple
+    images: np.ndarray
+
+
+class EmbeddedChunk(NamedTuple):
+    """What an embedder made of an `ImageChunk`.
+
+    Attributes:
+        keys: the chunk's keys, in order.
+        embeddings: float32 [n, d], unit norm.
+    """
+
+    keys: tuple
+    embeddings: np.ndarray
