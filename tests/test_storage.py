@@ -1,0 +1,348 @@
+"""One suite for both backends: a local folder, and a bucket of the GCS emulator."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gcp_storage_emulator.server import create_server  # type: ignore[import-untyped]
+
+from transforms import storage
+from transforms.elements import Reject
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """`gs://` root of an emulated bucket; the emulator runs in this process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="seeds")
+    server.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        yield "gs://seeds"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "gs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place to write to, in each backend."""
+    if request.param == "local":
+        return str(tmp_path)
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+def fill(root: str, *names: str) -> None:
+    for name in names:
+        storage.write_bytes(f"{root}/{name}", name.encode())
+
+
+def listed(root: str, pattern: str = "") -> list[str]:
+    found = storage.list_files(root + pattern)
+    assert all(name.startswith(root + "/") for name in found)
+    return [name.removeprefix(root + "/") for name in found]
+
+
+def reason(call: object, *arguments: object) -> str:
+    assert callable(call)
+    with pytest.raises(Reject) as caught:
+        call(*arguments)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("where", "reference", "expected"),
+    [
+        ("data", "a/1.jpg", "data/a/1.jpg"),
+        ("/data", "/other/1.jpg", "/other/1.jpg"),
+        ("/data", "https://host/1.jpg", "https://host/1.jpg"),
+        ("gs://b", "1.jpg", "gs://b/1.jpg"),
+        ("gs://b/seeds/", "img/1.jpg", "gs://b/seeds/img/1.jpg"),
+        ("gs://b/seeds", "../img/./1.jpg", "gs://b/img/1.jpg"),
+        ("gs://b/seeds", "gs://c/1.jpg", "gs://c/1.jpg"),
+        ("gs://b/seeds", "/local/1.jpg", "/local/1.jpg"),
+        ("", "1.jpg", "1.jpg"),
+    ],
+)
+def test_join(where: str, reference: str, expected: str) -> None:
+    assert storage.join(where, reference) == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("a/b.csv", "a"),
+        ("b.csv", "."),
+        ("/b.csv", "/"),
+        ("gs://bucket/a/b.csv", "gs://bucket/a"),
+        ("gs://bucket/b.csv", "gs://bucket"),
+        ("gs://bucket", "gs://bucket"),
+    ],
+)
+def test_parent(uri: str, expected: str) -> None:
+    assert storage.parent(uri) == expected
+
+
+def test_is_remote() -> None:
+    assert storage.is_remote("gs://b/x") and storage.is_remote("https://h/x")
+    assert not storage.is_remote("/x/gs://y") and not storage.is_remote("a:b")
+
+
+def test_listing_is_recursive_sorted_and_skips_hidden(root: str) -> None:
+    fill(root, "b.mp4", "a/z.mp4", "a/c/y.txt", ".hidden", ".git/x.mp4", "a/.t/x.mp4")
+    assert listed(root) == ["a/c/y.txt", "a/z.mp4", "b.mp4"]
+    assert storage.list_files(root + "/") == storage.list_files(root)
+    assert storage.list_files(f"{root}/b.mp4") == [f"{root}/b.mp4"]
+
+
+def test_a_folder_is_not_its_namesakes(root: str) -> None:
+    fill(root, "run/a", "run-2/b", "runner")
+    assert listed(root, "/run") == ["run/a"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("/*.mp4", ["b.mp4"]),
+        ("/**/*.mp4", ["a/c/y.mp4", "a/z.mp4", "b.mp4"]),
+        ("/*/*.mp4", ["a/z.mp4"]),
+        ("/a/**", ["a/c/y.mp4", "a/z.mp4", "a/z.txt"]),
+        ("/a/**/y.*", ["a/c/y.mp4"]),
+        ("/a/z.[tm]?[t4]", ["a/z.mp4", "a/z.txt"]),
+    ],
+)
+def test_globs(root: str, pattern: str, expected: list[str]) -> None:
+    fill(root, "b.mp4", "a/z.mp4", "a/z.txt", "a/c/y.mp4", "a/.x.mp4")
+    assert listed(root, pattern) == expected
+
+
+def test_nothing_to_list_is_told(root: str) -> None:
+    fill(root, "a.mp4")
+    assert reason(storage.list_files, f"{root}/absent") == "not_found"
+    assert reason(storage.list_files, f"{root}/*.avi") == "not_found"
+    assert reason(storage.list_files, f"{root}/absent/*.avi") == "not_found"
+
+
+def test_an_empty_local_folder_lists_nothing(tmp_path: Path) -> None:
+    assert storage.list_files(str(tmp_path)) == []
+
+
+def test_names_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill("videos", "a.mp4", "[1] b.mp4")
+    assert storage.list_files("videos") == ["videos/[1] b.mp4", "videos/a.mp4"]
+    assert storage.list_files("**/a*") == ["videos/a.mp4"]
+    assert storage.list_files("videos/[1] b.mp4") == ["videos/[1] b.mp4"]
+
+
+def test_links_are_followed_once_and_broken_ones_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    fill(str(tmp_path), "corpus/a/1.mp4", "elsewhere/2.mp4")
+    (root / "a" / "up").symlink_to(root)
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "itself").symlink_to("itself")
+    (root / "broken.mp4").symlink_to("absent.mp4")
+    os.mkfifo(root / "pipe.mp4")
+    names = listed(str(root))
+    assert names == ["a/1.mp4", "broken.mp4", "itself", "linked/2.mp4"]
+    assert reason(storage.read_bytes, str(root / "broken.mp4"), 9) == "not_found"
+    assert listed(str(root), "/**/*.mp4") == ["a/1.mp4", "broken.mp4", "linked/2.mp4"]
+
+
+def test_exists(root: str) -> None:
+    fill(root, "run/run.json", "run-2")
+    assert storage.exists(f"{root}/run/run.json")
+    assert storage.exists(f"{root}/run")
+    assert storage.exists(f"{root}/run/")
+    assert not storage.exists(f"{root}/ru")
+    assert not storage.exists(f"{root}/run/absent")
+
+
+def test_bytes_come_back_up_to_the_limit(root: str) -> None:
+    data = bytes(range(256)) * 40
+    storage.write_bytes(f"{root}/x", data)
+    assert storage.read_bytes(f"{root}/x", len(data)) == data
+    assert reason(storage.read_bytes, f"{root}/x", len(data) - 1) == "too_large"
+    assert reason(storage.read_bytes, f"{root}/absent", 9) == "not_found"
+    assert reason(storage.read_bytes, f"{root}/x/below", 9) == "not_found"
+
+
+def test_an_empty_file(root: str) -> None:
+    storage.write_bytes(f"{root}/empty", b"")
+    assert storage.read_bytes(f"{root}/empty", 0) == b""
+    with storage.localize(f"{root}/empty") as path:
+        assert os.path.getsize(path) == 0
+
+
+def test_ranges(root: str) -> None:
+    storage.write_bytes(f"{root}/x.tar", b"0123456789")
+    assert storage.read_range(f"{root}/x.tar", 3, 4) == b"3456"
+    assert storage.read_range(f"{root}/x.tar", 9, 1) == b"9"
+    assert storage.read_range(f"{root}/x.tar", 5, 0) == b""
+    assert reason(storage.read_range, f"{root}/x.tar", 8, 4) == "unreadable"
+    assert reason(storage.read_range, f"{root}/x.tar", 20, 4) == "unreadable"
+    assert reason(storage.read_range, f"{root}/absent", 0, 4) == "not_found"
+
+
+def test_text_keeps_line_ends_and_survives_bytes_that_are_no_utf8(root: str) -> None:
+    text = '\ufeffcaption,url\r\n"two\nlines",é\r\nbad '.encode() + b"\xff\xfe,x\r\n"
+    storage.write_bytes(f"{root}/seeds.csv", text)
+    with storage.open_text(f"{root}/seeds.csv") as file:
+        rows = list(csv.reader(file))
+    assert rows[:2] == [["caption", "url"], ["two\nlines", "é"]]
+    with pytest.raises(UnicodeEncodeError):
+        rows[2][0].encode()
+    assert rows[2][0].encode(errors="surrogateescape") == b"bad \xff\xfe"
+
+
+def test_streams(root: str) -> None:
+    data = os.urandom(300_000)
+    storage.write_bytes(f"{root}/x", data)
+    with storage.open_binary(f"{root}/x") as file:
+        assert file.read(1000) == data[:1000]
+        assert file.read() == data[1000:]
+    assert reason(storage.open_binary, f"{root}/absent") == "not_found"
+    assert reason(storage.open_text, f"{root}/absent") == "not_found"
+
+
+def test_localize_leaves_no_copy(root: str) -> None:
+    storage.write_bytes(f"{root}/clip.mp4", b"moov")
+    with storage.localize(f"{root}/clip.mp4") as path:
+        assert path.endswith(".mp4")
+        assert Path(path).read_bytes() == b"moov"
+    assert os.path.exists(path) == (path == f"{root}/clip.mp4")
+    assert storage.exists(f"{root}/clip.mp4")
+    for absent in ("absent.mp4", "folder/absent.mp4"):
+        with (
+            pytest.raises(Reject, match="not_found"),
+            storage.localize(f"{root}/{absent}"),
+        ):
+            pass
+
+
+def test_a_copy_is_deleted_when_the_work_fails(bucket: str) -> None:
+    storage.write_bytes(f"{bucket}/fails.mp4", b"moov")
+    with (
+        pytest.raises(ZeroDivisionError),
+        storage.localize(f"{bucket}/fails.mp4") as path,
+    ):
+        raise ZeroDivisionError
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_writing_appears_on_success_only(root: str) -> None:
+    uri = f"{root}/clips/part-00000"
+    with storage.writing(uri) as path:
+        Path(path).write_bytes(b"first")
+        assert not storage.exists(uri)
+    with pytest.raises(ZeroDivisionError), storage.writing(uri) as path:
+        Path(path).write_bytes(b"sec")
+        raise ZeroDivisionError
+    assert storage.read_bytes(uri, 99) == b"first"
+    assert not os.path.exists(path)
+
+
+def test_nothing_is_left_beside_a_written_file(tmp_path: Path) -> None:
+    storage.write_bytes(f"{tmp_path}/x", b"1")
+    storage.write_bytes(f"{tmp_path}/x", b"2")
+    assert os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"2"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_publish_moves_and_overwrites(root: str, tmp_path: Path) -> None:
+    for data in (b"old", b"new" * 3_000_000):  # the second is uploaded in parts
+        source = tmp_path / "finished"
+        source.write_bytes(data)
+        storage.publish(str(source), f"{root}/deep/down/x")
+        assert not source.exists()
+        assert storage.read_bytes(f"{root}/deep/down/x", len(data)) == data
+
+
+def test_publish_across_file_systems(tmp_path: Path) -> None:
+    shared_memory = Path("/dev/shm")
+    if not os.access(shared_memory, os.W_OK):
+        pytest.skip("needs a second file system at /dev/shm")
+    if shared_memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("the temporary folder is itself in /dev/shm")
+    source = shared_memory / f"clipseed-test-{os.getpid()}"
+    source.write_bytes(b"far")
+    storage.publish(str(source), f"{tmp_path}/x")
+    assert not source.exists()
+    assert os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"far"
+
+
+def test_remove_tree(root: str) -> None:
+    fill(root, "run/a", "run/b/c", "run-2", "file")
+    storage.remove_tree(f"{root}/run")
+    storage.remove_tree(f"{root}/file")
+    storage.remove_tree(f"{root}/absent")
+    assert listed(root) == ["run-2"]
+
+
+def test_remove_tree_leaves_what_a_link_points_to(tmp_path: Path) -> None:
+    fill(str(tmp_path), "kept/a")
+    (tmp_path / "link").symlink_to("kept")
+    storage.remove_tree(f"{tmp_path}/link")
+    assert listed(str(tmp_path)) == ["kept/a"]
+
+
+@pytest.mark.parametrize("uri", ["/", "//", "/..", "gs://seeds", "gs://seeds/"])
+def test_remove_tree_refuses_to_empty_everything(bucket: str, uri: str) -> None:
+    storage.write_bytes(f"{bucket}/precious", b"1")
+    with pytest.raises(ValueError, match="refused"):
+        storage.remove_tree(uri)
+    assert storage.exists(f"{bucket}/precious")
+
+
+def test_what_cannot_be_read(tmp_path: Path, bucket: str) -> None:
+    assert reason(storage.read_bytes, str(tmp_path), 9) == "unreadable"
+    assert reason(storage.read_bytes, "gs://", 9) == "unreadable"
+    assert reason(storage.read_bytes, bucket, 9) == "unreadable"
+    assert reason(storage.read_bytes, "gs://no-such-bucket/x", 9) == "not_found"
+    assert reason(storage.list_files, "gs://no-such-bucket/x") == "not_found"
+    assert reason(storage.read_bytes, "nul\0.jpg", 9) == "unreadable"
+    assert reason(storage.read_bytes, "\ud800.jpg", 9) == "unreadable"
+    assert reason(storage.read_bytes, f"{bucket}/\ud800.jpg", 9) == "unreadable"
+    assert reason(storage.read_bytes, "gs://a b/x", 9) in ("unreadable", "not_found")
+    assert reason(storage.read_bytes, "x" * 5000, 9) == "unreadable"
+    with pytest.raises(Reject, match="unreadable"), storage.localize(str(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("uri", ["file:///etc/hostname", "s3://b/x", "http://h/x"])
+def test_other_schemes_are_refused(uri: str) -> None:
+    assert reason(storage.read_bytes, uri, 9) == "unsupported_scheme"
+    assert reason(storage.list_files, uri) == "unsupported_scheme"
+    assert reason(storage.write_bytes, uri, b"") == "unsupported_scheme"
+
+
+def test_a_full_disk_is_not_the_inputs_fault() -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with (
+        pytest.raises(OSError, match="No space"),
+        storage._rejecting("/dev/full"),
+        open("/dev/full", "wb") as file,
+    ):
+        file.write(b"x")
+
+
+def test_local_work_does_not_load_the_cloud_library(tmp_path: Path) -> None:
+    code = (
+        "import sys; from transforms import storage;"
+        f"storage.write_bytes({str(tmp_path / 'x')!r}, b'1');"
+        f"storage.list_files({str(tmp_path)!r});"
+        "assert 'google.cloud.storage' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
