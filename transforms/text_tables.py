@@ -1,0 +1,236 @@
+"""Rows of CSV, TSV and JSONL tables, one by one; `transforms.tables` is the front.
+
+A row that cannot be read (not UTF-8, wrong number of cells, broken quoting or JSON)
+is a `BadRow` among the good ones and costs nothing but itself.
+"""
+
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from transforms.elements import Reject
+from transforms.storage import open_binary
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
+_JSONL_ROWS_FOR_COLUMNS = 100  # JSON writers leave out the keys of empty cells
+
+
+class Row(NamedTuple):
+    """A row that could be read.
+
+    Attributes:
+        number: 1 for the first row after the header; blank lines do not count.
+        cells: the text of a cell by column name; "" where the table has none.
+        vectors: float32 bytes of the cells that are lists of numbers (Parquet).
+    """
+
+    number: int
+    cells: dict[str, str]
+    vectors: dict[str, bytes]
+
+
+class BadRow(NamedTuple):
+    """A row that could not be read, and why (as in `Reject`)."""
+
+    number: int
+    reason: str
+    message: str
+
+
+def text_columns(uri: str, form: str) -> tuple[str, ...]:
+    """Returns the column names of a "csv", "tsv" or "jsonl" table.
+
+    Raises:
+        Reject: `unreadable_table`, `empty_table`, `not_utf8`.
+    """
+    try:
+        names = _jsonl_columns(uri) if form == "jsonl" else _csv_header(uri, form)
+    except _BROKEN_STREAM as error:
+        raise Reject("unreadable_table", f"{uri} is not sound gzip: {error}") from None
+    if not _is_utf8(names):
+        raise Reject("not_utf8", f"the header of {uri} is not UTF-8; save it as UTF-8")
+    return names
+
+
+def text_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
+    """Yields the rows of a "csv", "tsv" or "jsonl" table."""
+    rows = _jsonl_rows(uri) if form == "jsonl" else _csv_rows(uri, form)
+    return _until_break(uri, rows)
+
+
+def read_plain_tsv(uri: str, columns: Sequence[str]) -> Iterator[Row | BadRow]:
+    """Yields the rows of a headerless TSV without quoting (CC3M, CC12M).
+
+    Quotes are ordinary characters here; a tab always ends a cell.
+    """
+
+    def rows() -> Iterator[Row | BadRow]:
+        lines = (line for line in _lines(uri, newline="\n") if line.strip())
+        for number, line in enumerate(lines, start=1):
+            cells = line.removesuffix("\n").removesuffix("\r").split("\t")
+            yield _row(number, columns, cells)
+
+    return _until_break(uri, rows())
+
+
+def utf8_row(
+    number: int, cells: dict[str, str], vectors: dict[str, bytes]
+) -> Row | BadRow:
+    """Makes a row of cells in which bytes that are not UTF-8 became surrogates."""
+    if not _is_utf8(cells.values()):
+        return BadRow(number, "not_utf8", "the row is not UTF-8; save it as UTF-8")
+    return Row(number, cells, vectors)
+
+
+def as_text(value: Any) -> str:
+    """Writes a JSON or Parquet value as a CSV cell would hold it."""
+    match value:
+        case str():
+            return value
+        case bytes():
+            return value.decode(errors="surrogateescape")
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if math.isnan(value):  # pandas' missing number
+            return ""
+        case dict() | list():
+            return json.dumps(value, ensure_ascii=False, default=str)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _lines(uri: str, newline: str) -> Iterator[str]:
+    """Yields lines with their ends; bytes that are not UTF-8 become surrogates.
+
+    The surrogates let one bad row be told from its neighbours.
+    """
+    with open_binary(uri) as raw:
+        zipped = uri.lower().endswith(".gz")
+        stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+        with io.TextIOWrapper(
+            stream, "utf-8-sig", errors="surrogateescape", newline=newline
+        ) as text:
+            yield from text
+
+
+def _is_utf8(texts: Iterable[str]) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _until_break(uri: str, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """Yields `rows`; a stream that breaks off becomes one last bad row."""
+    number = 0
+    try:
+        for row in rows:
+            number = row.number
+            yield row
+    except _BROKEN_STREAM as error:
+        message = f"{uri} breaks off after row {number}: {error}"
+        yield BadRow(number + 1, "truncated_table", message)
+
+
+def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | BadRow:
+    if len(cells) != len(columns):
+        message = f"the row has {len(cells)} cells, the table {len(columns)} columns"
+        return BadRow(number, "wrong_cell_count", message)
+    return utf8_row(number, dict(zip(columns, cells, strict=True)), {})
+
+
+# --- CSV and TSV with a header -------------------------------------------------------
+
+
+def _csv_header(uri: str, form: str) -> tuple[str, ...]:
+    header = next(_csv_records(_lines(uri, newline=""), _DELIMITERS[form]), None)
+    if header is None:
+        raise Reject("empty_table", f"{uri} has no header row")
+    if isinstance(header, Reject):
+        raise Reject("unreadable_table", f"the header of {uri}: {header.message}")
+    return tuple(header)
+
+
+def _csv_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
+    records = _csv_records(_lines(uri, newline=""), _DELIMITERS[form])
+    header = next(records, None)
+    if not isinstance(header, list):
+        return  # `text_columns` tells why
+    for number, cells in enumerate(records, start=1):
+        if isinstance(cells, Reject):
+            yield BadRow(number, cells.reason, cells.message)
+        else:
+            yield _row(number, header, cells)
+
+
+def _csv_records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Reject]:
+    """Yields the cells of each record; blank lines are skipped.
+
+    A stray quote makes a parser swallow the lines after it. So when a record cannot be
+    parsed only its first line is given up, and the lines after it are read again.
+    """
+    waiting: deque[str] = deque()
+    while True:
+        taken: list[str] = []
+        try:
+            source = _take(waiting, lines, taken)
+            cells = next(csv.reader(source, delimiter=delimiter, strict=True), None)
+        except csv.Error as error:
+            waiting.extendleft(reversed(taken[1:]))
+            yield Reject("bad_csv", f"{error}; double the quotes inside a quoted cell")
+            continue
+        if cells is None:
+            return
+        if cells:
+            yield cells
+
+
+def _take(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    """Yields lines, the waiting ones first, and notes each in `taken`."""
+    while True:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return
+        taken.append(line)
+        yield line
+
+
+# --- JSONL ---------------------------------------------------------------------------
+
+
+def _jsonl_columns(uri: str) -> tuple[str, ...]:
+    names: dict[str, None] = {}  # a set that keeps its order
+    complaint = "it has no rows"
+    for row in islice(_jsonl_rows(uri), _JSONL_ROWS_FOR_COLUMNS):
+        if isinstance(row, Row):
+            names.update(dict.fromkeys(row.cells))
+        else:
+            complaint = row.message
+    if not names:
+        raise Reject("empty_table", f"{uri} cannot be used: {complaint}")
+    return tuple(names)
+
+
+def _jsonl_rows(uri: str) -> Iterator[Row | BadRow]:
+    lines = (line for line in _lines(uri, newline="\n") if line.strip())
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield BadRow(number, "bad_json", f"the line is not JSON: {error}")
+            continue
+        if isinstance(record, dict):
+            cells = {name: as_text(value) for name, value in record.items()}
+            yield utf8_row(number, cells, {})
+        else:
+            yield BadRow(number, "bad_json", "the line is not a JSON object {…}")
