@@ -1,0 +1,243 @@
+"""Captioned images from what people hold: CC3M, CC12M, tables, webdataset shards.
+
+    for uri in list_seed_files("cc3m/*.tar"):
+        for seed in read_seeds(uri): ...  # SeedRow or Rejected
+
+Images are not opened here; a row only says where its image is.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from transforms.elements import Reject, Rejected, SeedRow
+from transforms.storage import join, list_files, parent
+from transforms.tables import (
+    BadRow,
+    Row,
+    find_column,
+    read_columns,
+    read_metadata,
+    read_plain_tsv,
+    read_rows,
+    require_column,
+    table_format,
+)
+from transforms.webdataset import read_shard
+
+SeedsFormat = Literal["auto", "cc3m", "cc12m", "table", "webdataset"]
+
+_STAGE = "read_seeds"
+_IMAGE = ("image", "image_path", "path", "file", "filename", "url", "image_url", "uri")
+_CAPTION = ("caption", "text", "title")
+_PLAIN_TSV = {"cc3m": ("caption", "image"), "cc12m": ("image", "caption")}
+_ROWS_TO_SNIFF = 20
+_GLOB_SIGNS = frozenset("*?[")
+_REFERENCE = re.compile(
+    r"[a-z][a-z0-9+.-]*://\S+|\S+\.(jpe?g|png|webp|gif|bmp|tiff?)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class SeedsConfig:
+    """How a seeds source is to be read.
+
+    Attributes:
+        format: "auto" tells the format by extension and first rows.
+        image_column: a table's image column, when it bears no usual name.
+        caption_column: the same for the caption.
+    """
+
+    format: SeedsFormat = "auto"
+    image_column: str | None = None
+    caption_column: str | None = None
+
+
+class EmbeddingInfo(NamedTuple):
+    """What a table says about its precomputed embeddings; dimension in floats."""
+
+    embedder: str | None
+    dimension: int
+
+
+class _SeedColumns(NamedTuple):
+    image: str
+    caption: str
+    embedding: str | None = None
+    embedder: str | None = None
+
+
+def list_seed_files(seeds: str) -> list[str]:
+    """Returns the files of a seeds source (a file, folder or glob), sorted.
+
+    In a folder only shards and tables count. Where there are shards the tables beside
+    them are img2dataset's side files, and are left out.
+
+    Raises:
+        Reject: `no_seeds`.
+    """
+    files = sorted(list_files(seeds))
+    is_glob = not _GLOB_SIGNS.isdisjoint(seeds)
+    shards = [uri for uri in files if uri.lower().endswith(".tar")]
+    tables = [uri for uri in files if table_format(uri)]
+    named = files if files == [seeds] or is_glob else []  # their user chose them
+    chosen = shards or tables or named
+    if not chosen:
+        raise Reject(
+            "no_seeds",
+            f"{seeds} holds no seeds: want .tar shards or .csv, .tsv, .jsonl, .parquet "
+            f"tables ({len(files)} other files there)",
+        )
+    return chosen
+
+
+def read_seeds(
+    uri: str, config: SeedsConfig = SeedsConfig()
+) -> Iterator[SeedRow | Rejected]:
+    """Yields the rows of one file of a seeds source, and those it had to drop.
+
+    Args:
+        uri: local path or `gs://`, as `list_seed_files` gives it.
+        config: format and column names.
+
+    Raises:
+        Reject: before the first row, when the file as a whole is of no use:
+            `missing_column`, `unknown_seeds_format`, and those of `read_columns`.
+    """
+    form = seeds_format(uri, config) if config.format == "auto" else config.format
+    if form == "webdataset":
+        for item in read_shard(uri):
+            yield item if isinstance(item, Rejected) else _usable(item)
+    elif form == "table":
+        yield from _table_seeds(uri, config)
+    else:
+        columns = _SeedColumns("image", "caption")
+        for row in read_plain_tsv(uri, _PLAIN_TSV[form]):
+            yield _seed(uri, row, columns, None)
+
+
+def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
+    """Tells the format of a seeds file by its extension and, for TSV, its first rows.
+
+    Raises:
+        Reject: `unknown_seeds_format`.
+    """
+    if uri.lower().endswith(".tar"):
+        return "webdataset"
+    kind = table_format(uri)
+    has_header = bool(config.image_column or config.caption_column)
+    if kind == "tsv" and not has_header:
+        return _tsv_format(uri)
+    if kind:
+        return "table"
+    raise Reject("unknown_seeds_format", f"name the format of {uri}: --seeds_format")
+
+
+def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
+    """Returns what a Parquet table with an `embedding` column holds, None for others.
+
+    The embedder stands in the file's key-value metadata (`embedder`) or in a column of
+    that name, whose first row counts.
+    """
+    if table_format(uri) != "parquet":
+        return None
+    columns = read_columns(uri)
+    embedding = find_column(columns, ("embedding",))
+    embedder = find_column(columns, ("embedder",))
+    if embedding is None:
+        return None
+    for row in read_rows(uri, only=[c for c in (embedding, embedder) if c]):
+        if isinstance(row, Row) and embedding in row.vectors:
+            named = read_metadata(uri).get("embedder") or row.cells.get(embedder or "")
+            dimension = len(row.vectors[embedding]) // np.float32().nbytes
+            return EmbeddingInfo(named or None, dimension)
+    return None
+
+
+def _tsv_format(uri: str) -> SeedsFormat:
+    """Tells CC3M, CC12M and TSV with a header apart by where the references stand."""
+    rows = islice(read_plain_tsv(uri, ("first", "second")), _ROWS_TO_SNIFF)
+    pairs = [tuple(row.cells.values()) for row in rows if isinstance(row, Row)]
+    if not pairs or (find_column(pairs[0], _IMAGE) and find_column(pairs[0], _CAPTION)):
+        return "table"
+    hits = [[bool(_REFERENCE.fullmatch(c.strip())) for c in pair] for pair in pairs]
+    first, second = (sum(column) for column in zip(*hits, strict=True))
+    if first == second:
+        raise Reject(
+            "unknown_seeds_format",
+            f"cannot tell the captions of {uri} from its images; name its format: "
+            "--seeds_format cc3m (caption, url), cc12m (url, caption) or table",
+        )
+    if not any(hits[0]):  # a header whose names are not the usual ones
+        return "table"
+    return "cc12m" if first > second else "cc3m"
+
+
+def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | Rejected]:
+    names = read_columns(uri)
+    image = (config.image_column,) if config.image_column else _IMAGE
+    caption = (config.caption_column,) if config.caption_column else _CAPTION
+    is_parquet = table_format(uri) == "parquet"
+    columns = _SeedColumns(
+        image=require_column(uri, names, "image", image),
+        caption=require_column(uri, names, "caption", caption),
+        embedding=find_column(names, ("embedding",)) if is_parquet else None,
+        embedder=find_column(names, ("embedder",)) if is_parquet else None,
+    )
+    info = seed_embedding_info(uri)
+    for row in read_rows(uri, only=[name for name in columns if name]):
+        yield _seed(uri, row, columns, info)
+
+
+def _seed(
+    uri: str, row: Row | BadRow, columns: _SeedColumns, info: EmbeddingInfo | None
+) -> SeedRow | Rejected:
+    """Makes a seed of one table row."""
+    place = f"{uri}:{row.number}"
+    if isinstance(row, BadRow):
+        return Rejected(_STAGE, place, row.reason, row.message)
+    reference = row.cells.get(columns.image, "").strip()
+    if not reference:
+        message = f"the row has nothing in its column {columns.image}"
+        return Rejected(_STAGE, place, "missing_image", message)
+    try:
+        embedding = _embedding(row, columns, info) if columns.embedding else b""
+    except Reject as reject:
+        return Rejected(_STAGE, reference, reject.reason, reject.message)
+    caption = row.cells.get(columns.caption, "")
+    target = join(parent(uri), reference)
+    return _usable(SeedRow(reference, target, caption, embedding=embedding))
+
+
+def _usable(seed: SeedRow) -> SeedRow | Rejected:
+    if seed.caption.strip():
+        return seed
+    message = "the caption is empty or blank"
+    return Rejected(_STAGE, seed.reference, "empty_caption", message)
+
+
+def _embedding(row: Row, columns: _SeedColumns, info: EmbeddingInfo | None) -> bytes:
+    """Returns a row's embedding as unit-norm float32 bytes.
+
+    Raises:
+        Reject: `missing_embedding`, `bad_embedding`, `embedder_mismatch`.
+    """
+    given = row.vectors.get(columns.embedding or "")
+    if given is None or info is None:
+        raise Reject("missing_embedding", "the row has no embedding (a list of floats)")
+    embedder = row.cells.get(columns.embedder or "") or info.embedder
+    if embedder != info.embedder:
+        message = f"embedded by {embedder!r}, the table by {info.embedder!r}"
+        raise Reject("embedder_mismatch", message)
+    vector = np.frombuffer(given, np.float32)
+    norm = np.linalg.norm(vector)
+    if vector.size != info.dimension or not np.isfinite(norm) or norm == 0:
+        raise Reject(
+            "bad_embedding",
+            f"want {info.dimension} finite floats, not all zero; got {vector.size}",
+        )
+    return (vector / norm).astype(np.float32).tobytes()

@@ -1,0 +1,146 @@
+"""Seeds in webdataset shards, as img2dataset writes them.
+
+A shard is a tar in which the members of one sample stand together: `KEY.jpg`,
+`KEY.txt` (the caption), `KEY.json` (url, caption, status). Images are not read here: a
+row tells where the image lies in the tar. Source: READMEs of img2dataset, webdataset.
+"""
+
+import json
+import os
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterator
+from itertools import groupby
+
+from transforms.elements import Reject, Rejected, SeedRow
+from transforms.storage import localize
+
+_STAGE = "read_seeds"
+_IMAGES = ("jpg", "jpeg", "png", "webp")
+_MAX_TEXT_BYTES = 1 << 20  # a caption file beyond this is no caption
+_BLOCK_BYTES = 512
+_STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def read_shard(uri: str) -> Iterator[SeedRow | Rejected]:
+    """Yields the samples of one tar shard, in order.
+
+    Samples whose download failed, without a caption or without an image are dead
+    letters. A shard that is cut or corrupt gives what came before the break, and the
+    break as one dead letter more.
+    """
+    with localize(uri) as path:
+        try:
+            tar = _open(path)
+        except tarfile.TarError:
+            yield _broken(uri)
+            return
+        with tar:
+            members = _whole_members(tar, path)
+            for key, group in groupby(members, key=_sample_key):
+                sample = {_extension(member): member for member in group}
+                yield _sample(tar, uri, f"{posixpath.basename(uri)}/{key}", sample)
+            if not _ended_well(tar, path):
+                yield _broken(uri)
+
+
+def _open(path: str) -> tarfile.TarFile:
+    # backslashreplace: member names become keys, which have to be encodable.
+    return tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace")
+
+
+def _broken(uri: str) -> Rejected:
+    message = "the tar is cut or corrupt from here; make or copy it again"
+    return Rejected(_STAGE, uri, "truncated_shard", message)
+
+
+def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
+    """Yields the plain files of a tar whose bytes are all there."""
+    size_bytes = os.path.getsize(path)
+    try:
+        for member in tar:
+            if member.offset_data + member.size > size_bytes:
+                return
+            if member.isreg() and not member.issparse():
+                yield member
+    except tarfile.TarError:
+        return  # `_ended_well` will tell
+
+
+def _ended_well(tar: tarfile.TarFile, path: str) -> bool:
+    """Whether reading stopped at the end mark; tarfile also stops at rubbish."""
+    with open(path, "rb") as file:
+        file.seek(tar.offset)
+        return file.read(_BLOCK_BYTES) == bytes(_BLOCK_BYTES)
+
+
+def _sample_key(member: tarfile.TarInfo) -> str:
+    folder, name = posixpath.split(member.name)
+    return posixpath.join(folder, name.partition(".")[0])
+
+
+def _extension(member: tarfile.TarInfo) -> str:
+    return posixpath.basename(member.name).partition(".")[2].lower()
+
+
+def _sample(
+    tar: tarfile.TarFile, uri: str, key: str, members: dict[str, tarfile.TarInfo]
+) -> SeedRow | Rejected:
+    """Makes a row of one sample; `key` names it when it has no URL."""
+    try:
+        facts = _facts(tar, members)
+        image = next((members[end] for end in _IMAGES if end in members), None)
+        if image is None:
+            raise Reject("missing_image", f"the sample has no {' / '.join(_IMAGES)}")
+        caption = _text(tar, members["txt"]) if "txt" in members else facts["caption"]
+        if not isinstance(caption, str):
+            raise Reject("missing_caption", "the sample has neither txt nor a caption")
+    except Reject as reject:
+        return Rejected(_STAGE, key, reject.reason, reject.message)
+    reference = facts["url"] or f"{key}.{_extension(image)}"
+    return SeedRow(reference, uri, caption, image.offset_data, image.size)
+
+
+def _facts(
+    tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
+) -> dict[str, str | None]:
+    """Returns `url` and `caption` as KEY.json tells them, each None if it does not.
+
+    Raises:
+        Reject: the download's status when it failed; `bad_json`, `not_utf8`.
+    """
+    text = _text(tar, members["json"]) if "json" in members else "{}"
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Reject("bad_json", f"the sample's json cannot be read: {error}") from None
+    if not isinstance(facts, dict):
+        raise Reject("bad_json", "the sample's json is not an object {…}")
+    status = facts.get("status", "success")
+    if status != "success":
+        reason = status if _STATUS.fullmatch(str(status)) else "bad_status"
+        raise Reject(reason, f"status {status!r}: {facts.get('error_message')}")
+    return {name: _own_text(facts.get(name)) for name in ("url", "caption")}
+
+
+def _own_text(value: object) -> str | None:
+    """Returns `value` if it is text; JSON can smuggle in half characters."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Reject("not_utf8", "the sample's json holds half a character") from None
+    return value
+
+
+def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    if member.size > _MAX_TEXT_BYTES:
+        raise Reject("text_too_long", f"{member.name} has {member.size} bytes")
+    file = tar.extractfile(member)
+    assert file is not None  # `_whole_members` lets plain files through only
+    try:
+        return file.read().decode()
+    except UnicodeDecodeError as error:
+        raise Reject("not_utf8", f"{member.name} is not UTF-8: {error}") from None
