@@ -1,0 +1,159 @@
+"""Exact search: every pair above a threshold, and similarities with stable bytes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+_BLOCK_ELEMENTS = 1 << 22
+_QUERIES_A_BLOCK = 512
+
+
+class Pairs(NamedTuple):
+    """Query-seed pairs above a threshold, ordered by (query row, seed row).
+
+    Attributes:
+        query_rows: int64 [p].
+        seed_rows: int64 [p].
+        similarity: float32 [p], dot products of unit vectors.
+    """
+
+    query_rows: np.ndarray
+    seed_rows: np.ndarray
+    similarity: np.ndarray
+
+
+def float32_margin(dimension: int) -> float:
+    """Bound the rounding error of a float32 dot product of two unit vectors.
+
+    Twice the textbook bound `d * 2**-24`, whatever order BLAS adds in.
+    """
+    return dimension * 2.0**-23
+
+
+def rescore(
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    query_rows: np.ndarray,
+    seed_rows: np.ndarray,
+) -> np.ndarray:
+    """Compute the similarity of given pairs, the same bytes in whatever company.
+
+    Products of float32 are exact in float64, and each pair is summed alone along its
+    own contiguous row, so that neither batch size nor BLAS kernel has a say.
+
+    Args:
+        queries: float32 [m, d].
+        vectors: float32 [n, d].
+        query_rows: int64 [p].
+        seed_rows: int64 [p].
+
+    Returns:
+        float32 [p].
+    """
+    similarity = np.empty(len(query_rows), np.float32)
+    step = max(1, _BLOCK_ELEMENTS // (4 * queries.shape[1]))
+    for start in range(0, len(query_rows), step):
+        part = slice(start, start + step)
+        products = queries[query_rows[part]].astype(np.float64)
+        products *= vectors[seed_rows[part]]
+        similarity[part] = products.sum(axis=-1)
+    return similarity
+
+
+def keep_above(
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    query_rows: np.ndarray,
+    seed_rows: np.ndarray,
+    threshold: float,
+) -> Pairs:
+    """Rescore candidate pairs and keep those above the threshold, in order.
+
+    Args:
+        queries: float32 [m, d].
+        vectors: float32 [n, d].
+        query_rows: int64 [p], candidates.
+        seed_rows: int64 [p], candidates.
+        threshold: similarity that a pair must exceed.
+    """
+    similarity = rescore(queries, vectors, query_rows, seed_rows)
+    # A float64 scalar: NumPy would round a Python float to float32, and a caller who
+    # compares `float(similarity) > threshold` would then disagree at the border.
+    kept = np.flatnonzero(similarity > np.float64(threshold))
+    order = kept[np.lexsort((seed_rows[kept], query_rows[kept]))]
+    return Pairs(query_rows[order], seed_rows[order], similarity[order])
+
+
+def join(parts: list[Pairs]) -> Pairs:
+    """Concatenate pairs of ascending, disjoint blocks of queries."""
+    if not parts:
+        empty = np.empty(0, np.int64)
+        return Pairs(empty, empty, np.empty(0, np.float32))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> Pairs:
+    """Find all pairs with similarity > threshold, by blocked matrix products.
+
+    BLAS only finds candidates (its last bits depend on the shape of the block).
+
+    Args:
+        queries: float32 [m, d], unit norm.
+        vectors: float32 [n, d], unit norm; may be memory-mapped.
+        threshold: similarity that a pair must exceed.
+    """
+    bound = np.float32(threshold - float32_margin(queries.shape[1]))
+    parts = []
+    for first in range(0, len(queries), _QUERIES_A_BLOCK):
+        block = queries[first : first + _QUERIES_A_BLOCK]
+        found = [
+            (rows, columns + offset)
+            for offset, scores in _score_blocks(block, vectors)
+            for rows, columns in [np.nonzero(scores > bound)]
+            if rows.size
+        ]
+        if found:
+            rows, columns = (np.concatenate(side) for side in zip(*found, strict=True))
+            pairs = keep_above(block, vectors, rows, columns, threshold)
+            parts.append(pairs._replace(query_rows=pairs.query_rows + first))
+    return join(parts)
+
+
+def top_rows(
+    queries: np.ndarray, vectors: np.ndarray, own_rows: np.ndarray, count: int
+) -> np.ndarray:
+    """Find each query's nearest seeds, itself left out.
+
+    Args:
+        queries: float32 [m, d].
+        vectors: float32 [n, d], n > count.
+        own_rows: int64 [m], the seed row that is the query itself, or -1.
+        count: how many to find.
+
+    Returns:
+        int64 [m, count], in no particular order; ties at the end are cut by chance of
+        rounding, which is good enough to tune with.
+    """
+    best = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    for offset, scores in _score_blocks(queries, vectors):
+        mine = own_rows - offset
+        inside = np.flatnonzero((mine >= 0) & (mine < scores.shape[1]))
+        scores[inside, mine[inside]] = -np.inf
+        columns = np.broadcast_to(np.arange(scores.shape[1]) + offset, scores.shape)
+        best = np.concatenate([best, scores], axis=1)
+        rows = np.concatenate([rows, columns], axis=1)
+        keep = np.argpartition(-best, count - 1, axis=1)[:, :count]
+        best = np.take_along_axis(best, keep, axis=1)
+        rows = np.take_along_axis(rows, keep, axis=1)
+    return rows
+
+
+def _score_blocks(
+    queries: np.ndarray, vectors: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first seed row, float32 [m, block] scores) over all seeds."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, len(queries)))
+    for offset in range(0, len(vectors), step):
+        yield offset, queries @ vectors[offset : offset + step].T

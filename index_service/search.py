@@ -1,0 +1,95 @@
+"""The searcher that workers hold: load an index, find all pairs above a threshold."""
+
+from pathlib import Path
+
+import numpy as np
+
+from index_service import exact, scann_index, store
+from index_service.embeddings import check_queries
+from index_service.exact import Pairs
+from index_service.scann_index import ScannIndex
+from index_service.store import IndexManifest
+from transforms.elements import Reject
+
+
+class Searcher:
+    """A loaded index; safe to use from several threads, not to pickle.
+
+    Attributes:
+        manifest: what the index is.
+        ids: seed id by seed row.
+        vectors: float32 [n, d], memory-mapped.
+    """
+
+    def __init__(
+        self,
+        manifest: IndexManifest,
+        ids: list[str],
+        vectors: np.ndarray,
+        scann: ScannIndex | None,
+    ) -> None:
+        self.manifest = manifest
+        self.ids = ids
+        self.vectors = vectors
+        self._scann = scann
+
+    def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
+        """Find the pairs with similarity > threshold.
+
+        An exact index finds all of them, a ScaNN index the share that its manifest
+        states for the threshold it was tuned for. No list is cut at a fixed length.
+
+        Args:
+            queries: float32 [m, d], unit norm.
+            threshold: similarity that a pair must exceed.
+
+        Returns:
+            Query rows, seed rows and exact similarities, ordered by (query row, seed
+            row); the same bytes for a query, alone or in any batch.
+
+        Raises:
+            Reject: a query is NaN, not of unit norm, or of another dimension.
+        """
+        settings = self.manifest.settings
+        if self._scann is None or settings is None:
+            return self.exact_pairs_above(queries, threshold)
+        check_queries(queries, self.manifest.dimension)
+        return scann_index.pairs_above(
+            self._scann, self.vectors, queries, threshold, settings
+        )
+
+    def exact_pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
+        """Find them all whatever the kind of the index: the measure of its recall."""
+        check_queries(queries, self.manifest.dimension)
+        return exact.pairs_above(queries, self.vectors, threshold)
+
+
+def load_index(
+    directory: Path, embedder_id: str | None = None, dimension: int | None = None
+) -> Searcher:
+    """Verify an index directory and open it.
+
+    Args:
+        directory: what `build_index` wrote, wherever it lies now.
+        embedder_id: what makes the queries; not compared when None.
+        dimension: d of the queries; not compared when None.
+
+    Raises:
+        Reject: `damaged_index` (the file is named), or `embedder_mismatch`.
+    """
+    manifest = store.read_manifest(directory)
+    asked = (embedder_id, dimension)
+    held = (manifest.embedder_id, manifest.dimension)
+    for want, have in zip(asked, held, strict=True):
+        if want is not None and want != have:
+            raise Reject(
+                "embedder_mismatch",
+                f"the index in {directory} was made with {have!r}, the queries come "
+                f"from {want!r}; use that embedder or build the index again",
+            )
+    store.verify(directory, manifest)
+    ids, vectors = store.read_arrays(directory, manifest)
+    scann = None
+    if manifest.settings is not None:
+        scann = ScannIndex.load(directory / store.SCANN, manifest.settings.leaves)
+    return Searcher(manifest, ids, vectors, scann)

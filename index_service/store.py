@@ -1,0 +1,190 @@
+"""An index directory: what lies in it, and how damage is noticed.
+
+```
+vectors.npy     float32 [n, d], memory-mapped for exact scores
+ids.txt         UTF-8, one seed id a line, in the order of the rows
+scann/          ScaNN's files, with relative names; absent in an exact index
+manifest.json   what the index is, and size and SHA-256 of every file; written last
+```
+A directory without a manifest is not an index. It may be moved as a whole.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index_service.audit import Recall
+from index_service.scann_index import ScannSettings
+from index_service.tune import Audit, Trial
+from transforms.elements import Reject
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+VECTORS = "vectors.npy"
+IDS = "ids.txt"
+SCANN = "scann"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the index, by its path relative to the directory."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class IndexManifest:
+    """What an index is.
+
+    Attributes:
+        format_version: of this layout.
+        kind: `exact` or `scann`.
+        embedder_id: what made the embeddings; queries must come from the same.
+        dimension: d.
+        count: number of seeds.
+        threshold: the similarity that the settings were tuned for.
+        settings: ScaNN's; None for an exact index.
+        audit: the recall measured, and how.
+        files: every other file, by path.
+    """
+
+    format_version: int
+    kind: str
+    embedder_id: str
+    dimension: int
+    count: int
+    threshold: float
+    settings: ScannSettings | None
+    audit: Audit
+    files: tuple[FileEntry, ...]
+
+
+def write_arrays(directory: Path, ids: Sequence[str], vectors: np.ndarray) -> None:
+    """Write vectors and id table."""
+    np.save(directory / VECTORS, vectors)
+    (directory / IDS).write_bytes("".join(f"{i}\n" for i in ids).encode())
+
+
+def list_files(directory: Path) -> tuple[FileEntry, ...]:
+    """Size and checksum of every file but the manifest, in order of path."""
+    paths = sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and path.relative_to(directory).parts[0] != MANIFEST
+    )
+    return tuple(
+        FileEntry(
+            path.relative_to(directory).as_posix(), path.stat().st_size, _sha256(path)
+        )
+        for path in paths
+    )
+
+
+def write_manifest(directory: Path, manifest: IndexManifest) -> None:
+    """Write the manifest through a temporary name: only now is this an index."""
+    temporary = directory / f".{MANIFEST}.tmp"
+    text = json.dumps(asdict(manifest), indent=2, sort_keys=True, allow_nan=False)
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / MANIFEST)
+
+
+def read_manifest(directory: Path) -> IndexManifest:
+    """Read the manifest.
+
+    Raises:
+        Reject: `damaged_index` when it is missing, unreadable or of another format.
+    """
+    path = directory / MANIFEST
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        version = fields["format_version"]
+        if version != FORMAT_VERSION:
+            raise _damaged(path, f"has format {version}, not {FORMAT_VERSION}")
+        return _manifest(fields)
+    except FileNotFoundError:
+        raise _damaged(path, "is missing, so the build did not finish") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _damaged(path, f"cannot be read ({error!r})") from error
+
+
+def verify(directory: Path, manifest: IndexManifest) -> None:
+    """Compare every file with its size and checksum.
+
+    Raises:
+        Reject: `damaged_index`, with the file's name.
+    """
+    for entry in manifest.files:
+        path = directory / entry.path
+        if not path.is_file():
+            raise _damaged(path, "is missing")
+        if path.stat().st_size != entry.size_bytes:
+            raise _damaged(
+                path, f"has {path.stat().st_size} bytes, not {entry.size_bytes}"
+            )
+        if _sha256(path) != entry.sha256:
+            raise _damaged(path, "does not have the checksum of the manifest")
+
+
+def read_arrays(
+    directory: Path, manifest: IndexManifest
+) -> tuple[list[str], np.ndarray]:
+    """Open ids and vectors of a verified index.
+
+    Returns:
+        The ids, and the vectors: float32 [n, d], memory-mapped.
+
+    Raises:
+        Reject: `damaged_index` when they do not fit the manifest.
+    """
+    ids = (directory / IDS).read_bytes().decode().split("\n")[:-1]
+    vectors = np.load(directory / VECTORS, mmap_mode="r", allow_pickle=False)
+    if vectors.shape != (manifest.count, manifest.dimension):
+        raise _damaged(directory / VECTORS, f"has shape {vectors.shape}")
+    if len(ids) != manifest.count:
+        raise _damaged(directory / IDS, f"has {len(ids)} ids, not {manifest.count}")
+    return ids, vectors
+
+
+def _damaged(path: Path, what: str) -> Reject:
+    return Reject("damaged_index", f"{path} {what}; build or copy the index again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(fields: dict[str, Any]) -> IndexManifest:
+    """Rebuild the dataclasses from JSON."""
+    settings = fields["settings"]
+    return IndexManifest(
+        **{
+            **fields,
+            "settings": None if settings is None else ScannSettings(**settings),
+            "audit": _audit(fields["audit"]),
+            "files": tuple(FileEntry(**entry) for entry in fields["files"]),
+        }
+    )
+
+
+def _audit(fields: dict[str, Any]) -> Audit:
+    return Audit(
+        fields["recall"],
+        fields["recall_basis"],
+        tuple(Recall(**recall) for recall in fields["held_out"]),
+        tuple(
+            Trial(**{**trial, "settings": ScannSettings(**trial["settings"])})
+            for trial in fields["trials"]
+        ),
+    )

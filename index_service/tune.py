@@ -1,0 +1,160 @@
+"""Choose ScaNN's search settings by measurement.
+
+Settings are tried in the order of a cost formula, never of the clock, so that a rerun
+chooses the same.
+"""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from index_service.audit import EXACT_BASIS, Probe, Recall, Sample, lowest, measure
+from index_service.scann_index import MAX_DEPTH, ScannIndex, ScannSettings
+
+_LOG = logging.getLogger(__name__)
+_DEPTHS = (128, 256, 512, MAX_DEPTH)
+_LEAF_SHARES = (1 / 64, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 1)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the settings must reach.
+
+    Attributes:
+        threshold: similarity that a pair must exceed.
+        recall: share of the pairs to find, on the held-out half.
+        margin: how much more the tuning half must show.
+    """
+
+    threshold: float
+    recall: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting that was tried.
+
+    Attributes:
+        settings: what was tried.
+        recall: on the tuning half, of the worst source.
+        recall_held_out: on the other half; None where the first did not suffice.
+        queries_per_s: for the reader; decides nothing.
+    """
+
+    settings: ScannSettings
+    recall: float
+    recall_held_out: float | None
+    queries_per_s: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is known about the recall of an index.
+
+    Attributes:
+        recall: held out, of the worst source; 1 for an exact index.
+        recall_basis: `pairs_above_threshold`; `top_10` (the nearest seeds of each
+            query, where the sample has too few pairs above the threshold); `exact`.
+        held_out: the recall by source of queries.
+        trials: settings tried, in order.
+    """
+
+    recall: float
+    recall_basis: str
+    held_out: tuple[Recall, ...] = ()
+    trials: tuple[Trial, ...] = ()
+
+
+def tune(
+    index: ScannIndex, vectors: np.ndarray, sample: Sample, goal: Goal
+) -> tuple[ScannSettings | None, Audit]:
+    """Find the cheapest settings that reach the goal.
+
+    Args:
+        index: trained on `vectors`.
+        vectors: float32 [n, d].
+        sample: queries with what exact search finds for them.
+        goal: the recall to reach.
+
+    Returns:
+        The settings and their audit; None and an `exact` audit when nothing suffices.
+    """
+    trials: list[Trial] = []
+    fewest = 0
+    options = grid(vectors.shape[0], vectors.shape[1], index.leaves)
+    # Visits that fail at full depth fail at any: rule them out first, few to many.
+    for settings in [option for option in options if option.depth == MAX_DEPTH]:
+        trial, held_out = _attempt(index, vectors, sample, goal, settings)
+        trials.append(trial)
+        if held_out:
+            break
+        fewest = settings.leaves_to_search + 1
+    else:
+        return None, Audit(1.0, EXACT_BASIS, (), tuple(trials))
+    for settings in [o for o in options if o.leaves_to_search >= fewest]:
+        trial, held_out = _attempt(index, vectors, sample, goal, settings)
+        trials.append(trial)
+        if held_out:
+            audit = Audit(lowest(held_out), sample.basis, held_out, tuple(trials))
+            return settings, audit
+    raise AssertionError("the settings that sufficed at full depth are in the grid")
+
+
+def grid(count: int, dimension: int, leaves: int) -> list[ScannSettings]:
+    """List the settings to try for an index of `count` seeds, cheapest first."""
+    visits = {math.ceil(leaves * share) for share in _LEAF_SHARES}
+    options = [ScannSettings(leaves, v, depth) for v in visits for depth in _DEPTHS]
+    return sorted(options, key=lambda option: cost(count, dimension, option))
+
+
+def cost(count: int, dimension: int, settings: ScannSettings) -> float:
+    """Estimate the work of a query, in float32 multiply-adds.
+
+    To score a hashed seed costs about 1/16 of its dimensions, to fetch and rescore a
+    candidate about twice them (fitted to 100k seeds of 128 dimensions).
+    """
+    share = settings.leaves_to_search / settings.leaves if settings.leaves else 1.0
+    return dimension * (settings.leaves + share * count / 16 + 2 * settings.depth)
+
+
+def _attempt(
+    index: ScannIndex,
+    vectors: np.ndarray,
+    sample: Sample,
+    goal: Goal,
+    settings: ScannSettings,
+) -> tuple[Trial, tuple[Recall, ...]]:
+    """Measure one setting.
+
+    Returns:
+        The trial, and the recalls on the held-out half: empty unless the goal is met.
+    """
+    began = time.perf_counter()
+    tuned = _measure_all(index, vectors, sample.tuning, settings, goal)
+    seconds = time.perf_counter() - began
+    speed = round(sum(recall.queries for recall in tuned) / seconds, 1)
+    trial = Trial(settings, lowest(tuned), None, speed)
+    held_out: tuple[Recall, ...] = ()
+    if trial.recall >= min(1.0, goal.recall + goal.margin):
+        held_out = _measure_all(index, vectors, sample.held_out, settings, goal)
+        trial = Trial(settings, trial.recall, lowest(held_out), speed)
+    _LOG.info("%s", trial)
+    met = trial.recall_held_out is not None and trial.recall_held_out >= goal.recall
+    return trial, held_out if met else ()
+
+
+def _measure_all(
+    index: ScannIndex,
+    vectors: np.ndarray,
+    probes: tuple[Probe, ...],
+    settings: ScannSettings,
+    goal: Goal,
+) -> tuple[Recall, ...]:
+    """Measure every source."""
+    return tuple(
+        measure(index, vectors, probe, goal.threshold, settings) for probe in probes
+    )
