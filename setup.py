@@ -7,7 +7,13 @@ setup(
     version="0.1.0",
     description="Mine video clips and sound for the captions of images.",
     python_requires=">=3.11,<3.12",
-    packages=["beam_pipeline", "index_service", "models", "transforms"],
+    packages=[
+        "beam_pipeline",
+        "beam_pipeline.demo",
+        "index_service",
+        "models",
+        "transforms",
+    ],
     install_requires=[
         "apache-beam[gcp]==2.77.*",
         "av==18.*",

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from beam_pipeline.demo_corpus import (
+from beam_pipeline.demo.corpus import (
     AS_OF,
     FILMS,
     HEIGHT,
@@ -16,13 +16,10 @@ from beam_pipeline.demo_corpus import (
     RATE,
     WIDTH,
     Film,
-    Truth,
-    Verdict,
-    check_pairs,
-    read_truth,
     render_corpus,
 )
-from beam_pipeline.demo_world import (
+from beam_pipeline.demo.truth import Truth, Verdict, check_pairs, read_truth
+from beam_pipeline.demo.world import (
     COLOURS,
     MOTION_PHRASES,
     PERIOD_S,

@@ -1,114 +1,23 @@
 """Fetching from real servers on this machine, well- and ill-behaved."""
 
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from web_server import Handler, Server, in_turn, ok, raw, respond
 
 from transforms.elements import Reject
-from transforms.fetch import FetchConfig, fetch, fetch_once, is_public
+from transforms.fetch import FetchConfig, fetch, fetch_once
 
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1000)
 UNBOUNDED = b"HTTP/1.1 200 OK\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 HASTY = FetchConfig(allow_private=True, timeout_s=0.4, max_bytes=1000)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: "Server"
-
-    def do_GET(self) -> None:
-        self.server.requests.append((self.path, dict(self.headers)))
-        self.server.answer(self)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-class Server(ThreadingHTTPServer):
-    """Counts connections, records requests, answers as a test tells it to."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, host: str) -> None:
-        super().__init__((host, 0), Handler)
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.connections = 0
-        self.answer: Callable[[Handler], None] = ok
-        self.url = f"http://{host}:{self.server_port}"
-
-    def get_request(self) -> Any:
-        self.connections += 1
-        return super().get_request()
-
-    def handle_error(self, *_: object) -> None:
-        """Silent: clients here hang up on purpose."""
-
-
-def respond(
-    status: int = 200, body: bytes = b"pixels", **headers: str
-) -> Callable[[Handler], None]:
-    def answer(handler: Handler) -> None:
-        handler.send_response(status)
-        for name, value in ({"Content_Length": str(len(body))} | headers).items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-ok = respond()
-
-
-def in_turn(*answers: Callable[[Handler], None]) -> Callable[[Handler], None]:
-    remaining = iter(answers)
-    return lambda handler: next(remaining)(handler)
-
-
-def raw(*pieces: bytes, pause_s: float = 0.0) -> Callable[[Handler], None]:
-    """Sends bytes as they are, pausing after each piece, then hangs up."""
-
-    def answer(handler: Handler) -> None:
-        for piece in pieces:
-            handler.wfile.write(piece)
-            time.sleep(pause_s)
-
-    return answer
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def start(host: str = "127.0.0.1") -> Server:
-        servers.append(Server(host))
-        loop = {"poll_interval": 0.01}
-        threading.Thread(target=servers[-1].serve_forever, kwargs=loop).start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    return serve()
 
 
 def reason(uri: str, config: FetchConfig = OPEN) -> str:
@@ -330,64 +239,6 @@ def test_a_name_that_changes_its_address_is_reached_where_it_was_judged(
 
 
 @pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "localhost",
-        "2130706433",
-        "0x7f000001",
-        "0177.0.0.1",
-        "127.1",
-        "0.0.0.0",
-        "[::ffff:127.0.0.1]",
-        "127。0。0。1",
-        "user:password@127.0.0.1",
-    ],
-)
-def test_loopback_is_refused_before_a_connection(server: Server, host: str) -> None:
-    url = f"http://{host}:{server.server_port}/"
-    assert reason(url, FetchConfig()) == "private_address"
-    time.sleep(0.02)
-    assert server.connections == 0
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://[::1]/",
-        "https://10.0.0.1/",
-        "http://169.254.169.254/computeMetadata/v1/",
-        "http://192.168.1.1",
-        "http://[fe80::1]/",
-        "HTTP://172.16.0.1/",
-    ],
-)
-def test_private_addresses_are_refused(url: str) -> None:
-    assert reason(url, FetchConfig()) == "private_address"
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.169.254", "0.0.0.0",
-     "100.100.100.200", "192.0.0.192", "168.63.129.16", "198.18.0.1", "224.0.0.1",
-     "240.0.0.1", "255.255.255.255", "192.0.2.1", "::", "::1", "fe80::1%e", "fd00::1",
-     "fec0::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1", "::ffff:7f00:1",
-     "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "::127.0.0.1", "4000::1"],
-)  # fmt: skip
-def test_special_addresses_are_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8",
-     "64:ff9b::808:808"],
-)  # fmt: skip
-def test_ordinary_addresses_are_public(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize(
     ("uri", "expected"),
     [
         ("file:///etc/hostname", "unsupported_scheme"),
@@ -409,58 +260,3 @@ def test_local_paths(tmp_path: Path) -> None:
     (tmp_path / "2.jpg").write_bytes(b"x" * 1001)
     assert reason(str(tmp_path / "2.jpg")) == "too_large"
     assert reason(str(tmp_path / "3.jpg")) == "not_found"
-
-
-def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's TLS context for `localhost`, which no client has reason to trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    file = folder / "server.pem"
-    file.write_bytes(
-        certificate.public_bytes(pem)
-        + key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
-
-
-def test_tls_names_the_host_and_distrusts_strangers(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = self_signed(tmp_path)
-    names: list[str | None] = []
-    context.set_servername_callback(lambda _, name, __: names.append(name))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    url = f"https://localhost:{server.server_port}/"
-    assert reason(url) == "unreachable"
-    assert names == ["localhost"]  # once: a bad certificate does not get better
-    assert server.requests == []
-
-    from transforms import fetch as module
-
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    monkeypatch.setattr(module, "_tls", lambda: trusting)
-    assert fetch(url, OPEN) == b"pixels"
-    assert server.requests[0][1]["Host"] == f"localhost:{server.server_port}"
-    by_address = f"https://127.0.0.1:{server.server_port}/"
-    assert reason(by_address) == "unreachable"  # the certificate names no address
-
-
-def test_a_tls_handshake_that_stalls_ends_at_the_deadline() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        start_s = time.monotonic()
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
-        assert reason(url, HASTY) == "timeout"
-        assert time.monotonic() - start_s < 3 * HASTY.timeout_s

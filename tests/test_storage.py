@@ -2,50 +2,21 @@
 
 import csv
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gcp_storage_emulator.server import create_server  # type: ignore[import-untyped]
 
 from transforms import storage
+from transforms.backends import rejecting
 from transforms.elements import Reject
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """`gs://` root of an emulated bucket; the emulator runs in this process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="seeds")
-    server.start()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-        yield "gs://seeds"
-    server.stop()
-
-
-@pytest.fixture(params=["local", "gs"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place to write to, in each backend."""
-    if request.param == "local":
-        return str(tmp_path)
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+from transforms.listing import list_files
 
 
 def fill(root: str, *names: str) -> None:
     for name in names:
         storage.write_bytes(f"{root}/{name}", name.encode())
-
-
-def listed(root: str, pattern: str = "") -> list[str]:
-    found = storage.list_files(root + pattern)
-    assert all(name.startswith(root + "/") for name in found)
-    return [name.removeprefix(root + "/") for name in found]
 
 
 def reason(call: object, *arguments: object) -> str:
@@ -91,69 +62,6 @@ def test_parent(uri: str, expected: str) -> None:
 def test_is_remote() -> None:
     assert storage.is_remote("gs://b/x") and storage.is_remote("https://h/x")
     assert not storage.is_remote("/x/gs://y") and not storage.is_remote("a:b")
-
-
-def test_listing_is_recursive_sorted_and_skips_hidden(root: str) -> None:
-    fill(root, "b.mp4", "a/z.mp4", "a/c/y.txt", ".hidden", ".git/x.mp4", "a/.t/x.mp4")
-    assert listed(root) == ["a/c/y.txt", "a/z.mp4", "b.mp4"]
-    assert storage.list_files(root + "/") == storage.list_files(root)
-    assert storage.list_files(f"{root}/b.mp4") == [f"{root}/b.mp4"]
-
-
-def test_a_folder_is_not_its_namesakes(root: str) -> None:
-    fill(root, "run/a", "run-2/b", "runner")
-    assert listed(root, "/run") == ["run/a"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("/*.mp4", ["b.mp4"]),
-        ("/**/*.mp4", ["a/c/y.mp4", "a/z.mp4", "b.mp4"]),
-        ("/*/*.mp4", ["a/z.mp4"]),
-        ("/a/**", ["a/c/y.mp4", "a/z.mp4", "a/z.txt"]),
-        ("/a/**/y.*", ["a/c/y.mp4"]),
-        ("/a/z.[tm]?[t4]", ["a/z.mp4", "a/z.txt"]),
-    ],
-)
-def test_globs(root: str, pattern: str, expected: list[str]) -> None:
-    fill(root, "b.mp4", "a/z.mp4", "a/z.txt", "a/c/y.mp4", "a/.x.mp4")
-    assert listed(root, pattern) == expected
-
-
-def test_nothing_to_list_is_told(root: str) -> None:
-    fill(root, "a.mp4")
-    assert reason(storage.list_files, f"{root}/absent") == "not_found"
-    assert reason(storage.list_files, f"{root}/*.avi") == "not_found"
-    assert reason(storage.list_files, f"{root}/absent/*.avi") == "not_found"
-
-
-def test_an_empty_local_folder_lists_nothing(tmp_path: Path) -> None:
-    assert storage.list_files(str(tmp_path)) == []
-
-
-def test_names_in_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    fill("videos", "a.mp4", "[1] b.mp4")
-    assert storage.list_files("videos") == ["videos/[1] b.mp4", "videos/a.mp4"]
-    assert storage.list_files("**/a*") == ["videos/a.mp4"]
-    assert storage.list_files("videos/[1] b.mp4") == ["videos/[1] b.mp4"]
-
-
-def test_links_are_followed_once_and_broken_ones_are_told(tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    fill(str(tmp_path), "corpus/a/1.mp4", "elsewhere/2.mp4")
-    (root / "a" / "up").symlink_to(root)
-    (root / "linked").symlink_to(tmp_path / "elsewhere")
-    (root / "itself").symlink_to("itself")
-    (root / "broken.mp4").symlink_to("absent.mp4")
-    os.mkfifo(root / "pipe.mp4")
-    names = listed(str(root))
-    assert names == ["a/1.mp4", "broken.mp4", "itself", "linked/2.mp4"]
-    assert reason(storage.read_bytes, str(root / "broken.mp4"), 9) == "not_found"
-    assert listed(str(root), "/**/*.mp4") == ["a/1.mp4", "broken.mp4", "linked/2.mp4"]
 
 
 def test_exists(root: str) -> None:
@@ -287,14 +195,14 @@ def test_remove_tree(root: str) -> None:
     storage.remove_tree(f"{root}/run")
     storage.remove_tree(f"{root}/file")
     storage.remove_tree(f"{root}/absent")
-    assert listed(root) == ["run-2"]
+    assert list_files(root) == [f"{root}/run-2"]
 
 
 def test_remove_tree_leaves_what_a_link_points_to(tmp_path: Path) -> None:
     fill(str(tmp_path), "kept/a")
     (tmp_path / "link").symlink_to("kept")
     storage.remove_tree(f"{tmp_path}/link")
-    assert listed(str(tmp_path)) == ["kept/a"]
+    assert list_files(str(tmp_path)) == [f"{tmp_path}/kept/a"]
 
 
 @pytest.mark.parametrize("uri", ["/", "//", "/..", "gs://seeds", "gs://seeds/"])
@@ -310,7 +218,6 @@ def test_what_cannot_be_read(tmp_path: Path, bucket: str) -> None:
     assert reason(storage.read_bytes, "gs://", 9) == "unreadable"
     assert reason(storage.read_bytes, bucket, 9) == "unreadable"
     assert reason(storage.read_bytes, "gs://no-such-bucket/x", 9) == "not_found"
-    assert reason(storage.list_files, "gs://no-such-bucket/x") == "not_found"
     assert reason(storage.read_bytes, "nul\0.jpg", 9) == "unreadable"
     assert reason(storage.read_bytes, "\ud800.jpg", 9) == "unreadable"
     assert reason(storage.read_bytes, f"{bucket}/\ud800.jpg", 9) == "unreadable"
@@ -323,7 +230,6 @@ def test_what_cannot_be_read(tmp_path: Path, bucket: str) -> None:
 @pytest.mark.parametrize("uri", ["file:///etc/hostname", "s3://b/x", "http://h/x"])
 def test_other_schemes_are_refused(uri: str) -> None:
     assert reason(storage.read_bytes, uri, 9) == "unsupported_scheme"
-    assert reason(storage.list_files, uri) == "unsupported_scheme"
     assert reason(storage.write_bytes, uri, b"") == "unsupported_scheme"
 
 
@@ -332,7 +238,7 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
         pytest.skip("needs /dev/full")
     with (
         pytest.raises(OSError, match="No space"),
-        storage._rejecting("/dev/full"),
+        rejecting("/dev/full"),
         open("/dev/full", "wb") as file,
     ):
         file.write(b"x")
@@ -340,9 +246,9 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
 
 def test_local_work_does_not_load_the_cloud_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from transforms import storage;"
+        "import sys; from transforms import listing, storage;"
         f"storage.write_bytes({str(tmp_path / 'x')!r}, b'1');"
-        f"storage.list_files({str(tmp_path)!r});"
+        f"listing.list_files({str(tmp_path)!r});"
         "assert 'google.cloud.storage' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

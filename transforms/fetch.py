@@ -1,43 +1,42 @@
-"""Seed images by reference: local paths, `gs://` and `http(s)://`, all bounded.
+"""Files by reference: local paths, `gs://` and `http(s)://`, all bounded.
 
     data = fetch("https://host/cat.jpg", FetchConfig())
+    download("https://host/film.mp4", "/tmp/film.mp4", FetchConfig(), 2**32)
 
 The URLs come from tables that strangers wrote. So a request is bounded in bytes and in
-wall-clock time whatever the server does, and goes to public addresses only: a host name
-is resolved once, every address is judged, and the connection is made to an address that
-was judged, not to the name (a name may resolve differently a moment later). Redirects
-are judged hop by hop. Proxy variables of the environment are not used: through a proxy
-the address could not be judged.
+wall-clock time whatever the server does, and goes to public addresses only (see
+`addresses`). Redirects are judged hop by hop.
 """
 
 import contextlib
-import functools
 import http.client
-import io
-import ipaddress
 import random
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
+from typing import TypeVar
 
+from transforms.addresses import (
+    Deadline,
+    DeadlineSocket,
+    Target,
+    connect,
+    is_public,
+    parse_url,
+)
 from transforms.elements import Reject
 from transforms.storage import read_bytes
 
+_T = TypeVar("_T")
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
 _FIRST_WAIT_S = 0.5
 _MAX_WAIT_S = 30.0  # whatever a server's Retry-After asks for
 _PIECE_BYTES = 64 * 1024
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: carries an IPv4 address
-# Special, though Python counts them as global: IETF protocol assignments (a cloud's
-# metadata among them), and the address of Azure's host.
-_SPECIAL = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "168.63.129.16/32")]
+_DOWNLOAD_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,10 @@ class FetchConfig:
     """How much a fetch may take, and where it may go.
 
     Attributes:
-        timeout_s: from the first connection to the last byte of one try, redirects
-            included; name resolution has the system's own limit.
-        max_bytes: size of a file or response body.
+        timeout_s: of `fetch`, from the first connection to the last byte of one try,
+            redirects included; of `download`, without a byte from the server. Name
+            resolution has the system's own limit.
+        max_bytes: size of what `fetch` reads; `download` is told its own.
         retries: further tries after a connection error, a 429 or a 5xx.
         user_agent: sent with every request; says who asks.
         allow_private: also connect to loopback, private and other special addresses.
@@ -85,40 +85,10 @@ def fetch(
             `too_many_redirects` and `http_<status>`. Timeouts are not tried again: a
             slow host costs `timeout_s` once.
     """
-    if not uri.lower().startswith(("http://", "https://")):
+    if not is_web(uri):
         return read_bytes(uri, config.max_bytes)
-    permitted = (lambda _: True) if config.allow_private else is_public
-    for attempt in range(config.retries + 1):
-        try:
-            return fetch_once(uri, config, permitted)
-        except _Passing as failure:
-            if attempt == config.retries:
-                raise failure.reject from failure
-            # Jitter spreads the workers that one host turned away together.
-            backoff_s = _FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1)
-            sleep(min(max(backoff_s, failure.wait_s), _MAX_WAIT_S))
-    raise AssertionError("the last attempt returns or raises")
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is an ordinary one of the internet.
-
-    False for loopback, private, link-local (cloud metadata), shared, multicast and
-    reserved ranges (IANA special-purpose registries), and for IPv6 addresses that
-    carry such an IPv4 address.
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        carried = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            carried = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if carried is not None:
-            return is_public(str(carried))
-        if ip.is_site_local:
-            return False
-    if any(ip in net for net in _SPECIAL):
-        return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+    permitted = _permitted(config)
+    return _persist(lambda: fetch_once(uri, config, permitted), config, sleep)
 
 
 def fetch_once(
@@ -135,131 +105,103 @@ def fetch_once(
         Reject: as `fetch`.
         _Passing: around a `Reject` that another try may not meet.
     """
-    end_s = time.monotonic() + config.timeout_s
-    target = _parse(url)
+    deadline = Deadline(config.timeout_s, config.timeout_s)
+    return b"".join(_pieces(url, config, config.max_bytes, deadline, permitted))
+
+
+def download(
+    url: str,
+    path: str,
+    config: FetchConfig,
+    max_bytes: int,
+    *,
+    total_s: float = _DOWNLOAD_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Streams a URL to a file, which is overwritten; each new try starts it anew.
+
+    Args:
+        url: `http://` or `https://`.
+        path: local; after a failure it holds what came, for the caller to delete.
+        config: the bounds but for size.
+        max_bytes: size of the response body.
+        total_s: seconds in all, every try and what is written included.
+        sleep: as for `fetch`.
+
+    Raises:
+        Reject: as `fetch` for URLs.
+        OSError: what cannot be written; no fault of the input.
+    """
+    permitted = _permitted(config)
+    deadline = Deadline(config.timeout_s, total_s)
+
+    def attempt() -> None:
+        deadline.renew()
+        pieces = _pieces(url, config, max_bytes, deadline, permitted)
+        with open(path, "wb") as file, contextlib.closing(pieces):
+            for piece in pieces:
+                file.write(piece)
+                deadline.renew()  # a slow disk is no silence of the server
+
+    _persist(attempt, config, sleep)
+
+
+def is_web(uri: str) -> bool:
+    """Whether a name is `http://` or `https://`."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def _permitted(config: FetchConfig) -> Callable[[str], bool]:
+    return (lambda _: True) if config.allow_private else is_public
+
+
+def _persist(
+    attempt: Callable[[], _T], config: FetchConfig, sleep: Callable[[float], None]
+) -> _T:
+    """Tries until it succeeds, fails for good, or has failed `retries` times more."""
+    for tries in range(config.retries + 1):
+        try:
+            return attempt()
+        except _Passing as failure:
+            if tries == config.retries:
+                raise failure.reject from failure
+            # Jitter spreads the workers that one host turned away together.
+            backoff_s = _FIRST_WAIT_S * 2**tries * random.uniform(0.5, 1)
+            sleep(min(max(backoff_s, failure.wait_s), _MAX_WAIT_S))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _pieces(
+    url: str,
+    config: FetchConfig,
+    max_bytes: int,
+    deadline: Deadline,
+    permitted: Callable[[str], bool],
+) -> Generator[bytes, None, None]:
+    """The body of one response, in pieces.
+
+    A generator: what its reader raises between two pieces (a full disk) is not taken
+    for a trouble of the network.
+    """
+    target = parse_url(url)
     for _ in range(_MAX_REDIRECTS + 1):
-        with _rejecting(url), _connect(target, end_s, permitted) as sock:
-            response = _request(target, _DeadlineSocket(sock, end_s), config)
+        with _rejecting(url), connect(target, deadline, permitted) as sock:
+            deadline.renew()
+            response = _request(target, DeadlineSocket(sock, deadline), config)
             location = response.getheader("Location")
             if response.status not in _REDIRECTS or location is None:
                 _check_status(url, response)
-                return _read_body(url, response, config.max_bytes)
+                yield from _read_body(url, response, max_bytes)
+                return
         # http.client reads headers as Latin-1; servers write UTF-8.
-        target = _parse(location.encode("latin-1").decode(errors="replace"), target.url)
+        target = parse_url(
+            location.encode("latin-1").decode(errors="replace"), target.url
+        )
     raise Reject("too_many_redirects", f"{url}: give the address it leads to")
 
 
-class _Target(NamedTuple):
-    """A URL taken apart; `path` is percent-encoded and holds the query."""
-
-    url: str
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-
-def _parse(reference: str, base: str = "") -> _Target:
-    try:
-        url = urljoin(base, reference)
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna").decode()
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-        query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]|")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:  # UnicodeError, of idna and quote, is one
-        raise Reject("invalid_url", f"{reference}: {error}; correct the URL") from error
-    if parts.scheme not in ("http", "https"):
-        raise Reject("unsupported_scheme", f"{url}: give an http(s) URL")
-    if not host:
-        raise Reject("invalid_url", f"{url} names no host; correct the URL")
-    return _Target(url, parts.scheme, host, port, f"{path}?{query}" if query else path)
-
-
-def _resolve(target: _Target, permitted: Callable[[str], bool]) -> list[str]:
-    """The host's addresses, all of them permitted."""
-    try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN:
-            raise
-        raise Reject("unreachable", f"{target.host}: {error.strerror}") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    for address in addresses:
-        if not permitted(address):
-            raise Reject(
-                "private_address",
-                f"{target.host} is {address}, not on the internet; if you trust every "
-                "URL of the table, allow private addresses",
-            )
-    return addresses
-
-
-def _connect(
-    target: _Target, end_s: float, permitted: Callable[[str], bool]
-) -> socket.socket:
-    """Connects to the first address that answers; TLS is judged by the host's name."""
-    addresses = _resolve(target, permitted)
-    for index, address in enumerate(addresses):
-        share_s = _left(end_s) / (len(addresses) - index)  # a dead IPv6 leaves time
-        try:
-            sock = socket.create_connection((address, target.port), share_s)
-            break
-        except OSError:
-            if index == len(addresses) - 1:
-                raise
-    if target.scheme == "http":
-        return sock
-    try:
-        sock.settimeout(_left(end_s))
-        return _tls().wrap_socket(sock, server_hostname=target.host)
-    except BaseException:
-        sock.close()
-        raise
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-class _DeadlineSocket(io.RawIOBase):
-    """As much of a socket as http.client uses, under one deadline for all of it.
-
-    A socket's own timeout starts anew with every byte, so a server that drips could
-    hold it for ever.
-    """
-
-    def __init__(self, sock: socket.socket, end_s: float) -> None:
-        self._sock, self._end_s = sock, end_s
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(_left(self._end_s))
-        return self._sock.recv_into(buffer)
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(_left(self._end_s))
-        self._sock.sendall(data)
-
-    def close(self) -> None:
-        """Nothing: http.client closes early, and the socket has an owner."""
-
-
-def _left(end_s: float) -> float:
-    left_s = end_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError
-    return left_s
-
-
 def _request(
-    target: _Target, sock: _DeadlineSocket, config: FetchConfig
+    target: Target, sock: DeadlineSocket, config: FetchConfig
 ) -> http.client.HTTPResponse:
     https = target.scheme == "https"
     kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
@@ -291,19 +233,22 @@ def _retry_after_s(value: str) -> float:
         return 0.0
 
 
-def _read_body(url: str, response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+def _read_body(
+    url: str, response: http.client.HTTPResponse, max_bytes: int
+) -> Iterator[bytes]:
     """Reads to the end, whatever length was declared."""
     too_large = Reject("too_large", f"{url} has more than {max_bytes} bytes")
     if (response.length or 0) > max_bytes:
         raise too_large
-    body = bytearray()
+    size = 0
     while piece := response.read(_PIECE_BYTES):
-        body += piece
-        if len(body) > max_bytes:
+        size += len(piece)
+        if size > max_bytes:
             raise too_large
-    if response.length:  # what of the declared length never came
-        raise http.client.IncompleteRead(bytes(body), response.length)
-    return bytes(body)
+        yield piece
+    if response.length:
+        missing = f"{url}: the last {response.length} bytes never came"
+        raise _Passing(Reject("unreachable", missing))
 
 
 @contextlib.contextmanager

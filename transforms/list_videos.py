@@ -16,7 +16,8 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
 from transforms.elements import Reject, Rejected, Video
-from transforms.storage import join, list_files, parent
+from transforms.listing import list_files
+from transforms.storage import join, parent
 from transforms.tables import (
     BadRow,
     Row,

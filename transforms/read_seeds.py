@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transforms.elements import Reject, Rejected, SeedRow
-from transforms.storage import join, list_files, parent
+from transforms.listing import list_files
+from transforms.storage import join, parent
 from transforms.tables import (
     BadRow,
     Row,

@@ -17,9 +17,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from beam_pipeline.demo_objects import DARK, OBJECTS
-from beam_pipeline.demo_places import paint_place
-from beam_pipeline.demo_sounds import VOICES
+from beam_pipeline.demo.objects import DARK, OBJECTS
+from beam_pipeline.demo.places import paint_place
+from beam_pipeline.demo.sounds import VOICES
 
 PERIOD_S = 6.0  # one round of every motion; at half of it the object is well in view
 RMS = 0.08  # the level of every sound; leaves room for the sharpest attack

@@ -2,7 +2,7 @@
 
 An object is parts, painted in order. A part is an ink and a signed distance (negative
 inside) over the square [-1, 1]², v downwards, so that edges can be anti-aliased and
-outlined at any size. Every silhouette is mirror-symmetric: see `demo_world`.
+outlined at any size. Every silhouette is mirror-symmetric: see `demo.world`.
 """
 
 import math

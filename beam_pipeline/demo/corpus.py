@@ -1,8 +1,7 @@
-"""The corpus of `clipseed demo`: made videos, seeds to find in them, and the truth.
+"""The corpus of `clipseed demo`: made videos, and seeds to find in them.
 
     truth = render_corpus(Path("demo"))
     # demo/videos/*.mp4  videos.csv  seeds/*.jpg  seeds.csv  truth.json
-    verdict = check_pairs(Path("out/pairs.csv"), truth)
 
 Among the videos are one without a sound track, one that is silent, two that the
 paper's filters drop, one that breaks in the middle and one that is no video at all, so
@@ -10,18 +9,17 @@ that a run shows what becomes of each.
 """
 
 import csv
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import av
 import numpy as np
 
-from beam_pipeline.demo_world import (
+from beam_pipeline.demo.truth import Truth, write_truth
+from beam_pipeline.demo.world import (
     COLOURS,
     MOTION_PHRASES,
     PERIOD_S,
@@ -33,7 +31,6 @@ from beam_pipeline.demo_world import (
     draw,
     sound,
 )
-from transforms.elements import Reject
 
 AS_OF = date(2026, 1, 1)  # the day the manifest is to be judged by
 FPS = 25
@@ -83,46 +80,6 @@ FILMS = (
 NOT_A_VIDEO = "videos/juliett_not_a_video.mp4"
 
 
-class Truth(NamedTuple):
-    """Where the scene of a seed stands.
-
-    Attributes:
-        image: as `seeds.csv` names it.
-        caption: of the seed.
-        video: as `videos.csv` names it.
-        start_us: of the scene in the video.
-        end_us: of the scene, exclusive.
-    """
-
-    image: str
-    caption: str
-    video: str
-    start_us: int
-    end_us: int
-
-
-class Verdict(NamedTuple):
-    """What `check_pairs` found.
-
-    Attributes:
-        found: seeds with a pair in the right video at the right time.
-        expected: seeds that have a true scene.
-        wrong: rows with a caption that no video shows.
-        elsewhere: rows of a true seed that miss its scene: weaker look-alikes among
-            its ten best, which an honest demo counts but does not fail for.
-    """
-
-    found: int
-    expected: int
-    wrong: list[tuple[str, int, int, str]]
-    elsewhere: list[tuple[str, int, int, str]]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every scene was found and nothing was invented."""
-        return self.found == self.expected and not self.wrong
-
-
 def render_corpus(
     directory: Path,
     seed: int = 0,
@@ -159,56 +116,8 @@ def render_corpus(
     rows = [(_seed_path(scene), caption(scene)) for scene in wanted]
     _write_table(directory / "seeds.csv", ("image", "caption"), rows)
     _write_table(directory / "videos.csv", *_manifest(films))
-    text = json.dumps([each._asdict() for each in truth], indent=1)
-    (directory / "truth.json").write_text(text + "\n", encoding="utf-8")
+    write_truth(directory, truth)
     return truth
-
-
-def read_truth(directory: Path) -> list[Truth]:
-    """Reads what `render_corpus` wrote to `truth.json`."""
-    rows = json.loads((directory / "truth.json").read_text(encoding="utf-8"))
-    return [Truth(**row) for row in rows]
-
-
-def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
-    """Compares mined pairs with the truth.
-
-    Args:
-        pairs_csv: VideoCC layout (video, start µs, end µs, caption), with or without
-            a header; videos as in `videos.csv`.
-        truth: of the corpus that was mined.
-
-    Raises:
-        Reject: `bad_pairs_row`, a row that is not in that layout.
-    """
-    scenes = {each.caption: each for each in truth}
-    found: set[str] = set()
-    wrong, elsewhere = [], []
-    for row in _read_pairs(pairs_csv):
-        video, start_us, end_us, said = row
-        scene = scenes.get(said)
-        if scene is None:
-            wrong.append(row)
-        elif (
-            video == scene.video and start_us < scene.end_us and end_us > scene.start_us
-        ):
-            found.add(said)
-        else:
-            elsewhere.append(row)
-    return Verdict(len(found), len(truth), wrong, elsewhere)
-
-
-def _read_pairs(pairs_csv: Path) -> Iterator[tuple[str, int, int, str]]:
-    with pairs_csv.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file)):
-            try:
-                video, start_us, end_us, said = row
-                yield video, int(start_us), int(end_us), said
-            except ValueError as error:
-                if number == 0 and len(row) == 4:
-                    continue  # the header
-                message = f"{pairs_csv}, row {number + 1}: need video,start,end,caption"
-                raise Reject("bad_pairs_row", message) from error
 
 
 def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:

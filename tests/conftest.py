@@ -1,0 +1,56 @@
+"""Servers that several suites talk to."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from web_server import Server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """`gs://` root of an emulated bucket; the emulator runs in this process."""
+    from gcp_storage_emulator.server import (  # type: ignore[import-untyped]
+        create_server,
+    )
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="seeds")
+    server.start()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        yield "gs://seeds"
+    server.stop()
+
+
+@pytest.fixture(params=["local", "gs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place to write to, in each backend."""
+    if request.param == "local":
+        return str(tmp_path)
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(host: str = "127.0.0.1") -> Server:
+        servers.append(Server(host))
+        loop = {"poll_interval": 0.01}
+        threading.Thread(target=servers[-1].serve_forever, kwargs=loop).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    return serve()

@@ -1,0 +1,103 @@
+"""The two places where files lie: a local disk and Google Cloud Storage.
+
+Tells them apart, reaches the objects of the second, and makes one `Reject` of what
+either may raise. `STORAGE_EMULATOR_HOST` is honoured; the cloud library is loaded with
+the first `gs://` name.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from transforms.elements import Reject
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# The machine's troubles, not the input's: dropping inputs for them would lose data.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def scheme(uri: str) -> str:
+    """What stands before `://` (`gs`, `https`), or "" for a local path."""
+    found = _SCHEME.match(uri)
+    return found[1] if found else ""
+
+
+def is_gs(uri: str) -> bool:
+    """Whether a name is in Google Cloud Storage and not local.
+
+    Raises:
+        Reject: `unsupported_scheme` for what is neither.
+    """
+    if scheme(uri) not in ("", "gs"):
+        raise Reject(
+            "unsupported_scheme",
+            f"{uri}: only local paths and gs:// can be opened here",
+        )
+    return scheme(uri) == "gs"
+
+
+@functools.cache
+def _client(emulator: str | None) -> Any:
+    """One client a process; keyed by the emulator, which the client reads once."""
+    from google.cloud import storage
+
+    del emulator
+    return storage.Client()
+
+
+def bucket_and_key(uri: str) -> tuple[Any, str]:
+    """The bucket of a `gs://` name, and the rest of the name, which may be empty."""
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    if not name:
+        raise Reject("unreadable", f"{uri} names no bucket; write gs://BUCKET/NAME")
+    with rejecting(uri):
+        return _client(os.environ.get("STORAGE_EMULATOR_HOST")).bucket(name), key
+
+
+def blob_of(uri: str) -> Any:
+    """The object of a `gs://` name, whether it is there or not."""
+    bucket, key = bucket_and_key(uri)
+    if not key:
+        raise Reject("unreadable", f"{uri} names no object; write gs://BUCKET/NAME")
+    return bucket.blob(key)
+
+
+@contextlib.contextmanager
+def rejecting(uri: str) -> Iterator[None]:
+    """Turns what reading may raise into a `Reject`."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Reject("not_found", f"{uri} does not exist; check the name") from error
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise
+        raise Reject("unreadable", f"{uri}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL, or a lone surrogate from bytes not UTF-8
+        raise Reject("unreadable", f"{uri!r} is no file name: {error}") from error
+    except Exception as error:
+        reject = _cloud_reject(uri, error)
+        if reject is None:
+            raise
+        raise reject from error
+
+
+def _cloud_reject(uri: str, error: Exception) -> Reject | None:
+    """The `Reject` for an error of the Google libraries; None for any other error."""
+    if scheme(uri) != "gs" or isinstance(error, Reject):
+        return None
+    from google.api_core.exceptions import GoogleAPIError, NotFound
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+    if isinstance(error, NotFound):
+        return Reject("not_found", f"{uri} does not exist; check the name")
+    if isinstance(error, GoogleAuthError):
+        return Reject("unreadable", f"{uri}: {error}; give Google credentials")
+    if isinstance(error, GoogleAPIError | DataCorruption | InvalidResponse):
+        return Reject("unreadable", f"{uri}: {error}")
+    return None
