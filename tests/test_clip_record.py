@@ -1,0 +1,250 @@
+"""The record codec: round trip, the readers of Scenic and DMVR, damage."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transforms.clip_record import (
+    Caption,
+    ClipRecord,
+    decode,
+    encode,
+    read_records,
+    write_records,
+)
+from transforms.elements import Reject
+from transforms.images import encode_jpeg
+from transforms.log_mel import LOG_OFFSET
+
+RNG = np.random.default_rng(0)
+FRAMES = tuple(
+    encode_jpeg(RNG.integers(0, 256, (36, 64, 3), dtype=np.uint8), 90) for _ in range(5)
+)
+CAPTIONS = (
+    Caption(
+        "a dog \u2014 with a\ttab, \u201cquotes\u201d",
+        "s1",
+        "a/1.jpg",
+        0.75,
+        1,
+        7_000_001,
+    ),
+    Caption("un chien \U0001f415", "s2", "b/2.jpg", 0.6000000238418579, 10, 8_000_000),
+)
+RECORD = ClipRecord(
+    clip_id="c0ffee",
+    video_id="v1",
+    video="videos/dog.mp4",
+    video_duration_us=60_000_000,
+    start_us=2_000_000,
+    end_us=4_300_000,
+    frames=FRAMES,
+    fps=25.0,
+    height_px=36,
+    width_px=64,
+    sound_verdict="ok",
+    samples=RNG.uniform(-1, 1, 36_800).astype(np.float32),
+    sample_rate_hz=16_000,
+    log_mel=RNG.normal(0, 2, (230, 128)).astype(np.float32),
+    captions=CAPTIONS,
+    embedder="descriptor",
+)
+SOUNDLESS = dataclasses.replace(
+    RECORD,
+    sound_verdict="none",
+    samples=np.zeros(0, np.float32),
+    log_mel=np.zeros((0, 128), np.float32),
+)
+
+
+@pytest.mark.parametrize("record", [RECORD, SOUNDLESS], ids=["sound", "soundless"])
+def test_round_trip_is_exact(record: ClipRecord) -> None:
+    got = decode(encode(record))
+    for field in dataclasses.fields(ClipRecord):
+        value, expected = getattr(got, field.name), getattr(record, field.name)
+        if isinstance(expected, np.ndarray):
+            assert (value.dtype, value.shape) == (expected.dtype, expected.shape)
+            np.testing.assert_array_equal(value, expected)
+        else:
+            assert value == expected, field.name
+
+
+def test_bytes_are_deterministic() -> None:
+    assert encode(RECORD) == encode(dataclasses.replace(RECORD))
+    assert encode(decode(encode(RECORD))) == encode(RECORD)
+
+
+CONTEXT = {
+    "caption/string": tf.io.VarLenFeature(tf.string),
+    "clip/label/index": tf.io.VarLenFeature(tf.int64),
+    "clip/label/text": tf.io.VarLenFeature(tf.string),
+    "clip/start/timestamp": tf.io.FixedLenFeature([], tf.int64),
+    "clip/end/timestamp": tf.io.FixedLenFeature([], tf.int64),
+    "video/filename": tf.io.FixedLenFeature([], tf.string),
+    "videoid": tf.io.VarLenFeature(tf.string),
+    "video/duration": tf.io.VarLenFeature(tf.int64),
+}
+SEQUENCE = {
+    "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+    "WAVEFORM/feature/floats": tf.io.VarLenFeature(tf.float32),
+    "melspec/feature/floats": tf.io.FixedLenSequenceFeature([12_800], tf.float32),
+}
+
+
+def test_readers_of_dmvr_and_scenic_parse_it() -> None:
+    context, sequence = tf.io.parse_single_sequence_example(
+        encode(RECORD), CONTEXT, SEQUENCE
+    )
+    texts = [text.decode() for text in context["caption/string"].values.numpy()]
+    assert texts == [caption.text for caption in CAPTIONS]
+    assert context["clip/label/index"].values.shape == (0,)
+    assert context["clip/label/text"].values.shape == (0,)
+    assert context["clip/start/timestamp"].numpy() == 2_000_000
+    assert context["clip/end/timestamp"].numpy() == 4_300_000
+    assert context["video/filename"].numpy() == b"videos/dog.mp4"
+    assert context["video/duration"].values.numpy().tolist() == [60_000_000]
+    assert tuple(sequence["image/encoded"].numpy()) == FRAMES
+    waveform = tf.sparse.to_dense(sequence["WAVEFORM/feature/floats"]).numpy()
+    np.testing.assert_array_equal(waveform, RECORD.samples[np.newaxis])
+    mel = sequence["melspec/feature/floats"].numpy().reshape(-1, 128)
+    np.testing.assert_array_equal(mel[:230], RECORD.log_mel)
+    np.testing.assert_array_equal(
+        mel[230:], np.full((70, 128), np.log(LOG_OFFSET), "f4")
+    )
+
+
+def test_a_known_length_of_sound_is_parsed_as_one_step() -> None:
+    features = {
+        "WAVEFORM/feature/floats": tf.io.FixedLenSequenceFeature([36_800], tf.float32)
+    }
+    _, sequence = tf.io.parse_single_sequence_example(
+        encode(RECORD), sequence_features=features
+    )
+    assert sequence["WAVEFORM/feature/floats"].shape == (1, 36_800)
+
+
+def test_a_batch_of_clips_with_and_without_sound_is_parsed() -> None:
+    context, sequence, lengths = tf.io.parse_sequence_example(
+        [encode(RECORD), encode(SOUNDLESS)], CONTEXT, SEQUENCE
+    )
+    assert sequence["image/encoded"].shape == (2, 5)
+    assert lengths["melspec/feature/floats"].numpy().tolist() == [3, 0]
+    assert context["caption/string"].dense_shape.numpy().tolist() == [2, 2]
+
+
+def without(key: str) -> bytes:
+    example = tf.train.SequenceExample.FromString(encode(RECORD))
+    if key in example.context.feature:
+        del example.context.feature[key]
+    else:
+        del example.feature_lists.feature_list[key]
+    return example.SerializeToString()
+
+
+def all_keys() -> list[str]:
+    example = tf.train.SequenceExample.FromString(encode(RECORD))
+    keys = [*example.context.feature, *example.feature_lists.feature_list]
+    return sorted(key for key in keys if not key.startswith("clip/label/"))
+
+
+@pytest.mark.parametrize("key", all_keys())
+def test_a_missing_key_is_named(key: str) -> None:
+    with pytest.raises(Reject, match=key) as caught:
+        decode(without(key))
+    assert caught.value.reason == "bad_record"
+
+
+def spoilt(key: str) -> bytes:
+    example = tf.train.SequenceExample.FromString(encode(RECORD))
+    if key == "clip/layout_version":
+        example.context.feature[key].int64_list.value[0] = 2
+    elif key == "caption/string":
+        example.context.feature[key].bytes_list.value[0] = b"\xff"
+    elif key == "match/rank":
+        example.context.feature[key].int64_list.value.append(3)
+    elif key == "image/fps":
+        example.context.feature[key].int64_list.value.append(25)
+    else:
+        del example.feature_lists.feature_list[key].feature[-1]
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("clip/layout_version", "layout is 2"),
+        ("caption/string", "not UTF-8"),
+        ("match/rank", "differ in number"),
+        ("image/fps", "int64_list, not a float_list"),
+        ("melspec/feature/floats", "25600 floats for 230 frames"),
+    ],
+)
+def test_wrong_values_are_named(key: str, message: str) -> None:
+    with pytest.raises(Reject, match=message):
+        decode(spoilt(key))
+
+
+def test_bytes_of_something_else_are_refused() -> None:
+    with pytest.raises(Reject, match="no SequenceExample"):
+        decode(b"\x0a\xff\xff not a record")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": np.full(10, 1.5, np.float32)},
+        {"samples": np.full(10, np.nan, np.float32)},
+        {"samples": np.zeros(10, np.int16)},
+        {"log_mel": np.zeros((10, 64), np.float32)},
+    ],
+)
+def test_sound_that_readers_would_misread_is_not_written(change: dict) -> None:
+    with pytest.raises(ValueError):
+        encode(dataclasses.replace(RECORD, **change))
+
+
+# --- files ---------------------------------------------------------------------------
+
+
+def shard(tmp_path: Path) -> Path:
+    path = tmp_path / "clips-00000-of-00001.tfrecord"
+    write_records(str(path), [encode(RECORD), encode(SOUNDLESS)])
+    return path
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    path = str(shard(tmp_path))
+    assert list(read_records(path)) == [encode(RECORD), encode(SOUNDLESS)]
+
+
+def test_an_empty_shard_has_no_records(tmp_path: Path) -> None:
+    path = str(tmp_path / "clips-00000-of-00001.tfrecord")
+    write_records(path, [])
+    assert list(read_records(path)) == []
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "cut short"])
+def test_a_damaged_shard_is_refused_after_its_good_records(
+    tmp_path: Path, damage: str
+) -> None:
+    path = shard(tmp_path)
+    data = bytearray(path.read_bytes())
+    if damage == "cut short":
+        del data[-100:]
+    else:
+        data[-100] ^= 1
+    path.write_bytes(data)
+    records = read_records(str(path))
+    assert next(records) == encode(RECORD)
+    with pytest.raises(Reject, match="is damaged") as caught:
+        next(records)
+    assert caught.value.reason == "damaged_shard"
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Reject, match=r"nothing\.tfrecord") as caught:
+        list(read_records(str(tmp_path / "nothing.tfrecord")))
+    assert caught.value.reason == "not_found"
