@@ -4,7 +4,7 @@ Only ids, spans and scores cross machines (DESIGN.md, "What flows"); arrays live
 die inside one fused step. Times are integer microseconds from the first video frame.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,13 +99,15 @@ class Match(NamedTuple):
 
 
 class ImageChunk(NamedTuple):
-    """Images to embed together: `keys[i]` belongs to `images[i]`.
+    """Images to embed together; what is in a chunk depends on its source alone.
 
     Attributes:
-        keys: one key an image (a `Seed`, or a frame time in µs).
+        source: where they come from: a `Video`, or the name of a batch of seeds.
+        keys: one key an image: a frame's time in µs, or a seed's id and reference.
         images: uint8 [n, h, w, 3], RGB.
     """
 
+    source: Any
     keys: tuple
     images: np.ndarray
 
@@ -114,9 +116,11 @@ class EmbeddedChunk(NamedTuple):
     """What an embedder made of an `ImageChunk`.
 
     Attributes:
-        keys: the chunk's keys, in order.
+        source: the chunk's.
+        keys: the keys of the images that have an embedding, in order.
         embeddings: float32 [n, d], unit norm.
     """
 
+    source: Any
     keys: tuple
     embeddings: np.ndarray

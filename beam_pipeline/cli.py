@@ -1,0 +1,43 @@
+"""The command line: `clipseed COMMAND ...`."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+_USAGE = """usage: clipseed COMMAND [FLAGS]
+
+commands:
+  mine     mine video clips for the captions of images
+  inspect  print what a run holds, and draw a contact sheet
+  demo     render a small corpus, mine it, and check what was found
+
+`clipseed COMMAND --help` lists a command's flags."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; gives the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE)
+        return 0 if arguments else 2
+    command = _command(arguments[0])
+    if command is None:
+        print(f"clipseed: unknown command {arguments[0]!r}\n{_USAGE}", file=sys.stderr)
+        return 2
+    return command(arguments[1:])
+
+
+def _command(name: str) -> Callable[[Sequence[str]], int] | None:
+    """The command's function; only its own modules are imported."""
+    if name == "mine":
+        from beam_pipeline.mine import run
+    elif name == "inspect":
+        from beam_pipeline.inspect_run import run
+    elif name == "demo":
+        from beam_pipeline.run_demo import run
+    else:
+        return None
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

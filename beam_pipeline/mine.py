@@ -1,0 +1,325 @@
+"""`clipseed mine`: seed images and videos to clip-caption pairs (VideoCC, section 3).
+
+seeds ─ load ─ embed ─► index ─┐
+videos ─ split ─ decode ─ embed ─► match ─► top 10 ─► cut ─► clips, pairs, run.json
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsSingleton
+
+import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
+from beam_pipeline import preflight, summary
+from beam_pipeline.options import MineConfig, local_defaults, parse_mine
+from models.embedders import Embedder
+from transforms.clips import ClipsConfig, WriteClips, select
+from transforms.corpus import ListVideos
+from transforms.cut_clips import CutConfig
+from transforms.embed import Embed
+from transforms.extract_frames import SamplingConfig
+from transforms.fetch import FetchConfig
+from transforms.filter_videos import FilterConfig, read_denylist
+from transforms.frames import ExtractFrames, SplitVideos
+from transforms.load_seeds import LoadConfig, LoadSeeds
+from transforms.match_frames import MatchFrames
+from transforms.read_seeds import SeedsConfig
+from transforms.run_manifest import RunInfo, Tally, WriteRunManifest
+from transforms.run_tables import RunTables, Selection
+from transforms.seed_index import BuildConfig, BuildIndex
+from transforms.seeds import ReadSeeds
+from transforms.top_matches import TopMatches
+
+_SHORT_SIDE_PX = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's settings in the terms of its steps."""
+
+    info: RunInfo
+    seed_files: list[str]
+    videos: str
+    embedder: str
+    accelerator: str
+    seeds: SeedsConfig
+    load: LoadConfig
+    filters: FilterConfig
+    sampling: SamplingConfig
+    build: BuildConfig
+    selection: Selection
+    clips: ClipsConfig
+
+
+def plan(config: MineConfig, seed_files: list[str], embedder: Embedder) -> Plan:
+    """Turns flags, and what was found out before the start, into steps' settings."""
+    threshold = config.threshold
+    if threshold is None:
+        threshold = embedder.default_threshold
+    floor = threshold if config.floor is None else min(config.floor, threshold)
+    fetch = FetchConfig(allow_private=config.allow_private)
+    isolate, limit_s = config.isolate_decoder, config.video_timeout_s
+    size_px = embedder.image_size_px
+    sampling = SamplingConfig(
+        config.fps, config.frames, size_px, config.part_s, limit_s
+    )
+    span_us = round(config.span_s * 1_000_000)
+    cut = CutConfig(span_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
+    return Plan(
+        info=RunInfo(
+            config.output,
+            config.as_json(),
+            config.hash(),
+            embedder.embedder_id,
+            threshold,
+            floor,
+            time.time(),
+        ),
+        seed_files=seed_files,
+        videos=config.videos,
+        embedder=config.embedder,
+        accelerator=config.accelerator,
+        seeds=SeedsConfig(
+            config.seeds_format, config.image_column, config.caption_column
+        ),
+        load=LoadConfig(size_px, fetch),
+        filters=_filters(config),
+        sampling=sampling,
+        build=BuildConfig(
+            config.output,
+            config.embedder,
+            embedder.embedder_id,
+            floor,
+            sampling,
+            fetch,
+            isolate,
+        ),
+        selection=Selection(threshold, config.top_k, config.gap_us),
+        clips=ClipsConfig(
+            config.output,
+            config.num_shards,
+            cut,
+            embedder.embedder_id,
+            config.require_sound,
+            fetch,
+            isolate,
+        ),
+    )
+
+
+def _filters(config: MineConfig) -> FilterConfig:
+    denied = read_denylist(config.denylist) if config.denylist else frozenset()
+    return FilterConfig(
+        as_of=config.as_of,
+        min_view_count=config.min_view_count,
+        max_duration_s=config.max_duration_s,
+        max_age_years=config.max_age_years,
+        min_age_days=config.min_age_days,
+        require_safe=config.require_safe,
+        deny_ids=denied,
+        deny_hosts=denied,
+    )
+
+
+class _Part(NamedTuple):
+    """What a part of the graph gives, with its dead letters and sums."""
+
+    output: Any
+    rejected: list[beam.PCollection]
+    tallies: list[beam.PCollection]
+
+
+def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
+    """Seeds files to `(seeds, embedded chunks)`."""
+    read = pipeline | beam.Create(plan.seed_files) | ReadSeeds(plan.seeds)
+    loaded = read.batches | "SpreadSeeds" >> beam.Reshuffle() | LoadSeeds(plan.load)
+    embed = Embed(plan.embedder, "embed_seeds", plan.accelerator)
+    embedded = loaded.images | "EmbedSeeds" >> embed
+    chunks = (embedded.ok, loaded.embedded) | "SeedChunks" >> beam.Flatten()
+    tallies = [
+        read.batches | "SeedRows" >> Tally("seed_rows", lambda b: len(b.rows)),
+        loaded.seeds | "Seeds" >> Tally("seeds"),
+        loaded.images | "Images" >> Tally("images", lambda c: len(c.keys)),
+        embedded.ok | "Embedded" >> Tally("images_embedded", lambda c: len(c.keys)),
+    ]
+    rejected = [read.rejected, loaded.rejected, embedded.rejected]
+    return _Part((loaded.seeds, chunks), rejected, tallies)
+
+
+def split_corpus(pipeline: beam.Pipeline, plan: Plan) -> _Part:
+    """The corpus to `(spans, reports)`."""
+    listed = (
+        pipeline
+        | "Videos" >> beam.Create([plan.videos])
+        | "ListVideos" >> ListVideos(plan.filters)
+    )
+    build = plan.build
+    split = listed.videos | SplitVideos(plan.sampling, build.fetch, build.isolate)
+    tallies = [listed.videos | "VideosIn" >> Tally("videos")]
+    rejected = [listed.rejected, split.rejected]
+    return _Part((split.spans, split.reports), rejected, tallies)
+
+
+def match_corpus(spans: beam.PCollection, index: Any, plan: Plan) -> _Part:
+    """Spans to `(matches, audits, reports)`; frames live and die inside."""
+    build = plan.build
+    frames = spans | ExtractFrames(plan.sampling, build.fetch, build.isolate)
+    embed = Embed(plan.embedder, "embed_frames", plan.accelerator)
+    embedded = frames.chunks | "EmbedFrames" >> embed
+    matched = embedded.ok | MatchFrames(AsSingleton(index), build.floor)
+    tallies = [
+        frames.chunks | "Frames" >> Tally("frames", lambda c: len(c.keys)),
+        embedded.ok | "FramesOk" >> Tally("frames_embedded", lambda c: len(c.keys)),
+        matched.matches | "Matches" >> Tally("matches"),
+    ]
+    rejected = [frames.rejected, embedded.rejected]
+    output = (matched.matches, matched.audit, frames.reports)
+    return _Part(output, rejected, tallies)
+
+
+def select_and_cut(
+    matches: beam.PCollection, seeds: beam.PCollection, plan: Plan
+) -> _Part:
+    """Matches and seeds' captions to `(pairs, files)`."""
+    chosen = plan.selection
+    above = matches | "AboveThreshold" >> beam.Filter(
+        lambda match, threshold=chosen.threshold: match.similarity > threshold
+    )
+    best = above | TopMatches(chosen.top_k, chosen.min_gap_us, plan.sampling.fps)
+    captions = seeds | "Captions" >> beam.Map(
+        lambda seed: (seed.seed_id, (seed.reference, seed.caption))
+    ).with_output_types(tuple[str, tuple[str, str]])
+    written = (
+        {"captions": captions, "matches": best}
+        | "JoinCaptions" >> beam.CoGroupByKey()
+        | "Select"
+        >> beam.FlatMapTuple(lambda i, g: select(i, g["captions"], g["matches"]))
+        | WriteClips(plan.clips)
+    )
+    tallies = [
+        above | "Above" >> Tally("matches_above_threshold"),
+        best | "SeedsMatched" >> Tally("seeds_matched"),
+        best | "Selected" >> Tally("selected", lambda kv: len(kv[1])),
+        written.pairs | "Pairs" >> Tally("pairs"),
+        written.reports | "Clips" >> Tally("clips"),
+        written.reports | "ClipUs" >> Tally("clips_us", lambda r: r.duration_us),
+        written.cuts | "Cuts" >> Tally("cuts", lambda cuts: cuts),
+        written.reports | "CutsWritten" >> Tally("cuts_written", lambda r: r.times),
+        written.reports | "Sound" >> _CountBy(lambda r: f"sound/{r.sound}"),
+    ]
+    return _Part((written.pairs, written.files), [written.rejected], tallies)
+
+
+@dataclass(eq=False)
+class _CountBy(beam.PTransform):
+    """Counts elements by a name made of each."""
+
+    name: Any
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        name = self.name
+        return (
+            elements
+            | beam.Map(lambda e: (name(e), 1)).with_output_types(tuple[str, int])
+            | beam.CombinePerKey(sum)
+        )
+
+
+def video_tallies(reports: beam.PCollection) -> beam.PCollection:
+    """`SpanReport`s to the numbers of videos mined, failed, and broken but mined."""
+
+    def outcome(_: str, sums: tuple[int, int]) -> list[tuple[str, int]]:
+        frames, breaks = sums
+        mined = [("videos_mined", 1), ("videos_broken", int(breaks > 0))]
+        return mined if frames else [("videos_failed", 1)]
+
+    add = beam.combiners.TupleCombineFn(sum, sum)
+    return (
+        reports
+        | "ByVideo"
+        >> beam.Map(lambda r: (r.video_id, (r.frames, r.breaks))).with_output_types(
+            tuple[str, tuple[int, int]]
+        )
+        | "AddParts" >> beam.CombinePerKey(add)
+        | "Outcome" >> beam.FlatMapTuple(outcome).with_output_types(tuple[str, int])
+        | "CountOutcomes" >> beam.CombinePerKey(sum)
+    )
+
+
+def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
+    """The whole job."""
+    seeds = embed_seeds(pipeline, plan)
+    corpus = split_corpus(pipeline, plan)
+    index = seeds.output[1] | BuildIndex(plan.build, corpus.output[0])
+    mined = match_corpus(corpus.output[0], index.directory, plan)
+    clips = select_and_cut(mined.output[0], seeds.output[0], plan)
+    parts = (seeds, corpus, mined, clips)
+    rejected = tuple(r for part in parts for r in part.rejected) | "Rejected" >> (
+        beam.Flatten()
+    )
+    tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
+    files = (
+        _keyed(mined.output[0], "seed_id")
+        | "WriteMatches" >> tables.matches(plan.selection, plan.info.embedder_id),
+        _keyed(clips.output[0], "video_id") | "WritePairs" >> tables.pairs(),
+        _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
+        clips.output[1],
+    ) | "Files" >> beam.Flatten()
+    reports = (corpus.output[1], mined.output[2]) | "AllReports" >> beam.Flatten()
+    tallies = (
+        *(tally for part in parts for tally in part.tallies),
+        video_tallies(reports),
+        rejected | "Letters" >> _CountBy(lambda r: f"rejected/{r.stage}/{r.reason}"),
+    ) | "Tallies" >> beam.Flatten()
+    _ = pipeline | WriteRunManifest(
+        plan.info, tallies, files, index.manifest, mined.output[1]
+    )
+
+
+def _keyed(elements: beam.PCollection, field: str) -> beam.PCollection:
+    return elements | f"KeyBy_{field}" >> beam.Map(
+        lambda element: (getattr(element, field), element)
+    )
+
+
+def _quiet() -> None:
+    """Keeps what libraries log about themselves away from the user."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger().addFilter(
+        lambda record: "Resource module is not available" not in record.getMessage()
+    )
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Runs `clipseed mine`; gives the exit status.
+
+    0: done; 1: the job failed, or everything in it did; 2: it could not start.
+    """
+    config, beam_flags = parse_mine(argv)
+    _quiet()
+    try:
+        seed_files = preflight.check_seeds(config.seeds)
+        preflight.check_videos(config.videos)
+        embedder = preflight.check_embedder(config, seed_files)
+        steps = plan(config, seed_files, embedder)
+        preflight.prepare_output(config.output, config.overwrite)
+    except preflight.UsageError as error:
+        print(f"clipseed mine: {error}", file=sys.stderr)
+        return 2
+    options = PipelineOptions(local_defaults(beam_flags))
+    with summary.Progress():
+        pipeline = beam.Pipeline(options=options)
+        build_pipeline(pipeline, steps)
+        pipeline.run().wait_until_finish()
+    return summary.report(config.output)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,231 @@
+"""Flags of `clipseed mine`, parsed once into a frozen configuration."""
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from transforms.read_seeds import SeedsFormat
+
+# What decides how a run is done, and not what comes out of it.
+_NOT_IN_HASH = frozenset(
+    {"output", "overwrite", "accelerator", "isolate_decoder", "video_timeout_s"}
+)
+
+
+@dataclass(frozen=True)
+class MineConfig:
+    """All of a run's settings; the flags of the same names explain them."""
+
+    seeds: str
+    videos: str
+    output: str
+    seeds_format: SeedsFormat
+    image_column: str | None
+    caption_column: str | None
+    allow_private: bool
+    as_of: datetime.date
+    min_view_count: int | None
+    max_duration_s: float | None
+    max_age_years: int | None
+    min_age_days: int | None
+    require_safe: bool
+    denylist: str | None
+    embedder: str
+    accelerator: str
+    fps: float
+    frames: str
+    part_s: float
+    video_timeout_s: float
+    isolate_decoder: bool
+    threshold: float | None
+    floor: float | None
+    top_k: int
+    min_gap_s: float | None
+    span_s: float
+    clip_fps: float
+    require_sound: bool
+    num_shards: int
+    overwrite: bool
+
+    @property
+    def gap_us(self) -> int:
+        """The least time between matches of a seed in one video."""
+        gap_s = self.span_s if self.min_gap_s is None else self.min_gap_s
+        return round(gap_s * 1_000_000)
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as `run.json` keeps them."""
+        return asdict(self) | {"as_of": self.as_of.isoformat()}
+
+    def hash(self) -> str:
+        """Names the settings that decide the result."""
+        kept = {k: v for k, v in self.as_json().items() if k not in _NOT_IN_HASH}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[
+            :16
+        ]
+
+
+def parse_mine(argv: Sequence[str] | None) -> tuple[MineConfig, list[str]]:
+    """Parses the flags of `clipseed mine`.
+
+    Returns:
+        the configuration, and the flags left over: Beam's.
+
+    Raises:
+        SystemExit: 2, with a message, when a flag is wrong.
+    """
+    parser = _parser()
+    known, beam_flags = parser.parse_known_args(argv)
+    fields = vars(known)
+    fields["as_of"] = known.as_of or datetime.datetime.now(datetime.UTC).date()
+    config = MineConfig(**fields)
+    problem = _problem(config) or _unknown_flag(beam_flags)
+    if problem:
+        parser.error(problem)
+    return config, beam_flags
+
+
+def _problem(config: MineConfig) -> str | None:
+    positive = ("fps", "top_k", "span_s", "clip_fps", "num_shards", "part_s")
+    for name in positive:
+        if getattr(config, name) <= 0:
+            return f"--{name} must be more than 0"
+    floor, threshold = config.floor, config.threshold
+    if floor is not None and threshold is not None and floor > threshold:
+        return "--floor must not be above --threshold"
+    for name in ("threshold", "floor"):
+        value = getattr(config, name)
+        if value is not None and not -1 <= value < 1:
+            return f"--{name} is a cosine: at least -1 and below 1"
+    if config.min_gap_s is not None and config.min_gap_s < 0:
+        return "--min_gap_s must not be negative"
+    return None
+
+
+def _unknown_flag(flags: list[str]) -> str | None:
+    """Beam drops flags that it does not know; here a slip of the pen is an error."""
+    runner = PipelineOptions(flags).get_all_options().get("runner")
+    if runner not in (None, "FnApiRunner", "DirectRunner"):
+        return None  # Their job servers know options that are not known here.
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
+        if hasattr(options, "_add_argparse_args"):
+            try:
+                options._add_argparse_args(parser)
+            except argparse.ArgumentError:
+                continue
+    _, unknown = parser.parse_known_args(flags)
+    return f"unknown flag: {' '.join(unknown)}" if unknown else None
+
+
+def local_defaults(flags: list[str]) -> list[str]:
+    """Beam flags for a run in this process, on all its cores, unless told otherwise."""
+    given = {flag.split("=")[0] for flag in flags if flag.startswith("--")}
+    if "--runner" in given:
+        return flags
+    defaults = {
+        "--runner": "FnApiRunner",
+        "--direct_running_mode": "multi_threading",
+        "--direct_num_workers": str(len(os.sched_getaffinity(0))),
+    }
+    return flags + [f"{k}={v}" for k, v in defaults.items() if k not in given]
+
+
+def _date(text: str) -> datetime.date:
+    return datetime.date.fromisoformat(text)
+
+
+def _limit(kind: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        return None if text.lower() == "none" else kind(text)
+
+    parse.__name__ = f"{kind.__name__} or none"
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clipseed mine",
+        description="Mines video clips for the captions of images (VideoCC, section "
+        "3). Flags that are not listed here go to Apache Beam.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument_group("input and output").add_argument
+    add("--seeds", required=True, help="file, folder or glob: a table (CSV, TSV, "
+        "JSONL, Parquet), CC3M/CC12M TSV, or webdataset shards")  # fmt: skip
+    add("--videos", required=True, help="folder, glob, video file, or manifest (CSV, "
+        "TSV, JSONL, Parquet)")  # fmt: skip
+    add("--output", required=True, help="run directory, local or gs://")
+    add("--overwrite", action="store_true", help="replace the run that is there")
+    add("--num_shards", type=int, default=8, help="files a table and clips/")
+    _add_seed_flags(parser)
+    _add_filter_flags(parser)
+    _add_frame_flags(parser)
+    _add_match_flags(parser)
+    _add_clip_flags(parser)
+    return parser
+
+
+def _add_seed_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("seeds").add_argument
+    add("--seeds_format", default="auto",
+        choices=["auto", "cc3m", "cc12m", "table", "webdataset"])  # fmt: skip
+    add("--image_column", help="of a table; found by its usual names")
+    add("--caption_column", help="likewise")
+    add("--allow_private", action="store_true",
+        help="also fetch from loopback and private addresses")  # fmt: skip
+
+
+def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "filters", "Each where the manifest has the column; 'none' turns one off."
+    )
+    add = group.add_argument
+    add("--as_of", type=_date, help="date that ages count from (default: today, UTC)")
+    add("--min_view_count", type=_limit(int), default=1000, help="more views than this")
+    add("--max_duration_s", type=_limit(float), default=1200.0, help="shorter than")
+    add("--max_age_years", type=_limit(int), default=10, help="not uploaded before")
+    add("--min_age_days", type=_limit(int), default=90, help="uploaded at least ago")
+    add("--allow_unsafe", dest="require_safe", action="store_false",
+        help="keep videos flagged as unsafe")  # fmt: skip
+    add("--denylist", help="file of video ids and URL hosts, one a line")
+
+
+def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("frames").add_argument
+    add("--embedder", default="descriptor", help="'descriptor' or hub:HANDLE_OR_DIR")
+    add("--accelerator", default="", help="resource hint of the embedding step, such "
+        "as 'type:nvidia-l4;count:1;install-nvidia-driver'")  # fmt: skip
+    add("--fps", type=float, default=1.0, help="frames sampled a second")
+    add("--frames", choices=["exact", "keyframe"], default="exact",
+        help="the frame at each instant, or the nearest keyframe (cheap)")  # fmt: skip
+    add("--part_s", type=float, default=120.0,
+        help="longer videos are sampled in parts of this length")  # fmt: skip
+    add("--video_timeout_s", type=float, default=600.0,
+        help="limit for decoding one video or part")  # fmt: skip
+    add("--isolate_decoder", action=argparse.BooleanOptionalAction, default=True,
+        help="decode in a child process, which a bad file cannot outlive")  # fmt: skip
+
+
+def _add_match_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("matches").add_argument
+    add("--threshold", type=float, help="τ: pairs with more similarity match "
+        "(default: the embedder's, 0.6)")  # fmt: skip
+    add("--floor", type=float, help="keep matches above this in matches/ (default: τ)")
+    add("--top_k", type=int, default=10, help="clips a seed")
+    add("--min_gap_s", type=float, help="between matches of a seed in one video "
+        "(default: --span_s; 0: the paper's literal rule)")  # fmt: skip
+
+
+def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("clips").add_argument
+    add("--span_s", type=float, default=10.0, help="length of a clip")
+    add("--clip_fps", type=float, default=25.0, help="frames stored a second")
+    add("--require_sound", action="store_true", help="drop clips whose sound is not ok")

@@ -1,0 +1,95 @@
+"""Embedders: uint8 images to unit-norm vectors.
+
+`load_embedder` knows them by the names that `--embedder` takes:
+
+- `descriptor`: built in, no download (`models.descriptor`);
+- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.hub_embedder`).
+"""
+
+import functools
+from typing import Protocol
+
+import numpy as np
+
+# The paper's match threshold (section 3.3), measured for its embedder.
+PAPER_THRESHOLD = 0.6
+
+
+class EmbeddingError(Exception):
+    """An embedder could not embed a batch; smaller batches may pass."""
+
+
+class Embedder(Protocol):
+    """What maps images to embeddings.
+
+    Attributes:
+        embedder_id: changes whenever the embeddings would.
+        dimension: of an embedding.
+        image_size_px: height and width of the images it takes.
+        default_threshold: a similarity that separates matches from the rest.
+    """
+
+    embedder_id: str
+    dimension: int
+    image_size_px: int
+    default_threshold: float
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeds uint8 [n, s, s, 3] as float32 [n, d], not necessarily of unit norm.
+
+        Raises:
+            EmbeddingError: the batch cannot be embedded.
+        """
+
+
+class DescriptorEmbedder:
+    """The built-in descriptor behind the embedder's interface."""
+
+    def __init__(self) -> None:
+        from models import descriptor
+
+        self.embedder_id = descriptor.EMBEDDER_ID
+        self.dimension = descriptor.DIMENSION
+        self.image_size_px = descriptor.IMAGE_SIZE_PX
+        self.default_threshold = descriptor.DEFAULT_THRESHOLD
+        self._describe = descriptor.describe
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Describes uint8 [n, 224, 224, 3] as float32 [n, d]."""
+        return self._describe(images)
+
+
+@functools.lru_cache(maxsize=2)
+def load_embedder(name: str) -> Embedder:
+    """Loads the embedder that `--embedder` names, once a process.
+
+    Raises:
+        ValueError: an unknown kind, or a model that cannot be loaded or does not map
+            images to vectors; the message says what to do.
+    """
+    if name == "descriptor":
+        return DescriptorEmbedder()
+    kind, _, handle = name.partition(":")
+    if kind == "hub" and handle:
+        from models.hub_embedder import HubEmbedder
+
+        return HubEmbedder(handle)
+    raise ValueError(
+        f"unknown embedder {name!r}: use 'descriptor' or 'hub:HANDLE_OR_DIRECTORY'"
+    )
+
+
+def unit_rows(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scales rows to unit norm.
+
+    Args:
+        embeddings: float32 [n, d].
+
+    Returns:
+        float32 [m, d] of the rows that have a direction, and bool [n] telling which:
+        rows with NaN, infinity or norm 0 have none.
+    """
+    wide = embeddings.astype(np.float64)
+    norms = np.sqrt((wide * wide).sum(axis=1))
+    good = np.isfinite(norms) & (norms > 1e-12)
+    return (wide[good] / norms[good, None]).astype(np.float32), good

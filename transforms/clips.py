@@ -1,0 +1,313 @@
+"""The cutting step: selected matches to TFRecord shards of clip-caption pairs.
+
+Clips are never shuffled: the worker that cuts a shard's clips writes them, video by
+video, and the file appears by a rename.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam import coders
+
+from transforms import progress, storage
+from transforms.clip_record import Caption, ClipRecord, encode, write_records
+from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
+from transforms.elements import Match, Reject, Rejected, Video
+from transforms.fetch import FetchConfig
+from transforms.isolation import Isolation
+from transforms.local_copy import local_copy
+from transforms.log_mel import log_mel
+from transforms.shards import GroupIntoShards, describe_file, shard_name
+from transforms.sound import BROKEN, OK
+
+
+class Selected(NamedTuple):
+    """A match among its seed's best, with one caption of the seed.
+
+    Attributes:
+        seed_id: of the seed.
+        image: the seed image's reference.
+        caption: one of its captions.
+        rank: 1 for the seed's best match.
+        similarity: of the matched frame.
+        time_us: of the matched frame.
+        video: that it is in.
+    """
+
+    seed_id: str
+    image: str
+    caption: str
+    rank: int
+    similarity: float
+    time_us: int
+    video: Video
+
+
+class Pair(NamedTuple):
+    """A row of `pairs.csv`, the first four fields, and where it comes from.
+
+    Attributes:
+        video: the video's reference.
+        start_us: of the clip.
+        end_us: likewise.
+        caption: byte for byte as in the seeds.
+        clip_id: names the clip's record in `clips/`.
+        sound: the verdict on the clip's sound.
+    """
+
+    video: str
+    start_us: int
+    end_us: int
+    caption: str
+    clip_id: str
+    video_id: str
+    seed_id: str
+    image: str
+    rank: int
+    similarity: float
+    time_us: int
+    sound: str
+
+
+for _element in (Selected, Pair):
+    coders.registry.register_coder(_element, coders.RowCoder)
+
+
+class ClipReport(NamedTuple):
+    """One clip written: its length, its sound, and how many matches it serves."""
+
+    duration_us: int
+    sound: str
+    times: int
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """What is written.
+
+    Attributes:
+        run_dir: the run directory; shards go to `clips/`.
+        num_shards: how many.
+        cut: what a clip is.
+        embedder_id: goes into the records.
+        require_sound: leaves out clips whose verdict is not `ok`.
+        fetch: bounds for videos on the web.
+        isolate: whether decoding runs in a child process.
+    """
+
+    run_dir: str
+    num_shards: int
+    cut: CutConfig
+    embedder_id: str
+    require_sound: bool
+    fetch: FetchConfig
+    isolate: bool
+
+
+def select(
+    seed_id: str, captions: Iterable[tuple[str, str]], matches: Iterable[list[Match]]
+) -> Iterator[Selected]:
+    """Yields each of a seed's matches with each of its captions.
+
+    Args:
+        seed_id: of the seed.
+        captions: `(reference, caption)` pairs; of equal captions the first by
+            reference counts.
+        matches: at most one list, the best first.
+    """
+    images: dict[str, str] = {}
+    for reference, caption in sorted(captions):
+        images.setdefault(caption, reference)
+    for best in matches:
+        for rank, match in enumerate(best, start=1):
+            for caption, image in sorted(images.items()):
+                yield Selected(
+                    seed_id,
+                    image,
+                    caption,
+                    rank,
+                    match.similarity,
+                    match.time_us,
+                    match.video,
+                )
+
+
+def caption_rows(selected: Iterable[Selected]) -> list[Selected]:
+    """What one clip is captioned with: of equal captions the most similar seed's."""
+    best: dict[str, Selected] = {}
+    for row in sorted(selected, key=lambda r: (-r.similarity, r.seed_id, r.time_us)):
+        best.setdefault(row.caption, row)
+    return list(best.values())
+
+
+def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:
+    """Joins a cut clip and its captions; computes the log-mel of its sound."""
+    video = rows[0].video
+    span = f"{video.video_id}:{clip.start_us}:{clip.end_us}"
+    samples = (clip.sound.samples / 32768).astype(np.float32)
+    return ClipRecord(
+        clip_id=hashlib.sha256(span.encode()).hexdigest()[:16],
+        video_id=video.video_id,
+        video=video.reference,
+        video_duration_us=clip.duration_us,
+        start_us=clip.start_us,
+        end_us=clip.end_us,
+        frames=tuple(clip.frames),
+        fps=config.cut.fps,
+        height_px=clip.height_px,
+        width_px=clip.width_px,
+        sound_verdict=clip.sound.verdict,
+        samples=samples,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        log_mel=log_mel(samples) if len(samples) else np.zeros((0, 128), np.float32),
+        captions=tuple(
+            Caption(r.caption, r.seed_id, r.image, r.similarity, r.rank, r.time_us)
+            for r in rows
+        ),
+        embedder=config.embedder_id,
+    )
+
+
+class _WriteShardFn(beam.DoFn):
+    def __init__(self, config: ClipsConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        self._isolation = Isolation(self._config.isolate)
+
+    def teardown(self) -> None:
+        self._isolation.close()
+
+    def process(self, shard: tuple[int, Iterable[Selected]]) -> Iterator[Any]:
+        number, selected = shard
+        config, outcome = self._config, _Outcome()
+        name = shard_name("clips", number, config.num_shards, ".tfrecord")
+        with storage.writing(
+            storage.join(config.run_dir, f"clips/{name}")
+        ) as local_path:
+            write_records(local_path, self._records(selected, outcome))
+            file = describe_file(local_path, f"clips/{name}", len(outcome.reports))
+        yield beam.pvalue.TaggedOutput("files", file)
+        yield beam.pvalue.TaggedOutput("cuts", outcome.cuts)
+        yield from outcome.pairs
+        for tag in ("reports", "rejected"):
+            for element in getattr(outcome, tag):
+                yield beam.pvalue.TaggedOutput(tag, element)
+
+    def _records(
+        self, selected: Iterable[Selected], outcome: "_Outcome"
+    ) -> Iterator[bytes]:
+        ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
+        for video, group in groupby(ordered, key=lambda row: row.video):
+            rows = list(group)
+            waiting = {row.time_us for row in rows}
+            outcome.cuts += len(waiting)
+            try:
+                yield from self._video_records(video, rows, waiting, outcome)
+            except Reject as reject:
+                outcome.reject(video, waiting, reject.reason, reject.message)
+            else:
+                message = "No frame could be decoded around it."
+                outcome.reject(video, waiting, "no_frames", message)
+
+    def _video_records(
+        self,
+        video: Video,
+        rows: list[Selected],
+        waiting: set[int],
+        outcome: "_Outcome",
+    ) -> Iterator[bytes]:
+        config = self._config
+        with local_copy(video.uri, config.fetch) as path:
+            for clip in self._isolation.iterate(
+                cut_clips, path, sorted(waiting), config.cut, limit_s=config.cut.limit_s
+            ):
+                done = waiting & set(clip.times_us)
+                waiting -= done
+                if clip.sound.verdict == BROKEN:
+                    outcome.note_broken_sound(video, clip)
+                if config.require_sound and clip.sound.verdict != OK:
+                    reason = f"sound_{clip.sound.verdict}"
+                    outcome.reject(video, done, reason, clip.sound.message)
+                    continue
+                captions = caption_rows(r for r in rows if r.time_us in done)
+                record = make_record(clip, captions, config)
+                outcome.add(record, captions, len(done))
+                yield encode(record)
+
+
+class _Outcome:
+    """What a shard's writing gives besides the file."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+        self.pairs: list[Pair] = []
+        self.reports: list[ClipReport] = []
+        self.rejected: list[Rejected] = []
+
+    def add(self, record: ClipRecord, rows: list[Selected], times: int) -> None:
+        duration_us = record.end_us - record.start_us
+        self.reports.append(ClipReport(duration_us, record.sound_verdict, times))
+        progress.add("clips")
+        self.pairs.extend(
+            Pair(
+                record.video,
+                record.start_us,
+                record.end_us,
+                row.caption,
+                record.clip_id,
+                record.video_id,
+                row.seed_id,
+                row.image,
+                row.rank,
+                row.similarity,
+                row.time_us,
+                record.sound_verdict,
+            )
+            for row in rows
+        )
+
+    def reject(
+        self, video: Video, times: Iterable[int], reason: str, message: str
+    ) -> None:
+        for time_us in sorted(times):
+            key = f"{video.reference}@{time_us / 1e6:.3f}s"
+            self.rejected.append(Rejected("write_clips", key, reason, message))
+
+    def note_broken_sound(self, video: Video, clip: CutClip) -> None:
+        key = f"{video.reference}@{clip.start_us / 1e6:.3f}s"
+        message = f"{clip.sound.message} The clip is kept, with what could be decoded."
+        self.rejected.append(Rejected("read_sound", key, "broken_sound", message))
+
+
+@dataclass(eq=False)
+class WriteClips(beam.PTransform):
+    """`Selected` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
+
+    `cuts` counts the matched frames to cut around, a number a shard.
+
+    Attributes:
+        config: what is written.
+    """
+
+    config: ClipsConfig
+
+    def expand(self, selected: beam.PCollection) -> Any:
+        """Groups by shard of the video, and cuts."""
+        return (
+            selected
+            | "KeyByVideo"
+            >> beam.Map(lambda row: (row.video.video_id, row)).with_output_types(
+                tuple[str, Selected]
+            )
+            | GroupIntoShards(self.config.num_shards, Selected)
+            | "Cut"
+            >> beam.ParDo(_WriteShardFn(self.config)).with_outputs(
+                "files", "reports", "rejected", "cuts", main="pairs"
+            )
+        )

@@ -1,0 +1,8 @@
+"""How elements that are shuffled are encoded: by schema, never by pickling."""
+
+from apache_beam import coders
+
+from transforms.elements import Match, Rejected, Seed, SeedRow, Span, Video
+
+for _element in (Match, Rejected, Seed, SeedRow, Span, Video):
+    coders.registry.register_coder(_element, coders.RowCoder)

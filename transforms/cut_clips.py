@@ -1,0 +1,246 @@
+"""Cutting clips around matched frames: JPEG frames and sound (paper, section 3.1)."""
+
+import bisect
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import av.container
+
+from transforms.decoding import VideoDecoder
+from transforms.images import encode_jpeg
+from transforms.media import (
+    display_size,
+    open_video,
+    pixel_aspect,
+    probe,
+    to_rgb,
+    video_stream,
+)
+from transforms.sampling import Sampled, sample
+from transforms.sound import Sound, read_sound
+
+SAMPLE_RATE_HZ = 16_000
+_JPEG_QUALITY = 90
+# Headers round, and sound may outlast the picture: so much is filled by holding the
+# last frame, as players do. More is a video that ends early.
+_TOLERANCE_US = 500_000
+
+
+class CutConfig(NamedTuple):
+    """What a clip is.
+
+    Attributes:
+        span_us: its length (paper: 10 s).
+        fps: frames stored a second.
+        short_side_px: of the stored frames.
+        limit_s: how long cutting one video may take.
+    """
+
+    span_us: int
+    fps: float
+    short_side_px: int
+    limit_s: float
+
+
+class CutClip(NamedTuple):
+    """A clip as cut.
+
+    Attributes:
+        start_us: where it starts in the video.
+        end_us: where it ends; early where the video turned out to end early.
+        times_us: the matched frames that it was cut for.
+        duration_us: of the video, as its header says.
+        frames: JPEG, at `fps` from `start_us` on.
+        height_px: of the frames, upright.
+        width_px: likewise.
+        sound: at 16 kHz, with its verdict.
+    """
+
+    start_us: int
+    end_us: int
+    times_us: tuple[int, ...]
+    duration_us: int
+    frames: list[bytes]
+    height_px: int
+    width_px: int
+    sound: Sound
+
+
+Spans = dict[tuple[int, int], tuple[int, ...]]
+
+
+def span_around(time_us: int, duration_us: int, span_us: int) -> tuple[int, int]:
+    """The span of `span_us` around a time, moved and cut to lie in the video.
+
+    Example:
+        >>> span_around(2_000_000, 60_000_000, 10_000_000)
+        (0, 10000000)
+    """
+    start_us = max(0, min(time_us - span_us // 2, duration_us - span_us))
+    return start_us, min(start_us + span_us, max(duration_us, time_us + 1))
+
+
+def plan_spans(ends: Iterable[tuple[int, int]], span_us: int) -> Spans:
+    """The distinct spans around `(time_us, duration_us)` pairs, with their times."""
+    spans: dict[tuple[int, int], set[int]] = {}
+    for time_us, duration_us in ends:
+        span = span_around(time_us, duration_us, span_us)
+        spans.setdefault(span, set()).add(time_us)
+    return {span: tuple(sorted(spans[span])) for span in sorted(spans)}
+
+
+def cut_clips(
+    path: str, times_us: Sequence[int], config: CutConfig
+) -> Iterator[CutClip]:
+    """Yields a clip for each distinct span around the given times.
+
+    The video is opened once. Where it breaks or ends before its header says, the spans
+    there are moved back to what can be shown; a clip is short only if the video is.
+
+    Raises:
+        Reject: as `open_video`, or `decode_timeout`.
+    """
+    deadline_s = time.monotonic() + config.limit_s
+    duration_us = probe(path).duration_us
+    spans = plan_spans(((t, duration_us) for t in times_us), config.span_us)
+    with open_video(path) as container:
+        decoder = VideoDecoder(container, deadline_s)
+        cut_short: list[tuple[int, int]] = []
+        for span, clip in _cut(container, decoder, duration_us, spans, config):
+            if clip is None:
+                continue
+            if clip.end_us < span[1] - _TOLERANCE_US and clip.start_us > 0:
+                cut_short.extend((t, clip.end_us) for t in spans[span])
+            else:
+                yield clip
+        moved = plan_spans(cut_short, config.span_us)
+        for _, clip in _cut(container, decoder, duration_us, moved, config):
+            if clip is not None:
+                yield clip
+
+
+def _cut(
+    container: av.container.InputContainer,
+    decoder: VideoDecoder,
+    duration_us: int,
+    spans: Spans,
+    config: CutConfig,
+) -> Iterator[tuple[tuple[int, int], CutClip | None]]:
+    """Yields each span with its clip, None where no frame could be decoded."""
+    if not spans:
+        return
+    sounds = {span: read_sound(container, *span, SAMPLE_RATE_HZ) for span in spans}
+    decoder.rewind()
+    reel = _Reel(config, pixel_aspect(video_stream(container)))
+    waiting = deque(spans)
+    instants = sorted({t for span in spans for t in clip_instants(*span, config.fps)})
+
+    def finish(reached_us: int) -> tuple[tuple[int, int], CutClip | None]:
+        span = waiting.popleft()
+        breaks = [time_us for time_us, _ in decoder.breaks]
+        window = reel.window(*span, reached_us, breaks, decoder.period_us)
+        if window is None:
+            return span, None
+        clip = reel.clip(window, spans[span], duration_us, sounds[span], span[0])
+        return span, clip
+
+    for sampled in sample(decoder, instants):
+        while waiting and waiting[0][1] <= sampled.time_us:
+            yield finish(sampled.time_us)
+        if waiting:
+            reel.add(sampled, waiting[0][0])
+    while waiting:
+        yield finish(decoder.end_us)
+
+
+def clip_instants(start_us: int, end_us: int, fps: float) -> list[int]:
+    """When a clip's frames show: at `fps` from its start on, at least one.
+
+    Example:
+        >>> len(clip_instants(0, 10_000_000, 25))
+        250
+    """
+    count = max(1, round((end_us - start_us) * fps / 1_000_000))
+    return [start_us + round(i * 1_000_000 / fps) for i in range(count)]
+
+
+class _Reel:
+    """The JPEG frames around the clips being cut; each is encoded once."""
+
+    def __init__(self, config: CutConfig, pixel_aspect: Fraction) -> None:
+        self._config = config
+        self._pixel_aspect = pixel_aspect
+        self._times: list[int] = []
+        self._jpegs: list[bytes] = []
+        self._size_px: tuple[int, int] | None = None
+
+    def add(self, sampled: Sampled, needed_from_us: int) -> None:
+        """Adds a frame, and drops those that no clip from there on shows."""
+        if self._size_px is None:
+            size_px = display_size(sampled.frame, self._pixel_aspect)
+            self._size_px = _scaled(size_px, self._config.short_side_px)
+        keep = max(0, bisect.bisect_right(self._times, needed_from_us) - 1)
+        del self._times[:keep], self._jpegs[:keep]
+        self._times.append(sampled.time_us)
+        rgb = to_rgb(sampled.frame, *self._size_px)
+        self._jpegs.append(encode_jpeg(rgb, _JPEG_QUALITY))
+
+    def window(
+        self,
+        start_us: int,
+        end_us: int,
+        reached_us: int,
+        breaks_us: Sequence[int],
+        period_us: int,
+    ) -> tuple[int, int] | None:
+        """What of a span can be shown: to where the stream, undamaged, reaches."""
+        first = max(0, bisect.bisect_right(self._times, start_us) - 1)
+        inside = [t for t in self._times[first:] if t < end_us]
+        if not inside:
+            return None
+        if inside[0] > start_us + _TOLERANCE_US:
+            start_us = inside[0]
+        if any(inside[-1] <= t < end_us for t in breaks_us):
+            reached_us = inside[-1] + period_us
+        if reached_us < end_us - _TOLERANCE_US:
+            end_us = reached_us
+        return (start_us, end_us) if start_us < end_us else None
+
+    def clip(
+        self,
+        window: tuple[int, int],
+        times_us: tuple[int, ...],
+        duration_us: int,
+        sound: Sound,
+        sound_start_us: int,
+    ) -> CutClip:
+        """Picks the frame on screen at each of the clip's instants."""
+        assert self._size_px is not None
+        instants = clip_instants(*window, self._config.fps)
+        rows = (max(0, bisect.bisect_right(self._times, t) - 1) for t in instants)
+        frames = [self._jpegs[row] for row in rows]
+        width_px, height_px = self._size_px
+        return CutClip(
+            *window,
+            times_us,
+            duration_us,
+            frames,
+            height_px,
+            width_px,
+            _trim(sound, *(t - sound_start_us for t in window)),
+        )
+
+
+def _scaled(size_px: tuple[int, int], short_side_px: int) -> tuple[int, int]:
+    """Width and height with the short side as wanted."""
+    scale = short_side_px / min(size_px)
+    width_px, height_px = (round(side * scale) for side in size_px)
+    return width_px, height_px
+
+
+def _trim(sound: Sound, from_us: int, to_us: int) -> Sound:
+    first, last = (round(t * SAMPLE_RATE_HZ / 1_000_000) for t in (from_us, to_us))
+    return sound._replace(samples=sound.samples[first:last])

@@ -1,0 +1,100 @@
+"""Frames of a video, at so many a second, ready for the embedder."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.decoding import VideoDecoder
+from transforms.media import open_video, probe, to_rgb
+from transforms.sampling import sample
+
+
+class SamplingConfig(NamedTuple):
+    """How frames are taken.
+
+    Attributes:
+        fps: frames a second of video (paper: 1).
+        mode: "exact" or "keyframe", see `transforms.sampling`.
+        size_px: height and width of the embedder's images.
+        part_s: longer videos are sampled in parts of this many seconds.
+        limit_s: how long decoding a part may take.
+    """
+
+    fps: float
+    mode: str
+    size_px: int
+    part_s: float
+    limit_s: float
+
+
+class Frame(NamedTuple):
+    """One sampled frame: uint8 [s, s, 3], RGB, upright."""
+
+    time_us: int
+    image: np.ndarray
+
+
+class Break(NamedTuple):
+    """Where a video is damaged; frames from there to the next entry point are left."""
+
+    time_us: int
+    message: str
+
+
+def video_parts(path: str, part_s: float) -> Iterator[tuple[int, int]]:
+    """Yields the `(start_us, end_us)` parts of a video; the last one is open-ended.
+
+    Headers lie: whatever the stream holds beyond its announced end belongs to the last.
+
+    Raises:
+        Reject: as `probe`.
+    """
+    duration_us = probe(path).duration_us
+    part_us = round(part_s * 1_000_000)
+    count = max(1, math.ceil(duration_us / part_us))
+    for i in range(count):
+        yield i * part_us, (i + 1) * part_us if i < count - 1 else 2**62
+
+
+def extract_frames(
+    path: str, start_us: int, end_us: int, config: SamplingConfig
+) -> Iterator[Frame | Break]:
+    """Yields the frames of one part, then where the stream was damaged.
+
+    Parts together give the frames of the whole: an instant belongs to the part that it
+    lies in, a frame that several instants share to the first.
+
+    Args:
+        path: a local file.
+        start_us: of the part; instants are multiples of 1 / fps from the start.
+        end_us: likewise, exclusive.
+        config: how to sample.
+
+    Raises:
+        Reject: as `open_video`, or `decode_timeout`.
+    """
+    with open_video(path) as container:
+        decoder = VideoDecoder(container, time.monotonic() + config.limit_s)
+        instants = _instants(start_us, end_us, config.fps)
+        for sampled in sample(decoder, instants, config.mode):
+            if sampled.instant_us >= start_us:
+                rgb = to_rgb(sampled.frame, config.size_px, config.size_px)
+                yield Frame(sampled.time_us, rgb)
+        for time_us, message in decoder.breaks:
+            yield Break(time_us, message)
+
+
+def _instants(start_us: int, end_us: int, fps: float) -> Iterator[int]:
+    """Multiples of 1 / fps, from the last one before the part on.
+
+    That one tells whether the part's first frame was the previous part's already.
+    """
+    first = max(0, math.ceil(start_us * fps / 1_000_000) - 1)
+    for i in range(first, 2**62):
+        instant_us = round(i * 1_000_000 / fps)
+        if instant_us >= end_us:
+            return
+        yield instant_us

@@ -1,0 +1,168 @@
+"""Seed images: from rows that name them to pixels ready for the embedder."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+
+from transforms import storage
+from transforms.elements import (
+    EmbeddedChunk,
+    ImageChunk,
+    Reject,
+    Rejected,
+    Seed,
+    SeedRow,
+)
+from transforms.fetch import FetchConfig, fetch
+from transforms.images import ImageLimits, decode_image, resize_for_embedding
+
+
+class SeedBatch(NamedTuple):
+    """Consecutive rows of one seeds file: what is loaded and embedded together."""
+
+    name: str
+    rows: list[SeedRow]
+
+
+@dataclass(frozen=True)
+class LoadConfig:
+    """How seed images are loaded.
+
+    Attributes:
+        size_px: height and width of the embedder's images.
+        fetch: bounds of a download.
+        limits: bounds of an image.
+    """
+
+    size_px: int
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    limits: ImageLimits = field(default_factory=ImageLimits)
+
+
+@dataclass
+class LoadedBatch:
+    """What became of a batch.
+
+    Attributes:
+        seeds: a seed for each usable row.
+        images: the distinct images, to embed; keys are `(seed_id, reference)`.
+        embedded: the distinct precomputed embeddings, keyed likewise.
+        rejected: a dead letter for each row that is not usable.
+    """
+
+    seeds: list[Seed]
+    images: ImageChunk | None
+    embedded: EmbeddedChunk | None
+    rejected: list[Rejected]
+
+
+def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
+    """Loads the images of a batch; one image with several captions is loaded once.
+
+    A seed's id is a hash of its image's bytes (of its reference, where a precomputed
+    embedding stands in for the image): copies of an image under several names are one
+    seed.
+    """
+    seeds: list[Seed] = []
+    rejected: list[Rejected] = []
+    ids: dict[tuple[str, int], str | Reject] = {}
+    pixels: dict[str, tuple[str, np.ndarray]] = {}
+    vectors: dict[str, tuple[str, np.ndarray]] = {}
+    for row in batch.rows:
+        place = (row.uri or row.reference, row.offset_bytes)
+        if place not in ids:
+            ids[place] = _load(row, config, pixels, vectors)
+        seed_id = ids[place]
+        if isinstance(seed_id, Reject):
+            reason, message = seed_id.reason, seed_id.message
+            rejected.append(Rejected("load_seeds", row.reference, reason, message))
+        else:
+            seeds.append(Seed(seed_id, row.reference, row.caption))
+    return LoadedBatch(
+        seeds,
+        ImageChunk(batch.name, *_stack(pixels)) if pixels else None,
+        EmbeddedChunk(batch.name, *_stack(vectors)) if vectors else None,
+        rejected,
+    )
+
+
+def _load(
+    row: SeedRow,
+    config: LoadConfig,
+    pixels: dict[str, tuple[str, np.ndarray]],
+    vectors: dict[str, tuple[str, np.ndarray]],
+) -> str | Reject:
+    try:
+        if row.embedding:
+            seed_id = _hash(row.reference.encode())
+            vectors[seed_id] = row.reference, np.frombuffer(row.embedding, np.float32)
+            return seed_id
+        data = _read(row, config)
+        seed_id = _hash(data)
+        if seed_id not in pixels:
+            rgb = decode_image(data, config.limits)
+            pixels[seed_id] = row.reference, resize_for_embedding(rgb, config.size_px)
+        return seed_id
+    except Reject as reject:
+        return reject
+
+
+def _read(row: SeedRow, config: LoadConfig) -> bytes:
+    if row.offset_bytes < 0:
+        return fetch(row.uri, config.fetch)
+    if row.size_bytes > config.fetch.max_bytes:
+        raise Reject("too_large", f"The image has {row.size_bytes} bytes.")
+    return storage.read_range(row.uri, row.offset_bytes, row.size_bytes)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _stack(arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[tuple, np.ndarray]:
+    keys = tuple((seed_id, reference) for seed_id, (reference, _) in arrays.items())
+    return keys, np.stack([array for _, array in arrays.values()])
+
+
+def batches(rows: Iterable[SeedRow], name: str, size: int) -> Iterator[SeedBatch]:
+    """Cuts a file's rows into batches of `size`, named by file and number."""
+    held: list[SeedRow] = []
+    number = 0
+    for row in rows:
+        held.append(row)
+        if len(held) == size:
+            yield SeedBatch(f"{name}-{number:06d}", held)
+            held, number = [], number + 1
+    if held:
+        yield SeedBatch(f"{name}-{number:06d}", held)
+
+
+@dataclass(eq=False)
+class LoadSeeds(beam.PTransform):
+    """`SeedBatch` to `ImageChunk`; tags `seeds`, `embedded` and `rejected`."""
+
+    config: LoadConfig
+
+    def expand(self, batches: beam.PCollection) -> Any:
+        """Loads each batch on the worker that embeds it."""
+        return batches | "LoadImages" >> beam.FlatMap(
+            _load_tagged, self.config
+        ).with_outputs("seeds", "embedded", "rejected", main="images")
+
+
+def _load_tagged(batch: SeedBatch, config: LoadConfig) -> Iterator[Any]:
+    loaded = load_batch(batch, config)
+    if loaded.images is not None:
+        yield loaded.images
+    if loaded.embedded is not None:
+        yield beam.pvalue.TaggedOutput("embedded", loaded.embedded)
+    yield from _tagged("seeds", loaded.seeds)
+    yield from _tagged("rejected", loaded.rejected)
+
+
+def _tagged(tag: str, elements: Sequence[Any]) -> Iterator[Any]:
+    return (beam.pvalue.TaggedOutput(tag, element) for element in elements)

@@ -1,0 +1,198 @@
+"""Building the seeds' index once, inside the job."""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from index_service.build import IndexConfig, build_index
+from index_service.store import IndexManifest
+from models.embedders import load_embedder
+from transforms import storage
+from transforms.elements import EmbeddedChunk, ImageChunk, Reject, Span
+from transforms.embed import embed_chunk
+from transforms.extract_frames import Frame, SamplingConfig, extract_frames
+from transforms.fetch import FetchConfig
+from transforms.isolation import Isolation
+from transforms.local_copy import local_copy
+
+# Real frames that a ScaNN index is tuned on, besides the seeds.
+_SAMPLE_SPANS = 32
+_FRAMES_A_SPAN = 32
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What the index is built for.
+
+    Attributes:
+        run_dir: the run directory; parts go to `work/`, the index to `index/`.
+        embedder: as `--embedder` names it.
+        embedder_id: the id that it has.
+        floor: similarities above this are to be found.
+        sampling: how the corpus is sampled.
+        fetch: bounds for videos on the web.
+        isolate: whether decoding runs in a child process.
+    """
+
+    run_dir: str
+    embedder: str
+    embedder_id: str
+    floor: float
+    sampling: SamplingConfig
+    fetch: FetchConfig
+    isolate: bool
+
+
+@dataclass(eq=False)
+class BuildIndex(beam.PTransform):
+    """`EmbeddedChunk`s of seeds to the index directory, as one element.
+
+    The embeddings go through files: they are written where they are made and read by
+    the one worker that builds. The element is "" when there is not one seed.
+
+    Attributes:
+        config: what the index is built for.
+        spans: parts of videos; a few are sampled to tune the index on real frames.
+    """
+
+    config: BuildConfig
+    spans: beam.PCollection
+
+    def expand(self, chunks: beam.PCollection) -> Any:
+        """Writes parts, waits for all of them, builds; tag `manifest`."""
+        parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
+        sample = self.spans | "SampleSpans" >> beam.combiners.Top.Of(
+            _SAMPLE_SPANS, key=_sampling_order
+        )
+        return (
+            chunks.pipeline
+            | "Once" >> beam.Create([None], reshuffle=False)
+            | "Build"
+            >> beam.FlatMap(
+                _build,
+                self.config,
+                beam.pvalue.AsIter(parts),
+                beam.pvalue.AsSingleton(sample),
+            ).with_outputs("manifest", main="directory")
+        )
+
+
+def _sampling_order(span: Span) -> bytes:
+    return hashlib.sha256(f"{span.video.video_id}@{span.start_us}".encode()).digest()
+
+
+def write_part(chunk: EmbeddedChunk, run_dir: str) -> str:
+    """Writes a chunk's ids and embeddings as one file; gives its URI."""
+    uri = storage.join(run_dir, f"work/seeds/{chunk.source}.npz")
+    ids = np.array([seed_id for seed_id, _ in chunk.keys])
+    with storage.writing(uri) as path, open(path, "wb") as file:
+        np.savez(file, ids=ids, embeddings=chunk.embeddings)
+    return uri
+
+
+def _build(
+    _: None, config: BuildConfig, parts: Iterable[str], spans: list[Span]
+) -> Iterator[Any]:
+    ids, embeddings = read_parts(parts)
+    if not ids:
+        yield ""
+        return
+    directory = storage.join(config.run_dir, "index")
+    local = tempfile.mkdtemp() if storage.is_remote(directory) else directory
+    index_config = IndexConfig()
+    queries = None
+    if len(ids) >= index_config.exact_below:
+        queries = sample_queries(spans, config)
+    manifest = build_index(
+        Path(local),
+        ids,
+        embeddings,
+        config.embedder_id,
+        config.floor,
+        queries,
+        index_config,
+    )
+    _log(manifest)
+    if local != directory:
+        upload_directory(local, directory)
+    yield directory
+    yield beam.pvalue.TaggedOutput("manifest", manifest)
+
+
+def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """The distinct seeds of all parts, and their embeddings float32 [n, d].
+
+    An image that stands in several batches counts once, from the first by name.
+    """
+    ids: list[str] = []
+    rows: list[np.ndarray] = []
+    seen: set[str] = set()
+    for uri in sorted(set(parts)):
+        with storage.localize(uri) as path, np.load(path) as part:
+            part_ids, embeddings = part["ids"].tolist(), part["embeddings"]
+        fresh = [i for i, seed_id in enumerate(part_ids) if seed_id not in seen]
+        seen.update(part_ids)
+        ids.extend(part_ids[i] for i in fresh)
+        rows.append(embeddings[fresh])
+    return ids, np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+
+
+def sample_queries(spans: Iterable[Span], config: BuildConfig) -> np.ndarray | None:
+    """Embeds a few keyframes of each span: float32 [n, d], or None if there are none.
+
+    Spans that cannot be decoded are passed over here; the decoding step reports them.
+    """
+    embedder = load_embedder(config.embedder)
+    sampling = config.sampling._replace(mode="keyframe")
+    isolation = Isolation(config.isolate)
+    parts = []
+    for span in spans:
+        frames: list[Frame] = []
+        try:
+            with local_copy(span.video.uri, config.fetch) as path:
+                for item in isolation.iterate(
+                    extract_frames,
+                    path,
+                    span.start_us,
+                    span.end_us,
+                    sampling,
+                    limit_s=sampling.limit_s,
+                ):
+                    if isinstance(item, Frame):
+                        frames.append(item)
+                    if len(frames) == _FRAMES_A_SPAN:
+                        break
+        except Reject as reject:
+            logging.info("not in the index's sample: %s: %s", span.video, reject)
+        if frames:
+            images = np.stack([frame.image for frame in frames])
+            keys = tuple(frame.time_us for frame in frames)
+            chunk, _ = embed_chunk(ImageChunk(span.video, keys, images), embedder)
+            parts.append(chunk.embeddings)
+    isolation.close()
+    return np.concatenate(parts) if parts else None
+
+
+def upload_directory(local: str, uri: str) -> None:
+    """Moves the files of a local directory to a bucket, `manifest.json` last."""
+    paths = sorted(path for path in Path(local).rglob("*") if path.is_file())
+    for path in sorted(paths, key=lambda path: path.name == "manifest.json"):
+        name = path.relative_to(local).as_posix()
+        storage.publish(str(path), storage.join(uri, name))
+
+
+def _log(manifest: IndexManifest) -> None:
+    logging.info(
+        "seed index: %s, %d seeds, recall %.4f (%s)",
+        manifest.kind,
+        manifest.count,
+        manifest.audit.recall,
+        manifest.audit.recall_basis,
+    )

@@ -1,0 +1,57 @@
+"""The seeds of a run: rows in batches, ready to be loaded."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.elements import Reject, Rejected, SeedRow
+from transforms.load_seeds import batches
+from transforms.read_seeds import SeedsConfig, read_seeds
+
+# Rows loaded and embedded together: at most 38 MB of pixels.
+_BATCH = 256
+
+
+@dataclass(eq=False)
+class ReadSeeds(beam.PTransform):
+    """Seeds files to `SeedBatch`es; dead letters under the tag `rejected`.
+
+    Attributes:
+        config: how the files are read.
+    """
+
+    config: SeedsConfig
+
+    def expand(self, files: beam.PCollection) -> Any:
+        """Reads each file on one worker; rows travel, images do not."""
+        return files | "ReadRows" >> beam.FlatMap(_read, self.config).with_outputs(
+            "rejected", main="batches"
+        )
+
+
+def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:
+    rejected: list[Rejected] = []
+
+    def rows() -> Iterator[SeedRow]:
+        try:
+            for row in read_seeds(uri, config):
+                if isinstance(row, Rejected):
+                    rejected.append(row)
+                else:
+                    yield row
+        except Reject as reject:
+            rejected.append(Rejected("read_seeds", uri, reject.reason, reject.message))
+
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    for batch in batches(rows(), name, _BATCH):
+        yield batch
+        yield from _drain(rejected)
+    yield from _drain(rejected)
+
+
+def _drain(rejected: list[Rejected]) -> Iterator[Any]:
+    while rejected:
+        yield beam.pvalue.TaggedOutput("rejected", rejected.pop(0))
