@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import av
 import av.container
-import av.logging
 import av.stream
 import av.video.frame
 import av.video.stream
@@ -28,8 +27,6 @@ _DEFAULT_RATE = Fraction(25)
 _MOST_OBLONG = 8
 # FFmpeg draws text files as a terminal would.
 _NOT_VIDEO = frozenset({"tty"})
-
-av.logging.set_level(av.logging.PANIC)
 
 
 class Probe(NamedTuple):
