@@ -6,6 +6,7 @@ float32 [n, d], as a SavedModel of TF 2 (callable) or of TF 1 (signature `defaul
 
 import hashlib
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,11 @@ class HubEmbedder:
     def __init__(self, handle: str) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import tensorflow as tf
-        import tensorflow_hub as hub
+
+        with warnings.catch_warnings():
+            # Of the pinned setuptools, about what tensorflow-hub imports of it.
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")
+            import tensorflow_hub as hub
 
         try:
             directory = str(hub.resolve(handle))
