@@ -1,5 +1,6 @@
 """The command line: `clipseed COMMAND ...`."""
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,12 @@ commands:
   demo     render a small corpus, mine it, and check what was found
 
 `clipseed COMMAND --help` lists a command's flags."""
+
+_MODULES = {
+    "mine": "beam_pipeline.mine",
+    "inspect": "beam_pipeline.inspect_run",
+    "demo": "beam_pipeline.run_demo",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,15 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[Sequence[str]], int] | None:
     """The command's function; only its own modules are imported."""
-    if name == "mine":
-        from beam_pipeline.mine import run
-    elif name == "inspect":
-        from beam_pipeline.inspect_run import run
-    elif name == "demo":
-        from beam_pipeline.run_demo import run
-    else:
-        return None
-    return run
+    module = _MODULES.get(name)
+    return importlib.import_module(module).run if module else None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ videos ─ split ─ decode ─ embed ─► match ─► top 10 ─► cut ─�
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,114 +17,20 @@ from apache_beam.pvalue import AsSingleton
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline import preflight, summary
-from beam_pipeline.options import MineConfig, local_defaults, parse_mine
-from models.embedders import Embedder
-from transforms.clips import ClipsConfig, WriteClips, select
+from beam_pipeline.options import local_defaults, parse_mine
+from beam_pipeline.plan import Plan, make_plan
+from transforms.clips import WriteClips, select
 from transforms.corpus import ListVideos
-from transforms.cut_clips import CutConfig
+from transforms.elements import Reject
 from transforms.embed import Embed
-from transforms.extract_frames import SamplingConfig
-from transforms.fetch import FetchConfig
-from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.frames import ExtractFrames, SplitVideos
-from transforms.load_seeds import LoadConfig, LoadSeeds
+from transforms.load_seeds import LoadSeeds
 from transforms.match_frames import MatchFrames
-from transforms.read_seeds import SeedsConfig
-from transforms.run_manifest import RunInfo, Tally, WriteRunManifest
-from transforms.run_tables import RunTables, Selection
-from transforms.seed_index import BuildConfig, BuildIndex
+from transforms.run_manifest import Tally, WriteRunManifest
+from transforms.run_tables import RunTables
+from transforms.seed_index import BuildIndex
 from transforms.seeds import ReadSeeds
 from transforms.top_matches import TopMatches
-
-_SHORT_SIDE_PX = 256
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run's settings in the terms of its steps."""
-
-    info: RunInfo
-    seed_files: list[str]
-    videos: str
-    embedder: str
-    accelerator: str
-    seeds: SeedsConfig
-    load: LoadConfig
-    filters: FilterConfig
-    sampling: SamplingConfig
-    build: BuildConfig
-    selection: Selection
-    clips: ClipsConfig
-
-
-def plan(config: MineConfig, seed_files: list[str], embedder: Embedder) -> Plan:
-    """Turns flags, and what was found out before the start, into steps' settings."""
-    threshold = config.threshold
-    if threshold is None:
-        threshold = embedder.default_threshold
-    floor = threshold if config.floor is None else min(config.floor, threshold)
-    fetch = FetchConfig(allow_private=config.allow_private)
-    isolate, limit_s = config.isolate_decoder, config.video_timeout_s
-    size_px = embedder.image_size_px
-    sampling = SamplingConfig(
-        config.fps, config.frames, size_px, config.part_s, limit_s
-    )
-    span_us = round(config.span_s * 1_000_000)
-    cut = CutConfig(span_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
-    return Plan(
-        info=RunInfo(
-            config.output,
-            config.as_json(),
-            config.hash(),
-            embedder.embedder_id,
-            threshold,
-            floor,
-            time.time(),
-        ),
-        seed_files=seed_files,
-        videos=config.videos,
-        embedder=config.embedder,
-        accelerator=config.accelerator,
-        seeds=SeedsConfig(
-            config.seeds_format, config.image_column, config.caption_column
-        ),
-        load=LoadConfig(size_px, fetch),
-        filters=_filters(config),
-        sampling=sampling,
-        build=BuildConfig(
-            config.output,
-            config.embedder,
-            embedder.embedder_id,
-            floor,
-            sampling,
-            fetch,
-            isolate,
-        ),
-        selection=Selection(threshold, config.top_k, config.gap_us),
-        clips=ClipsConfig(
-            config.output,
-            config.num_shards,
-            cut,
-            embedder.embedder_id,
-            config.require_sound,
-            fetch,
-            isolate,
-        ),
-    )
-
-
-def _filters(config: MineConfig) -> FilterConfig:
-    denied = read_denylist(config.denylist) if config.denylist else frozenset()
-    return FilterConfig(
-        as_of=config.as_of,
-        min_view_count=config.min_view_count,
-        max_duration_s=config.max_duration_s,
-        max_age_years=config.max_age_years,
-        min_age_days=config.min_age_days,
-        require_safe=config.require_safe,
-        deny_ids=denied,
-        deny_hosts=denied,
-    )
 
 
 class _Part(NamedTuple):
@@ -308,10 +213,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
         embedder = preflight.check_embedder(config, seed_files)
-        steps = plan(config, seed_files, embedder)
+        steps = make_plan(config, seed_files, embedder)
         preflight.prepare_output(config.output, config.overwrite)
-    except preflight.UsageError as error:
-        print(f"clipseed mine: {error}", file=sys.stderr)
+    except (preflight.UsageError, Reject) as error:
+        what = error.message if isinstance(error, Reject) else error
+        print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
     options = PipelineOptions(local_defaults(beam_flags))
     with summary.Progress():

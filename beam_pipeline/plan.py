@@ -1,0 +1,107 @@
+"""A run's settings in the terms of its steps."""
+
+import time
+from dataclasses import dataclass
+
+from beam_pipeline.options import MineConfig
+from models.embedders import Embedder
+from transforms.clips import ClipsConfig
+from transforms.cut_clips import CutConfig
+from transforms.extract_frames import SamplingConfig
+from transforms.fetch import FetchConfig
+from transforms.filter_videos import FilterConfig, read_denylist
+from transforms.load_seeds import LoadConfig
+from transforms.read_seeds import SeedsConfig
+from transforms.run_manifest import RunInfo
+from transforms.run_tables import Selection
+from transforms.seed_index import BuildConfig
+
+_SHORT_SIDE_PX = 256
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each step of a run is told."""
+
+    info: RunInfo
+    seed_files: list[str]
+    videos: str
+    embedder: str
+    accelerator: str
+    seeds: SeedsConfig
+    load: LoadConfig
+    filters: FilterConfig
+    sampling: SamplingConfig
+    build: BuildConfig
+    selection: Selection
+    clips: ClipsConfig
+
+
+def make_plan(config: MineConfig, seed_files: list[str], embedder: Embedder) -> Plan:
+    """Turns flags, and what was found out before the start, into steps' settings."""
+    threshold = config.threshold
+    if threshold is None:
+        threshold = embedder.default_threshold
+    floor = threshold if config.floor is None else min(config.floor, threshold)
+    fetch = FetchConfig(allow_private=config.allow_private)
+    isolate, limit_s = config.isolate_decoder, config.video_timeout_s
+    size_px = embedder.image_size_px
+    sampling = SamplingConfig(
+        config.fps, config.frames, size_px, config.part_s, limit_s
+    )
+    span_us = round(config.span_s * 1_000_000)
+    cut = CutConfig(span_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
+    return Plan(
+        info=RunInfo(
+            config.output,
+            config.as_json(),
+            config.hash(),
+            embedder.embedder_id,
+            threshold,
+            floor,
+            time.time(),
+        ),
+        seed_files=seed_files,
+        videos=config.videos,
+        embedder=config.embedder,
+        accelerator=config.accelerator,
+        seeds=SeedsConfig(
+            config.seeds_format, config.image_column, config.caption_column
+        ),
+        load=LoadConfig(size_px, fetch),
+        filters=_filters(config),
+        sampling=sampling,
+        build=BuildConfig(
+            config.output,
+            config.embedder,
+            embedder.embedder_id,
+            floor,
+            sampling,
+            fetch,
+            isolate,
+        ),
+        selection=Selection(threshold, config.top_k, config.gap_us),
+        clips=ClipsConfig(
+            config.output,
+            config.num_shards,
+            cut,
+            embedder.embedder_id,
+            config.require_sound,
+            fetch,
+            isolate,
+        ),
+    )
+
+
+def _filters(config: MineConfig) -> FilterConfig:
+    denied = read_denylist(config.denylist) if config.denylist else frozenset()
+    return FilterConfig(
+        as_of=config.as_of,
+        min_view_count=config.min_view_count,
+        max_duration_s=config.max_duration_s,
+        max_age_years=config.max_age_years,
+        min_age_days=config.min_age_days,
+        require_safe=config.require_safe,
+        deny_ids=denied,
+        deny_hosts=denied,
+    )
