@@ -115,7 +115,11 @@ def resize_for_embedding(rgb: np.ndarray, size_px: int) -> np.ndarray:
     """
     try:
         square = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-            width=size_px, height=size_px, format="rgb24", interpolation="BILINEAR"
+            width=size_px,
+            height=size_px,
+            format="rgb24",
+            interpolation="BILINEAR",
+            threads=1,
         )
     except av.ArgumentError as error:
         height, width = rgb.shape[:2]

@@ -22,6 +22,8 @@ from transforms.elements import Reject
 
 # How much longer than its own time limit a call may take before its child is killed.
 _GRACE_S = 5.0
+# Frames are bigger than a usual pipe: each wait for the reader is a switch of cores.
+_PIPE_BYTES = 1 << 20
 _ITEM, _END, _REJECT = 0, 1, 2
 
 
@@ -95,6 +97,7 @@ class Isolation:
                 stdout=subprocess.PIPE,
                 bufsize=0,  # Read-ahead bytes would hide from select.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                pipesize=_PIPE_BYTES,
             )
         return self._child
 
