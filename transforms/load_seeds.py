@@ -101,7 +101,7 @@ def _load(
             seed_id = _hash(row.reference.encode())
             vectors[seed_id] = row.reference, np.frombuffer(row.embedding, np.float32)
             return seed_id
-        data = _read(row, config)
+        data = read_image(row, config.fetch)
         seed_id = _hash(data)
         if seed_id not in pixels:
             rgb = decode_image(data, config.limits)
@@ -111,10 +111,11 @@ def _load(
         return reject
 
 
-def _read(row: SeedRow, config: LoadConfig) -> bytes:
+def read_image(row: SeedRow, config: FetchConfig) -> bytes:
+    """The bytes of a row's image, from wherever it lies."""
     if row.offset_bytes < 0:
-        return fetch(row.uri, config.fetch)
-    if row.size_bytes > config.fetch.max_bytes:
+        return fetch(row.uri, config)
+    if row.size_bytes > config.max_bytes:
         raise Reject("too_large", f"The image has {row.size_bytes} bytes.")
     return storage.read_range(row.uri, row.offset_bytes, row.size_bytes)
 
