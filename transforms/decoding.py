@@ -73,7 +73,7 @@ class VideoDecoder:
         self._deadline_s = deadline_s
         self._damaged = self.codec.name in _START_AT_ENTRY
         self._primed = self.codec.name != "h264"
-        self._sought = False
+        self._started = self._sought = False
         self._decode_us: int | None = None
 
     def time_us(self, stamp: int) -> int:
@@ -92,10 +92,19 @@ class VideoDecoder:
             self.rewind()
 
     def rewind(self) -> None:
-        """Goes back to the first packet."""
+        """Goes back to the first packet.
+
+        Raises:
+            Reject: `unseekable`, where packets were read and there is no way back.
+        """
+        if not self._started:
+            return
         self._sought, self._decode_us = False, None
         self._damaged = self.codec.name in _START_AT_ENTRY
-        self._container.seek(min(0, self._container.start_time or 0))
+        try:
+            self._container.seek(min(0, self._container.start_time or 0))
+        except av.error.FFmpegError as error:
+            raise Reject("unseekable", f"It cannot be read twice: {error}") from error
 
     def read(self) -> Iterator[Unit]:
         """The packets from here on, in decoding order, as far as the file goes.
@@ -103,6 +112,7 @@ class VideoDecoder:
         Raises:
             Reject: `decode_timeout` when the deadline has passed.
         """
+        self._started = True
         packets = self._container.demux(self._stream)
         was_whole = not self._sought  # a seek may land inside a packet
         while True:
