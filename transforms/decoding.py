@@ -92,19 +92,15 @@ class VideoDecoder:
             self.rewind()
 
     def rewind(self) -> None:
-        """Goes back to the first packet.
-
-        Raises:
-            Reject: `unseekable`, where packets were read and there is no way back.
-        """
+        """Goes back to the first packet."""
         if not self._started:
             return
         self._sought, self._decode_us = False, None
         self._damaged = self.codec.name in _START_AT_ENTRY
         try:
             self._container.seek(min(0, self._container.start_time or 0))
-        except av.error.FFmpegError as error:
-            raise Reject("unseekable", f"It cannot be read twice: {error}") from error
+        except av.error.FFmpegError:  # A raw stream knows bytes, and no times.
+            self._container.seek(0, unsupported_byte_offset=True)
 
     def read(self) -> Iterator[Unit]:
         """The packets from here on, in decoding order, as far as the file goes.

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ from transforms.elements import Reject
 _GRACE_S = 5.0
 # Frames are bigger than a usual pipe: each wait for the reader is a switch of cores.
 _PIPE_BYTES = 1 << 20
-_ITEM, _END, _REJECT = 0, 1, 2
+_ITEM, _END, _REJECT, _BUG = 0, 1, 2, 3
 
 
 class Isolation:
@@ -56,6 +57,7 @@ class Isolation:
         Raises:
             Reject: what the function raised, `decode_timeout` when it hung, or
                 `decoder_crashed` when its process died.
+            RuntimeError: the function failed in any other way: a bug.
         """
         if not self._isolate:
             yield from function(*args)
@@ -72,6 +74,8 @@ class Isolation:
                 if kind == _REJECT:
                     finished = True
                     raise Reject(*value)
+                if kind == _BUG:
+                    raise RuntimeError(f"in the decoder's process:\n{value}")
                 yield value
         finally:
             if not finished:  # Killed, crashed, failed or abandoned half-way.
@@ -163,6 +167,8 @@ def _serve() -> None:
                 reply(_ITEM, item)
         except Reject as reject:
             reply(_REJECT, (reject.reason, reject.message))
+        except Exception:  # A bug stops the job here as it would in the parent.
+            reply(_BUG, traceback.format_exc())
         else:
             reply(_END)
 

@@ -1,0 +1,155 @@
+"""`clipseed mine` without Beam: one process, one loop, the same functions.
+
+python -m benchmarks.plain_mining SEEDS VIDEOS OUTPUT
+
+Writes the same `pairs.csv` (rows in one order) and the same bytes in `clips/`.
+"""
+
+import csv
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from beam_pipeline.options import parse_mine
+from beam_pipeline.plan import Plan, make_plan
+from index_service.build import IndexConfig, build_index
+from index_service.search import Searcher, load_index
+from models.embedders import Embedder, load_embedder
+from transforms.clip_record import encode, write_records
+from transforms.clips import Pair, Selected, caption_rows, make_record, select
+from transforms.cut_clips import cut_clips
+from transforms.elements import (
+    EmbeddedChunk,
+    ImageChunk,
+    Match,
+    Rejected,
+    Seed,
+    SeedRow,
+    Video,
+)
+from transforms.embed import embed_chunk
+from transforms.extract_frames import Frame, extract_frames, video_parts
+from transforms.filter_videos import filter_reason
+from transforms.list_videos import list_videos
+from transforms.load_seeds import batches, load_batch
+from transforms.match_frames import match_chunk
+from transforms.read_seeds import list_seed_files, read_seeds
+from transforms.shards import shard_name, shard_of
+from transforms.top_matches import select_top
+
+_FRAMES_A_CHUNK = 64
+_SEEDS_A_BATCH = 256
+
+
+def mine(seeds: str, videos: str, output: str) -> None:
+    """Mines with the default settings."""
+    config, _ = parse_mine(["--seeds", seeds, "--videos", videos, "--output", output])
+    embedder = load_embedder(config.embedder)
+    steps = make_plan(config, list_seed_files(seeds), embedder)
+    captions, chunks = embed_seeds(steps, embedder)
+    searcher = index_seeds(Path(output) / "index", chunks, steps)
+    above: dict[str, list[Match]] = defaultdict(list)
+    for chunk in embed_corpus(steps, embedder):
+        for match in match_chunk(chunk, searcher, steps.selection.threshold):
+            above[match.seed_id].append(match)
+    write(choose(above, captions, steps), steps, Path(output))
+
+
+def embed_seeds(
+    steps: Plan, embedder: Embedder
+) -> tuple[list[Seed], list[EmbeddedChunk]]:
+    """Loads and embeds the seeds."""
+    seeds: list[Seed] = []
+    chunks: list[EmbeddedChunk] = []
+    for uri in steps.seed_files:
+        rows = (r for r in read_seeds(uri, steps.seeds) if isinstance(r, SeedRow))
+        for batch in batches(rows, "seeds", _SEEDS_A_BATCH):
+            loaded = load_batch(batch, steps.load)
+            seeds += loaded.seeds
+            if loaded.images is not None:
+                chunks.append(embed_chunk(loaded.images, embedder)[0])
+    return seeds, chunks
+
+
+def index_seeds(
+    directory: Path, chunks: Sequence[EmbeddedChunk], steps: Plan
+) -> Searcher:
+    """Builds and loads the index of the distinct seeds."""
+    rows = {
+        seed_id: row
+        for chunk in chunks
+        for (seed_id, _), row in zip(chunk.keys, chunk.embeddings, strict=True)
+    }
+    build, vectors = steps.build, np.stack(list(rows.values()))
+    name, floor = build.embedder_id, build.floor
+    build_index(directory, list(rows), vectors, name, floor, None, IndexConfig())
+    return load_index(directory)
+
+
+def embed_corpus(steps: Plan, embedder: Embedder) -> Iterator[EmbeddedChunk]:
+    """Decodes and embeds all videos, as much at a time as the job does."""
+    sampling = steps.sampling
+    for entry in list_videos(steps.videos):
+        if isinstance(entry, Rejected) or filter_reason(entry, steps.filters):
+            continue
+        video = entry.video
+        for start_us, end_us in video_parts(video.uri, sampling.part_s):
+            items = extract_frames(video.uri, start_us, end_us, sampling)
+            frames = (item for item in items if isinstance(item, Frame))
+            while held := list(itertools.islice(frames, _FRAMES_A_CHUNK)):
+                times = tuple(frame.time_us for frame in held)
+                images = np.stack([frame.image for frame in held])
+                yield embed_chunk(ImageChunk(video, times, images), embedder)[0]
+
+
+def choose(
+    above: dict[str, list[Match]], seeds: Sequence[Seed], steps: Plan
+) -> list[Selected]:
+    """The best matches of each seed, with its captions."""
+    captions: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for seed in seeds:
+        captions[seed.seed_id].append((seed.reference, seed.caption))
+    top_k, gap_us = steps.selection.top_k, steps.selection.min_gap_us
+    return [
+        row
+        for seed_id, matches in above.items()
+        for row in select(
+            seed_id, captions[seed_id], [select_top(matches, top_k, gap_us)]
+        )
+    ]
+
+
+def write(selected: Sequence[Selected], steps: Plan, output: Path) -> None:
+    """Cuts the clips, and writes shards and pairs."""
+    config = steps.clips
+    pairs: list[Pair] = []
+    (output / "clips").mkdir(parents=True)
+    by_shard: dict[int, dict[Video, list[Selected]]] = defaultdict(dict)
+    for row in sorted(selected, key=lambda r: (r.video.video_id, r.time_us)):
+        shard = shard_of(row.video.video_id, config.num_shards)
+        by_shard[shard].setdefault(row.video, []).append(row)
+
+    def records(videos: dict[Video, list[Selected]]) -> Iterator[bytes]:
+        for video, rows in videos.items():
+            times = sorted({row.time_us for row in rows})
+            for clip in cut_clips(video.uri, times, config.cut):
+                inside = [row for row in rows if row.time_us in clip.times_us]
+                record = make_record(clip, caption_rows(inside), config)
+                place = (record.video, record.start_us, record.end_us)
+                pairs.extend((*place, caption.text) for caption in record.captions)
+                yield encode(record)
+
+    for shard in range(config.num_shards):
+        name = shard_name("clips", shard, config.num_shards, ".tfrecord")
+        write_records(str(output / "clips" / name), records(by_shard[shard]))
+    with open(output / "pairs.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        writer.writerows(sorted(pairs))
+
+
+if __name__ == "__main__":
+    mine(*sys.argv[1:])
