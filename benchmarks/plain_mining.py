@@ -20,7 +20,7 @@ from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
 from transforms.clip_record import encode, write_records
-from transforms.clips import Pair, Selected, caption_rows, make_record, select
+from transforms.clips import Selected, caption_rows, make_record, select
 from transforms.cut_clips import cut_clips
 from transforms.elements import (
     EmbeddedChunk,
@@ -126,7 +126,7 @@ def choose(
 def write(selected: Sequence[Selected], steps: Plan, output: Path) -> None:
     """Cuts the clips, and writes shards and pairs."""
     config = steps.clips
-    pairs: list[Pair] = []
+    pairs: list[tuple[str, int, int, str]] = []
     (output / "clips").mkdir(parents=True)
     by_shard: dict[int, dict[Video, list[Selected]]] = defaultdict(dict)
     for row in sorted(selected, key=lambda r: (r.video.video_id, r.time_us)):
