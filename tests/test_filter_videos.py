@@ -95,8 +95,8 @@ def test_each_filter_can_be_turned_off() -> None:
 
 def test_the_message_has_value_and_limit() -> None:
     config = FilterConfig(as_of=AS_OF)
-    assert filter_reason(entry(video_id="x", view_count=7), config) == Rejected(
-        "filter_videos", "x", "view_count", "7 views; want more than 1000"
+    assert filter_reason(entry("x.mp4", view_count=7), config) == Rejected(
+        "filter_videos", "x.mp4", "view_count", "7 views; want more than 1000"
     )
     old = filter_reason(entry(upload_date=date(2000, 1, 2)), config)
     assert old is not None

@@ -64,7 +64,7 @@ def filter_reason(entry: VideoEntry, config: FilterConfig) -> Rejected | None:
     hit = _denied(entry, config) or _size(entry, config) or _age(entry, config)
     if hit is None and config.require_safe and entry.metadata.safe is False:
         hit = _Hit("content_safety", "the metadata says that the video is not safe")
-    return hit and Rejected(_STAGE, entry.video.video_id, *hit)
+    return hit and Rejected(_STAGE, entry.video.reference, *hit)
 
 
 def read_denylist(uri: str) -> frozenset[str]:
