@@ -273,6 +273,7 @@ def write_100k_seeds(path: Path, frames: dict[tuple[str, int], np.ndarray]) -> N
     pq.write_table(written, path)
 
 
+@pytest.mark.ci_only
 def test_100k_seeds_go_through_scann(by_descriptor: Path, tmp_path: Path) -> None:
     frames = real_frames()
     seeds = tmp_path / "seeds.parquet"
