@@ -1,22 +1,43 @@
 """A contact sheet: examples of pairs as one picture, a row a pair."""
 
+import functools
+import hashlib
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from transforms.clip_record import ClipRecord
+from transforms import storage
+from transforms.clip_record import ClipRecord, decode, read_records
+from transforms.elements import Reject, Rejected, SeedRow
+from transforms.fetch import FetchConfig
+from transforms.images import ImageLimits, decode_image
+from transforms.load_seeds import read_image
+from transforms.read_seeds import SeedsConfig, list_seed_files, read_seeds
+from transforms.shards import shard_name, shard_of
 
-_HEIGHT_PX = 120
-_SEED_PX = 170
-_FRAME_PX = 170
-_TEXT_PX = 330
+HEADER_PX = 52
+ROW_PX = 144
+_CELL_PX = (170, 128)
+_TEXT_PX = 340
+_WAVE_PX = 22
 _GAP_PX = 8
 _FRAMES = 5
-_WHITE, _BLACK, _GREY, _RED = "white", "black", "#888888", "#d02020"
+_WHITE, _BLACK, _GREY, _RED = "white", "black", "#707070", "#d02020"
+_STRIPE, _MISSING, _BLUE = "#f3f3f3", "#cccccc", "#4a7ab0"
+# Tried where the built-in font, which is Latin only, has no glyphs.
+_WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf")
+_LATIN = re.compile(r"[\0-\u017f\u2010-\u2026]*")
+_MAX_CHARS = 500
+_VIDEO_CHARS = 48
+
+Row = dict[str, Any]
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 class Example(NamedTuple):
@@ -24,45 +45,27 @@ class Example(NamedTuple):
 
     Attributes:
         caption: of the pair.
-        facts: lines about it: score, place, sound.
-        time_us: of the matched frame, in the video.
-        clip: the pair's clip.
-        seed: the seed image, uint8 [h, w, 3], or None when it cannot be loaded.
+        facts: three lines about it: score, video, sound.
+        seed: the seed image as `thumbnail` makes it, None when it cannot be loaded.
+        frames: JPEGs out of the clip.
+        matched: which of `frames` is the matched one.
+        samples: float32 [n] in [-1, 1]; empty without sound.
     """
 
     caption: str
-    facts: list[str]
-    time_us: int
-    clip: ClipRecord
-    seed: np.ndarray | None
+    facts: tuple[str, str, str]
+    seed: Image.Image | None
+    frames: tuple[bytes, ...]
+    matched: int
+    samples: np.ndarray
 
 
-def draw_sheet(examples: Sequence[Example]) -> Image.Image:
-    """Draws the examples below one another; the matched frame has a red border."""
-    row_px = _HEIGHT_PX + 2 * _GAP_PX
-    width_px = _SEED_PX + _FRAMES * (_FRAME_PX + _GAP_PX) + _TEXT_PX + 3 * _GAP_PX
-    sheet = Image.new("RGB", (width_px, row_px * max(1, len(examples))), _WHITE)
-    for row, example in enumerate(examples):
-        _draw_row(sheet, row * row_px + _GAP_PX, example)
-    return sheet
-
-
-def _draw_row(sheet: Image.Image, top_px: int, example: Example) -> None:
-    draw = ImageDraw.Draw(sheet)
-    _paste(sheet, _seed_image(example.seed), _GAP_PX, top_px, _SEED_PX)
-    left_px = _SEED_PX + 2 * _GAP_PX
-    matched = _nearest_frame(example)
-    picks = frame_picks(len(example.clip.frames), matched)
-    for pick in picks:
-        image = Image.open(BytesIO(example.clip.frames[pick])).convert("RGB")
-        box = _paste(sheet, image, left_px, top_px, _FRAME_PX)
-        if pick == matched:
-            draw.rectangle(box, outline=_RED, width=3)
-        left_px += _FRAME_PX + _GAP_PX
-    _draw_wave(draw, example.clip, left_px, top_px + _HEIGHT_PX - 24)
-    wrapped = textwrap.wrap(_printable(example.caption), 44)[:3]
-    _draw_text(draw, (left_px, top_px), wrapped, 14, _BLACK)
-    _draw_text(draw, (left_px, top_px + 52), example.facts, 12, _GREY)
+def pick_frames(clip: ClipRecord, time_us: int) -> tuple[tuple[bytes, ...], int]:
+    """JPEGs spread over a clip, and which of them shows the instant `time_us`."""
+    frame = round((time_us - clip.start_us) * clip.fps / 1_000_000)
+    matched = min(max(0, frame), len(clip.frames) - 1)
+    picks = frame_picks(len(clip.frames), matched)
+    return tuple(clip.frames[pick] for pick in picks), picks.index(matched)
 
 
 def frame_picks(count: int, matched: int) -> list[int]:
@@ -72,59 +75,259 @@ def frame_picks(count: int, matched: int) -> list[int]:
     return sorted(set(picks.tolist()))
 
 
-def _nearest_frame(example: Example) -> int:
-    clip = example.clip
-    frame = round((example.time_us - clip.start_us) * clip.fps / 1_000_000)
-    return min(max(0, frame), len(clip.frames) - 1)
-
-
-def _seed_image(seed: np.ndarray | None) -> Image.Image:
-    if seed is not None:
-        return Image.fromarray(seed)
-    image = Image.new("RGB", (_SEED_PX, _HEIGHT_PX), "#cccccc")
-    _draw_text(ImageDraw.Draw(image), (8, 48), ["seed image", "not there"], 13, _BLACK)
+def thumbnail(image: Image.Image) -> Image.Image:
+    """An RGB copy that fits into a cell of the sheet."""
+    image = image.convert("RGB")
+    image.thumbnail(_CELL_PX)
     return image
 
 
+def printable(text: str) -> str:
+    """On one line, without control characters and what is no Unicode text."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
+    """Draws the examples below one another; the matched frame has a red border."""
+    cells_px = (1 + _FRAMES) * (_CELL_PX[0] + _GAP_PX)
+    size = (cells_px + _TEXT_PX + 3 * _GAP_PX, HEADER_PX + ROW_PX * len(examples))
+    sheet = Image.new("RGB", size, _WHITE)
+    draw = ImageDraw.Draw(sheet)
+    _draw_line(draw, (_GAP_PX, 6), title, 15, _BLACK, size[0] - 2 * _GAP_PX)
+    for left_px, name in (
+        (_GAP_PX, "seed image"),
+        (_cell_left(1), "frames of the clip, the matched one in red"),
+        (_cell_left(1 + _FRAMES), "caption, match and sound"),
+    ):
+        _draw_line(draw, (left_px, 30), name, 12, _GREY, _TEXT_PX)
+    for row, example in enumerate(examples):
+        top_px = HEADER_PX + row * ROW_PX
+        if row % 2 == 0:
+            draw.rectangle((0, top_px, size[0], top_px + ROW_PX - 1), fill=_STRIPE)
+        _draw_row(sheet, draw, top_px + (ROW_PX - _CELL_PX[1]) // 2, example)
+    return sheet
+
+
+def _draw_row(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, top_px: int, example: Example
+) -> None:
+    _paste(sheet, example.seed or _missing_seed(), 0, top_px)
+    for cell, frame in enumerate(example.frames):
+        box = _paste(sheet, Image.open(BytesIO(frame)), cell + 1, top_px)
+        if cell == example.matched:
+            draw.rectangle(box, outline=_RED, width=3)
+    left_px = _cell_left(1 + _FRAMES)
+    caption = printable(example.caption)
+    font = _font(caption, 14)
+    for line, text in enumerate(fit_lines(caption, font, _TEXT_PX, 3)):
+        draw.text((left_px, top_px + 17 * line), text, _BLACK, font)
+    for line, fact in enumerate(example.facts):
+        place = (left_px, top_px + 55 + 15 * line)
+        _draw_line(draw, place, fact, 12, _GREY, _TEXT_PX)
+    bottom_px = top_px + _CELL_PX[1]
+    _draw_wave(draw, example.samples, left_px, bottom_px - _WAVE_PX // 2)
+
+
+def _cell_left(cell: int) -> int:
+    """Where a cell begins; a wider gap sets the seed apart from the frames."""
+    return _GAP_PX + cell * (_CELL_PX[0] + _GAP_PX) + (_GAP_PX if cell else 0)
+
+
 def _paste(
-    sheet: Image.Image, image: Image.Image, left_px: int, top_px: int, width_px: int
+    sheet: Image.Image, image: Image.Image, cell: int, top_px: int
 ) -> tuple[int, int, int, int]:
-    """Fits an image into a cell; gives its box."""
-    image = image.copy()
-    image.thumbnail((width_px, _HEIGHT_PX))
-    left_px += (width_px - image.width) // 2
-    top_px += (_HEIGHT_PX - image.height) // 2
+    """Centres an image in a cell; gives its box."""
+    image = thumbnail(image)
+    left_px = _cell_left(cell) + (_CELL_PX[0] - image.width) // 2
+    top_px += (_CELL_PX[1] - image.height) // 2
     sheet.paste(image, (left_px, top_px))
     return left_px, top_px, left_px + image.width - 1, top_px + image.height - 1
 
 
+def _missing_seed() -> Image.Image:
+    image = Image.new("RGB", _CELL_PX, _MISSING)
+    draw = ImageDraw.Draw(image)
+    for line, text in enumerate(("seed image", "cannot be loaded")):
+        _draw_line(draw, (12, 46 + 17 * line), text, 13, _BLACK, _CELL_PX[0])
+    return image
+
+
 def _draw_wave(
-    draw: ImageDraw.ImageDraw, clip: ClipRecord, left_px: int, top_px: int
+    draw: ImageDraw.ImageDraw, samples: np.ndarray, left_px: int, middle_px: int
 ) -> None:
-    """The clip's sound as peaks, a line where there is none."""
-    middle_px, width_px = top_px + 12, _TEXT_PX - 2 * _GAP_PX
-    draw.line((left_px, middle_px, left_px + width_px, middle_px), fill=_GREY)
-    if len(clip.samples) < width_px:
+    """The sound's peaks at true level: a line for silence, nothing without sound."""
+    if not len(samples):
         return
-    blocks = np.array_split(np.abs(clip.samples), width_px)
-    for x, block in enumerate(blocks):
-        peak = round(12 * float(block.max()))
-        draw.line(
-            (left_px + x, middle_px - peak, left_px + x, middle_px + peak), fill=_GREY
-        )
+    for x, block in enumerate(np.array_split(np.abs(samples), _TEXT_PX)):
+        level = float(block.max()) if len(block) else 0.0
+        peak_px = round(level * _WAVE_PX / 2)
+        x_px = left_px + x
+        draw.line((x_px, middle_px - peak_px, x_px, middle_px + peak_px), fill=_BLUE)
 
 
-def _draw_text(
+# --- what is drawn -------------------------------------------------------------------
+
+
+def examples(
+    run_dir: str, config: Row, rows: Sequence[Row], warn: Callable[[str], object]
+) -> list[Example]:
+    """Joins pairs with their clips and seed images; clips are let go one by one.
+
+    Args:
+        run_dir: the run directory.
+        config: its settings, out of `run.json`.
+        rows: of `pairs/`.
+        warn: is told which seed images cannot be loaded, and why.
+
+    Raises:
+        Reject: `damaged_shard`, `bad_record` or `missing_clip`.
+    """
+    seeds = load_seed_images(config, rows, warn)
+    made: dict[int, Example] = {}
+    shards = [shard_of(row["video_id"], config["num_shards"]) for row in rows]
+    by_shard = sorted(range(len(rows)), key=lambda i: shards[i])
+    for shard, group in groupby(by_shard, key=lambda i: shards[i]):
+        waiting: dict[str, list[int]] = {}
+        for i in group:
+            waiting.setdefault(rows[i]["clip_id"], []).append(i)
+        name = shard_name("clips", shard, config["num_shards"], ".tfrecord")
+        for clip in _clips(storage.join(run_dir, f"clips/{name}"), set(waiting)):
+            for i in waiting[clip.clip_id]:
+                made[i] = _example(rows[i], clip, seeds.get(rows[i]["seed_id"]))
+    return [made[i] for i in range(len(rows))]
+
+
+def _clips(uri: str, ids: set[str]) -> Iterator[ClipRecord]:
+    """The clips of these ids; reads no further than the last of them."""
+    with storage.localize(uri) as path:
+        for data in read_records(path):
+            clip = decode(data)
+            if clip.clip_id in ids:
+                ids.discard(clip.clip_id)
+                yield clip
+            if not ids:
+                return
+    raise Reject("missing_clip", f"{uri} lacks clip {min(ids)} of pairs/: mine again")
+
+
+def _example(row: Row, clip: ClipRecord, seed: Image.Image | None) -> Example:
+    video = printable(row["video"])
+    if len(video) > _VIDEO_CHARS:  # Names differ at their ends.
+        video = "…" + video[1 - _VIDEO_CHARS :]
+    facts = (
+        f"similarity {row['similarity']:.3f}, rank {row['rank']}, "
+        f"matched at {clock(row['time_us'])}",
+        video,
+        f"clip {span(row)}, sound: {row['sound']}",
+    )
+    frames, matched = pick_frames(clip, row["time_us"])
+    return Example(row["caption"], facts, seed, frames, matched, clip.samples)
+
+
+def load_seed_images(
+    config: Row, rows: Sequence[Row], warn: Callable[[str], object]
+) -> dict[str, Image.Image]:
+    """Thumbnails of the pairs' seeds, by seed id, as far as they can still be loaded.
+
+    An image that has changed since is left out: it is not the seed any more.
+    """
+    wanted = {row["seed_id"] for row in rows}
+    references = {row["image"] for row in rows}
+    fetch = FetchConfig(allow_private=config["allow_private"])
+    found: dict[str, Image.Image] = {}
+    tried: set[tuple[str, int]] = set()
+    try:
+        for seed in _seed_rows(config):
+            place = seed.uri, seed.offset_bytes
+            if seed.reference in references and seed.uri and place not in tried:
+                tried.add(place)
+                try:
+                    found |= _load_seed(seed, fetch, wanted)
+                except Reject as reject:
+                    warn(f"seed image {seed.reference}: {reject.message}")
+            if len(found) == len(wanted):
+                break
+    except Reject as reject:
+        warn(f"the seeds cannot be read any more: {reject.message}")
+    return found
+
+
+def _seed_rows(config: Row) -> Iterator[SeedRow]:
+    names = ("seeds_format", "image_column", "caption_column")
+    seeds_config = SeedsConfig(*(config[name] for name in names))
+    for uri in list_seed_files(config["seeds"]):
+        rows = read_seeds(uri, seeds_config)
+        yield from (row for row in rows if not isinstance(row, Rejected))
+
+
+def _load_seed(
+    row: SeedRow, fetch: FetchConfig, wanted: set[str]
+) -> dict[str, Image.Image]:
+    """An image under its seed's id; raises Reject when it is none of the wanted."""
+    data = read_image(row, fetch)
+    # A seed is named by its image, or by its reference if that came embedded.
+    names = {_seed_id(data), _seed_id(row.reference.encode())} & wanted
+    if not names:
+        raise Reject("changed_image", f"{row.uri} has changed since the run")
+    image = thumbnail(Image.fromarray(decode_image(data, ImageLimits())))
+    return dict.fromkeys(names, image)
+
+
+def _seed_id(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def span(row: Row) -> str:
+    """Where a pair's clip begins and ends."""
+    return f"{clock(row['start_us'])}-{clock(row['end_us'])}"
+
+
+def clock(time_us: int) -> str:
+    """A time as m:ss.s: `clock(61_500_000) == "1:01.5"`."""
+    minutes, tenths = divmod(round(time_us / 100_000), 600)
+    return f"{minutes}:{tenths // 10:02d}.{tenths % 10}"
+
+
+# --- text ----------------------------------------------------------------------------
+
+
+def _draw_line(
     draw: ImageDraw.ImageDraw,
     place: tuple[int, int],
-    lines: Sequence[str],
+    text: str,
     size_px: int,
     colour: str,
+    width_px: int,
 ) -> None:
-    font = ImageFont.load_default(size_px)
-    draw.multiline_text(place, "\n".join(lines), fill=colour, font=font, spacing=2)
+    text = printable(text)
+    font = _font(text, size_px)
+    for fitting in fit_lines(text, font, width_px, 1):
+        draw.text(place, fitting, colour, font)
 
 
-def _printable(text: str) -> str:
-    """Without control characters; what the font lacks it draws as boxes."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def fit_lines(text: str, font: _Font, width_px: int, count: int) -> list[str]:
+    """Wraps text into at most `count` lines of a width; what is left over is cut."""
+    lines: list[str] = []
+    text = text[:_MAX_CHARS]  # A caption may be a book; a row never holds more.
+    for chars in range(width_px // 4, 1, -1):
+        lines = textwrap.wrap(text, chars)
+        if len(lines) > count:  # Not textwrap's own cut, which drops whole words.
+            lines[count - 1 :] = [lines[count - 1][: chars - 1].rstrip() + "…"]
+        if all(font.getlength(line) <= width_px for line in lines):
+            break
+    return lines
+
+
+def _font(text: str, size_px: int) -> _Font:
+    """The built-in font; for other scripts one of the system's, where there is one."""
+    return _load_font(() if _LATIN.fullmatch(text) else _WIDE_FONTS, size_px)
+
+
+@functools.cache
+def _load_font(names: tuple[str, ...], size_px: int) -> _Font:
+    for name in names:
+        try:
+            return ImageFont.truetype(name, size_px)
+        except OSError:  # It is not installed.
+            continue
+    return ImageFont.load_default(size_px)

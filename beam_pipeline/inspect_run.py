@@ -1,61 +1,60 @@
 """`clipseed inspect`: what a run holds, in figures and in pictures."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.contact_sheet import Example, draw_sheet
+from beam_pipeline.contact_sheet import (
+    Row,
+    draw_sheet,
+    examples,
+    printable,
+    span,
+)
 from beam_pipeline.summary import read_run, summary
 from transforms import storage
-from transforms.clip_record import ClipRecord, decode, read_records
+from transforms.backends import blob_of, is_gs, rejecting
 from transforms.elements import Reject, Rejected
-from transforms.fetch import FetchConfig
-from transforms.images import ImageLimits, decode_image
-from transforms.load_seeds import read_image
-from transforms.read_seeds import SeedsConfig, list_seed_files, read_seeds
+from transforms.run_manifest import FORMAT
 
 _SHOWN_PAIRS = 10
-Row = dict[str, Any]
+_MAX_EXAMPLES = 200
+_LINE_CHARS = 200
+_BATCH = 4096
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Runs `clipseed inspect`; gives the exit status.
 
-    0: the run is whole; 1: files are missing or damaged; 2: there is no finished run.
+    0: the run is whole; 1: files are missing or damaged, or the sheet cannot be
+    written; 2: there is no finished run.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags = _parser().parse_args(argv)
     try:
-        manifest = read_run(flags.directory)
-    except Reject:
-        print(
-            f"clipseed inspect: {flags.directory} is not a finished run: it has no "
-            "run.json (still running, or broken off: mine again with this --output)",
-            file=sys.stderr,
-        )
-        return 2
+        manifest = open_run(flags.directory)
+    except Reject as reject:
+        return _fail(reject.message, 2)
     damaged = list(damage(flags.directory, manifest, flags.verify))
     for problem in damaged:
-        print(f"clipseed inspect: {problem}", file=sys.stderr)
+        _fail(problem)
     if damaged:
-        return 1
-    print(summary(flags.directory, manifest))
-    pairs = read_pairs(flags.directory, manifest)
-    print(f"\n{rejected_text(flags.directory, manifest)}\n\n{pairs_text(pairs)}")
-    if not flags.no_sheet and pairs:
-        path = flags.sheet or storage.join(flags.directory, "contact_sheet.png")
-        chosen = choose(pairs, flags.examples)
-        sheet = draw_sheet(list(examples(flags.directory, manifest, chosen)))
-        with storage.writing(path) as local_path:
-            sheet.save(local_path, format="PNG")
-        print(f"\ncontact sheet  {path}")
+        files = f"{len(damaged)} of {len(manifest['files'])} files"
+        return _fail(f"{files} are missing or damaged: copy them again, or mine again")
+    try:
+        chosen = _print_run(flags.directory, manifest, flags.examples)
+        if chosen and not flags.no_sheet:
+            _save_sheet(flags.directory, manifest, chosen, flags.sheet)
+    except Reject as reject:
+        return _fail(reject.message)
     return 0
 
 
@@ -63,12 +62,58 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clipseed inspect", description="Prints what a run holds, and draws it."
     )
-    parser.add_argument("directory", help="a run directory")
+    parser.add_argument("directory", help="a run directory, local or gs://")
     parser.add_argument("--verify", action="store_true", help="compare checksums too")
-    parser.add_argument("--sheet", help="PNG (default: contact_sheet.png in the run)")
+    parser.add_argument("--sheet", help="PNG (default: contact_sheet.png in the run, "
+                        "where that is local)")  # fmt: skip
     parser.add_argument("--no_sheet", action="store_true", help="draw nothing")
-    parser.add_argument("--examples", type=int, default=12, help="rows of the sheet")
+    parser.add_argument("--examples", type=_example_count, default=12,
+                        help="rows of the sheet")  # fmt: skip
     return parser
+
+
+def _example_count(text: str) -> int:
+    if not 1 <= int(text) <= _MAX_EXAMPLES:
+        raise argparse.ArgumentTypeError(f"give a number from 1 to {_MAX_EXAMPLES}")
+    return int(text)
+
+
+def _fail(problem: str, status: int = 1) -> int:
+    _say(f"clipseed inspect: {printable(problem)}", to_error=True)
+    return status
+
+
+def _say(text: str, to_error: bool = False) -> None:
+    """Prints; what the terminal's encoding lacks comes as a backslash escape."""
+    stream = sys.stderr if to_error else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+# --- files ---------------------------------------------------------------------------
+
+
+def open_run(run_dir: str) -> Row:
+    """Reads the `run.json` of a finished run.
+
+    Raises:
+        Reject: `not_found` where there is none, `not_a_run` where it is another thing.
+    """
+    try:
+        manifest = read_run(run_dir)
+    except Reject as reject:
+        raise Reject(
+            reject.reason,
+            f"{run_dir} is not a finished run ({reject.message}): it is still "
+            "running, or was broken off; mine again with this --output",
+        ) from reject
+    except ValueError as error:
+        message = f"{run_dir} is not a finished run: its run.json is damaged ({error})"
+        raise Reject("not_a_run", message) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        message = f"{run_dir} is not a finished run of format {FORMAT}: mine it again"
+        raise Reject("not_a_run", message)
+    return manifest
 
 
 def damage(run_dir: str, manifest: Row, verify: bool) -> Iterator[str]:
@@ -76,17 +121,26 @@ def damage(run_dir: str, manifest: Row, verify: bool) -> Iterator[str]:
     for entry in manifest["files"]:
         uri = storage.join(run_dir, entry["path"])
         try:
-            with storage.localize(uri) as path:
-                if os.path.getsize(path) != entry["bytes"]:
-                    yield f"{uri} has another size than run.json says"
-                elif verify and _sha256(path) != entry["sha256"]:
-                    yield f"{uri} has another checksum than run.json says"
+            if _size(uri) != entry["bytes"]:
+                yield f"{uri} has another size than run.json says"
+            elif verify and _sha256(uri) != entry["sha256"]:
+                yield f"{uri} has another checksum than run.json says"
         except Reject as reject:
             yield reject.message
 
 
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
+def _size(uri: str) -> int:
+    """Bytes of a file, without reading it: a run may hold terabytes."""
+    with rejecting(uri):
+        if not is_gs(uri):
+            return os.path.getsize(uri)
+        blob = blob_of(uri)
+        blob.reload()
+        return blob.size
+
+
+def _sha256(uri: str) -> str:
+    with storage.localize(uri) as path, rejecting(uri), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -97,108 +151,141 @@ def _local_files(run_dir: str, manifest: Row, folder: str) -> Iterator[str]:
                 yield path
 
 
-def read_pairs(run_dir: str, manifest: Row) -> list[Row]:
-    """The rows of `pairs/`, in the order of `pairs.csv`."""
-    files = _local_files(run_dir, manifest, "pairs")
-    return [row for path in files for row in pq.read_table(path).to_pylist()]
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turns what a file of the right size but wrong content may raise into a Reject."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        message = f"{path} is damaged ({error}): --verify checks all files"
+        raise Reject("damaged_file", message) from error
+
+
+# --- figures -------------------------------------------------------------------------
+
+
+def _print_run(run_dir: str, manifest: Row, count: int) -> list[Row]:
+    """Prints all but the pictures; gives the pairs to draw."""
+    _say(summary(run_dir, manifest))
+    _say(f"\n{accounting_text(manifest)}\n\n{rejected_text(run_dir, manifest)}")
+    first, chosen = survey(read_pairs(run_dir, manifest), count)
+    _say(f"\n{pairs_text(first, manifest['counts'].get('pairs', 0))}")
+    return chosen
+
+
+def accounting_text(manifest: Row) -> str:
+    """What came into each stage, what went out, and what was dropped why."""
+    lines = [f"{'accounting':16s}  {'in':>8s}  {'out':>8s}  dropped"]
+    for row in manifest["accounting"]:
+        dropped = [f"{count} {why}" for why, count in row["dropped"].items() if count]
+        note = "" if row["balanced"] else "  (DOES NOT BALANCE)"
+        figures = f"{row['stage']:14s}  {row['in']:8d}  {row['out']:8d}"
+        lines.append(f"  {figures}  {', '.join(dropped)}{note}".rstrip())
+    return "\n".join(lines)
 
 
 def rejected_text(run_dir: str, manifest: Row) -> str:
     """Dead letters by stage and reason, with an example each."""
-    counts: dict[tuple[str, str], list[Rejected]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], Rejected] = {}
     for path in _local_files(run_dir, manifest, "rejected"):
-        with open(path, encoding="utf-8") as file:
+        with _reading(path), open(path, encoding="utf-8") as file:
             for line in file:
                 letter = Rejected(**json.loads(line))
-                counts.setdefault((letter.stage, letter.reason), []).append(letter)
+                kind = letter.stage, letter.reason
+                counts[kind] = counts.get(kind, 0) + 1
+                first.setdefault(kind, letter)
     if not counts:
         return "nothing was rejected"
     lines = [
-        f"  {len(letters):5d}  {stage}: {reason}, such as {letters[0].key}: "
-        f"{letters[0].message}"
-        for (stage, reason), letters in sorted(counts.items())
+        f"  {counts[kind]:5d}  {kind[0]}: {kind[1]}, such as "
+        + _one_line(f"{letter.key}: {letter.message}")
+        for kind, letter in sorted(first.items())
     ]
     return "\n".join(["rejected", *lines])
 
 
-def pairs_text(pairs: Sequence[Row]) -> str:
-    """The first pairs, a line each."""
+def pairs_text(first: Sequence[Row], count: int) -> str:
+    """The first pairs, a line each, of so many."""
     lines = [
-        f"  {_clock(row['start_us'])}-{_clock(row['end_us'])}  {row['similarity']:.3f}"
-        f"  #{row['rank']:<2d} {row['sound']:7s}  {row['video']}  {row['caption']!r}"
-        for row in pairs[:_SHOWN_PAIRS]
+        f"  {span(row)}  {row['similarity']:.3f}  #{row['rank']:<2d} "
+        f"{row['sound']:7s}  {_one_line(row['video'])}  {_one_line(row['caption'])}"
+        for row in first
     ]
-    return "\n".join([f"pairs, {len(lines)} of {len(pairs)}", *lines])
+    return "\n".join([f"pairs, {len(lines)} of {count}", *lines])
 
 
-def _clock(time_us: int) -> str:
-    minutes, seconds = divmod(time_us / 1e6, 60)
-    return f"{minutes:.0f}:{seconds:04.1f}"
+def _one_line(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= _LINE_CHARS else text[: _LINE_CHARS - 1] + "…"
+
+
+# --- which pairs ---------------------------------------------------------------------
+
+
+def read_pairs(run_dir: str, manifest: Row) -> Iterator[list[Row]]:
+    """The rows of `pairs/` in batches, in the order of `pairs.csv`."""
+    for path in _local_files(run_dir, manifest, "pairs"):
+        with _reading(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                yield batch.to_pylist()
+
+
+def survey(batches: Iterable[list[Row]], count: int) -> tuple[list[Row], list[Row]]:
+    """The first pairs, and `count` to look at; holds one batch at a time."""
+    first: list[Row] = []
+    chosen: list[Row] = []
+    for rows in batches:
+        first += rows[: _SHOWN_PAIRS - len(first)]
+        chosen = choose([*chosen, *rows], count)
+    return first, chosen
 
 
 def choose(pairs: Sequence[Row], count: int) -> list[Row]:
-    """Pairs to look at: the best of some seeds, and those nearest to the threshold."""
+    """Pairs to look at: half the best, half the nearest to the threshold.
+
+    Each half takes a pair a seed as long as there are seeds.
+    """
     ordered = sorted(
-        pairs, key=lambda r: (-r["similarity"], r["seed_id"], r["caption"])
+        pairs,
+        key=lambda r: (-r["similarity"], r["seed_id"], r["clip_id"], r["caption"]),
     )
     best: dict[str, Row] = {}
+    weakest: dict[str, Row] = {}
     for row in ordered:
         best.setdefault(row["seed_id"], row)
-    chosen = list(best.values())[: (count + 1) // 2]
     for row in reversed(ordered):
-        if len(chosen) >= count:
-            break
-        if row not in chosen:
+        weakest.setdefault(row["seed_id"], row)
+    chosen = list(best.values())[: (count + 1) // 2]
+    for row in chain(weakest.values(), reversed(ordered)):
+        if len(chosen) < count and row not in chosen:
             chosen.append(row)
-    return sorted(chosen, key=lambda row: -row["similarity"])
+    return sorted(chosen, key=ordered.index)
 
 
-def examples(run_dir: str, manifest: Row, rows: Sequence[Row]) -> Iterator[Example]:
-    """Joins pairs with their clips and seed images."""
-    clips = _read_clips(run_dir, manifest, {row["clip_id"] for row in rows})
-    seeds = _read_seeds(manifest["config"], {row["image"] for row in rows})
-    for row in rows:
-        yield Example(
-            row["caption"],
-            [
-                f"similarity {row['similarity']:.3f}, rank {row['rank']}",
-                f"{row['video']} at {_clock(row['time_us'])}, sound {row['sound']}",
-            ],
-            row["time_us"],
-            clips[row["clip_id"]],
-            seeds.get(row["image"]),
-        )
+# --- pictures ------------------------------------------------------------------------
 
 
-def _read_clips(run_dir: str, manifest: Row, ids: set[str]) -> dict[str, ClipRecord]:
-    clips = {}
-    for path in _local_files(run_dir, manifest, "clips"):
-        for data in read_records(path):
-            clip = decode(data)
-            if clip.clip_id in ids:
-                clips[clip.clip_id] = clip
-    return clips
-
-
-def _read_seeds(config: Row, references: set[str]) -> dict[str, np.ndarray]:
-    """The seed images that can still be loaded: uint8 [h, w, 3] by reference."""
-    names = ("seeds_format", "image_column", "caption_column")
-    seeds_config = SeedsConfig(*(config[name] for name in names))
-    fetch = FetchConfig(allow_private=config["allow_private"])
-    found: dict[str, np.ndarray] = {}
+def _save_sheet(
+    run_dir: str, manifest: Row, rows: list[Row], sheet: str | None
+) -> None:
+    if sheet is None and is_gs(run_dir):
+        return _say("\ncontact sheet  none: name a local file with --sheet")
+    uri = sheet or storage.join(run_dir, "contact_sheet.png")
+    title = (
+        f"{len(rows)} of {manifest['counts']['pairs']} pairs, the best and the "
+        f"weakest above {manifest['threshold']:g}: {run_dir}"
+    )
+    picture = draw_sheet(title, examples(run_dir, manifest["config"], rows, _fail))
     try:
-        for uri in list_seed_files(config["seeds"]):
-            for row in read_seeds(uri, seeds_config):
-                if isinstance(row, Rejected) or row.reference not in references:
-                    continue
-                if row.reference not in found and row.uri:
-                    data = read_image(row, fetch)
-                    found[row.reference] = decode_image(data, ImageLimits())
-                if len(found) == len(references):
-                    return found
-    except Reject as reject:
-        print(f"clipseed inspect: a seed image: {reject.message}", file=sys.stderr)
-    return found
+        with storage.writing(uri) as local_path:
+            picture.save(local_path, format="PNG")
+    except OSError as error:
+        message = (
+            f"the contact sheet cannot be written to {uri} ({error}): give --sheet"
+        )
+        raise Reject("unwritable", message) from error
+    _say(f"\ncontact sheet  {uri}")
 
 
 if __name__ == "__main__":

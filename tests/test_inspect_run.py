@@ -1,12 +1,29 @@
 import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from beam_pipeline import inspect_run, mine
-from beam_pipeline.contact_sheet import frame_picks
+from beam_pipeline.contact_sheet import (
+    HEADER_PX,
+    ROW_PX,
+    Example,
+    clock,
+    draw_sheet,
+    fit_lines,
+    frame_picks,
+)
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
+from transforms import storage
+
+GREY, RED = (204, 204, 204), (208, 32, 32)
+CAPTION = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60
 
 
 @pytest.fixture(scope="module")
@@ -15,49 +32,171 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     render_corpus(directory, films=FILMS[:1], absent_seeds=1)
     with (directory / "seeds.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    rows[0][1] = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60
+    rows[0][1] = CAPTION
     with (directory / "seeds.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     return directory
 
 
-@pytest.fixture
-def run_dir(corpus: Path, tmp_path: Path) -> Path:
-    output = tmp_path / "run"
+@pytest.fixture(scope="module")
+def mined(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("mined") / "run"
     flags = [f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / 'videos.csv'}"]
     more = [f"--output={output}", f"--as_of={AS_OF}", "--num_shards=2"]
     assert mine.run([*flags, *more]) == 0
     return output
 
 
-def test_prints_and_draws_what_a_run_holds(
-    run_dir: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def run_dir(mined: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(mined, tmp_path / "run"))
+
+
+@pytest.fixture
+def seed_files(corpus: Path) -> Iterator[list[Path]]:
+    """The seed images of the run's pairs; put back when the test is over."""
+    kept = {path: path.read_bytes() for path in sorted((corpus / "seeds").iterdir())}
+    yield list(kept)
+    for path, data in kept.items():
+        path.write_bytes(data)
+
+
+def seed_cells(run_dir: Path) -> list[set[tuple[int, int, int]]]:
+    """The colours of each row's seed cell."""
+    with Image.open(run_dir / "contact_sheet.png") as sheet:
+        rgb = np.array(sheet.convert("RGB"))
+    rows = range(HEADER_PX, len(rgb), ROW_PX)
+    return [
+        set(map(tuple, rgb[top + 8 : top + 136, 8:178].reshape(-1, 3).tolist()))
+        for top in rows
+    ]
+
+
+def rewrite(run_dir: Path, path: Path, data: bytes) -> None:
+    """Replaces a file by one that `run.json` agrees with."""
+    path.write_bytes(data)
+    manifest = json.loads((run_dir / "run.json").read_text())
+    for entry in manifest["files"]:
+        if entry["path"] == str(path.relative_to(run_dir)):
+            digest = hashlib.sha256(data).hexdigest()
+            entry.update(bytes=len(data), sha256=digest)
+    (run_dir / "run.json").write_text(json.dumps(manifest))
+
+
+def largest(folder: Path) -> Path:
+    return max(folder.iterdir(), key=lambda path: path.stat().st_size)
+
+
+# --- a whole run ---------------------------------------------------------------------
+
+
+def test_prints_what_a_run_holds(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
-    assert inspect_run.run([str(run_dir), "--verify", "--examples=3"]) == 0
+    assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 0
     said = capsys.readouterr().out
-    assert "pairs" in said and "ünïcödé 漢字" in said and "not_a_video" in said
-    with Image.open(run_dir / "contact_sheet.png") as sheet:
-        assert sheet.height == 2 * 136  # there are two pairs
-        with_seed = sheet.convert("RGB").crop((8, 8, 178, 128))
-    for image in (corpus / "seeds").iterdir():
-        image.rename(image.with_suffix(".gone"))
-    try:
-        assert inspect_run.run([str(run_dir), "--examples=3"]) == 0
-    finally:
-        for image in (corpus / "seeds").iterdir():
-            image.rename(image.with_suffix(".jpg"))
-    with Image.open(run_dir / "contact_sheet.png") as sheet:
-        without = sheet.convert("RGB").crop((8, 8, 178, 128))
-    assert with_seed.tobytes() != without.tobytes()
-    assert (204, 204, 204) in [color for _, color in without.getcolors(1 << 20)]
+    counts = json.loads((run_dir / "run.json").read_text())["counts"]
+    assert f"   pairs  {counts['pairs']}\n" in said
+    assert f"pairs, {counts['pairs']} of {counts['pairs']}\n" in said
+    assert "  extract_frames         " in said and "DOES NOT BALANCE" not in said
+    assert "not_a_video" in said
+    shown = [line for line in said.splitlines() if "ünïcödé 漢字" in line]
+    assert 'a "quoted" caption, ünïcödé 漢字 long' in shown[0]
+    assert shown[0].endswith("…") and "\t" not in said
+    assert not (run_dir / "contact_sheet.png").exists()
+
+
+def test_an_accounting_that_does_not_balance_is_told() -> None:
+    row = {"stage": "embed", "in": 3, "out": 1, "dropped": {"a": 1, "b": 0}}
+    text = inspect_run.accounting_text({"accounting": [{**row, "balanced": False}]})
+    assert text.splitlines()[1].split() == (
+        ["embed", "3", "1", "1", "a", "(DOES", "NOT", "BALANCE)"]
+    )
+
+
+def test_draws_a_row_a_pair(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect_run.run([str(run_dir), "--examples=1"]) == 0
+    assert "contact sheet" in capsys.readouterr().out
+    assert len(seed_cells(run_dir)) == 1
+    other = run_dir.parent / "sheets" / "sheet.png"
+    assert inspect_run.run([str(run_dir), "--examples=9", f"--sheet={other}"]) == 0
+    with Image.open(other) as sheet:
+        assert sheet.height == HEADER_PX + 2 * ROW_PX  # there are two pairs
+        rgb = np.array(sheet.convert("RGB"))
+    for top in (HEADER_PX, HEADER_PX + ROW_PX):
+        assert (rgb[top : top + ROW_PX] == RED).all(axis=2).any()
+
+
+def test_a_run_in_a_bucket_is_drawn_here(
+    run_dir: Path, bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote = f"{bucket}/run"
+    for path in run_dir.rglob("*.*"):
+        uri = f"{remote}/{path.relative_to(run_dir)}"
+        storage.write_bytes(uri, path.read_bytes())
+    assert inspect_run.run([remote, "--verify"]) == 0
+    assert "name a local file with --sheet" in capsys.readouterr().out
+    assert inspect_run.run([remote, f"--sheet={tmp_path / 'sheet.png'}"]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+    assert not storage.exists(f"{remote}/contact_sheet.png")
+    storage.remove_tree(f"{remote}/pairs.csv")
+    assert inspect_run.run([remote]) == 1
+    assert "pairs.csv does not exist" in capsys.readouterr().err
+
+
+# --- seed images ---------------------------------------------------------------------
+
+
+def test_a_seed_image_that_is_gone_leaves_a_grey_box(
+    run_dir: Path, seed_files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inspect_run.run([str(run_dir)]) == 0
+    assert [GREY in cell for cell in seed_cells(run_dir)] == [False, False]
+    assert capsys.readouterr().err == ""
+    for gone in seed_files:
+        gone.unlink()
+    assert inspect_run.run([str(run_dir)]) == 0
+    assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_one_bad_seed_image_costs_no_other(
+    run_dir: Path,
+    corpus: Path,
+    seed_files: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with (corpus / "seeds.csv").open(newline="") as file:
+        first = next(row["image"] for row in csv.DictReader(file))
+    bad = corpus / first
+    other = next(path for path in seed_files if path != bad)
+    bad.write_bytes(other.read_bytes())
+    assert inspect_run.run([str(run_dir)]) == 0
+    assert sorted(GREY in cell for cell in seed_cells(run_dir)) == [False, True]
+    assert f"{first}: {bad} has changed since the run" in capsys.readouterr().err
+
+
+def test_seeds_that_are_gone_leave_grey_boxes(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_dir / "run.json"
+    manifest = json.loads(path.read_text())
+    manifest["config"]["seeds"] = str(run_dir / "no_seeds.csv")
+    path.write_text(json.dumps(manifest))
+    assert inspect_run.run([str(run_dir)]) == 0
+    assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
+    assert "the seeds cannot be read any more" in capsys.readouterr().err
+
+
+# --- damage --------------------------------------------------------------------------
 
 
 def test_damage_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shard = max((run_dir / "clips").iterdir(), key=lambda path: path.stat().st_size)
+    shard = largest(run_dir / "clips")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
+    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 0
     assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 1
     assert f"{shard.name} has another checksum" in capsys.readouterr().err
     shard.write_bytes(data[:-1])
@@ -65,15 +204,124 @@ def test_damage_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert f"{shard.name} has another size" in capsys.readouterr().err
     shard.unlink()
     assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
-    assert shard.name in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{shard.name} does not exist" in said
+    assert "1 of 9 files are missing or damaged" in said  # 4 tables of 2, pairs.csv
 
 
-def test_an_unfinished_run_is_refused(
+def test_damage_met_while_drawing_is_told(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (run_dir / "run.json").unlink()
-    assert inspect_run.run([str(run_dir)]) == 2
-    assert "not a finished run" in capsys.readouterr().err
+    shard = largest(run_dir / "clips")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 1
+    shard.write_bytes(data)
+    assert inspect_run.run([str(run_dir)]) == 1
+    assert f"{shard.name} is damaged" in capsys.readouterr().err
+    rewrite(run_dir, shard, b"")
+    assert inspect_run.run([str(run_dir)]) == 1
+    assert f"{shard.name} lacks clip" in capsys.readouterr().err
+    assert not (run_dir / "contact_sheet.png").exists()
+
+
+@pytest.mark.parametrize("folder", ["pairs", "rejected"])
+def test_a_table_of_rubbish_is_told(
+    run_dir: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = largest(run_dir / folder)
+    rewrite(run_dir, table, b"\xff rubbish")
+    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
+    assert f"{table.name} is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "does not exist"),
+        (b'{"format": ', "its run.json is damaged"),
+        (b"\xff", "its run.json is damaged"),
+        (b"[]", "of format clipseed-run/1"),
+        (b'{"format": "clipseed-run/0"}', "of format clipseed-run/1"),
+    ],
+)
+def test_an_unfinished_run_is_refused(
+    tmp_path: Path,
+    content: bytes | None,
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_bytes(content)
+    assert inspect_run.run([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path} is not a finished run" in said and why in said
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "201", "many"])
+def test_a_wrong_number_of_examples_is_refused(tmp_path: Path, count: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        inspect_run.run([str(tmp_path), f"--examples={count}"])
+    assert stopped.value.code == 2
+
+
+def test_a_sheet_that_cannot_be_written_is_told(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = run_dir / "run.json" / "sheet.png"
+    assert inspect_run.run([str(run_dir), f"--sheet={sheet}"]) == 1
+    assert "the contact sheet cannot be written" in capsys.readouterr().err
+
+
+# --- pieces --------------------------------------------------------------------------
+
+
+def pair(seed: str, similarity: float) -> dict:
+    clip = f"{seed}{similarity}"
+    return {
+        "seed_id": seed,
+        "similarity": similarity,
+        "clip_id": clip,
+        "caption": "a cat",
+    }
+
+
+PAIRS = [
+    pair(seed, similarity)
+    for seed, similarities in {
+        "a": (0.99, 0.98, 0.97, 0.61),
+        "b": (0.90, 0.62, 0.60),
+        "c": (0.80, 0.79),
+    }.items()
+    for similarity in similarities
+]
+
+
+@pytest.mark.parametrize(
+    ("count", "similarities"),
+    [
+        (1, [0.99]),
+        (2, [0.99, 0.60]),
+        (4, [0.99, 0.90, 0.61, 0.60]),
+        (5, [0.99, 0.90, 0.80, 0.61, 0.60]),
+        (7, [0.99, 0.90, 0.80, 0.79, 0.62, 0.61, 0.60]),
+        (20, sorted((p["similarity"] for p in PAIRS), reverse=True)),
+    ],
+)
+def test_examples_are_the_best_and_the_weakest_of_many_seeds(
+    count: int, similarities: list[float]
+) -> None:
+    chosen = inspect_run.choose(PAIRS, count)
+    assert [row["similarity"] for row in chosen] == similarities
+    assert inspect_run.choose(PAIRS[::-1], count) == chosen
+
+
+def test_a_survey_sees_all_batches() -> None:
+    batches = [PAIRS[:4], [], PAIRS[4:]]
+    first, chosen = inspect_run.survey(batches, 4)
+    assert first == PAIRS
+    assert chosen == inspect_run.choose(PAIRS, 4)
+    first, _ = inspect_run.survey([PAIRS, PAIRS], 4)
+    assert first == [*PAIRS, PAIRS[0]]
 
 
 @pytest.mark.parametrize(
@@ -85,3 +333,38 @@ def test_the_matched_frame_is_among_the_picks(
     count: int, matched: int, picks: list[int]
 ) -> None:
     assert frame_picks(count, matched) == picks
+
+
+@pytest.mark.parametrize(
+    ("time_us", "text"),
+    [(0, "0:00.0"), (59_960_000, "1:00.0"), (61_500_000, "1:01.5"),
+     (3_599_900_000, "59:59.9")],
+)  # fmt: skip
+def test_clock(time_us: int, text: str) -> None:
+    assert clock(time_us) == text
+
+
+@pytest.mark.parametrize("text", ["w" * 900, "a cat " * 900, "漢字" * 900])
+def test_long_text_is_cut_to_its_place(text: str) -> None:
+    font = ImageFont.load_default(14)
+    lines = fit_lines(text, font, 340, 3)
+    assert len(lines) == 3 and lines[-1].endswith("…")
+    assert all(200 < font.getlength(line) <= 340 for line in lines)
+    assert lines[0].startswith(text[:5])
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "",
+        "\x00\x1b[31m\ud800",
+        "emoji 🦜 and 漢字 and العربية",
+        "\n\t" * 40,
+        "x" * 10_000,
+    ],
+)
+def test_any_caption_can_be_drawn(caption: str) -> None:
+    samples = np.array([0.5], np.float32)
+    example = Example(caption, ("", caption, "sound: ok"), None, (), 0, samples)
+    sheet = draw_sheet(caption, [example, example])
+    assert sheet.height == HEADER_PX + 2 * ROW_PX
