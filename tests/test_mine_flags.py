@@ -6,6 +6,7 @@
 import csv
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def mine(
     output: Path,
     *flags: str,
     seeds: str = "seeds.csv",
-    videos: str = "videos",
+    videos: str | Path = "videos",
 ) -> Path:
     places = [f"--seeds={corpus / seeds}", f"--videos={corpus / videos}"]
     assert run([*places, f"--output={output}", "--num_shards=2", *flags]) == 0
@@ -216,31 +217,34 @@ def test_keyframes_and_parts_find_the_same_scenes(corpus: Path, tmp_path: Path) 
 
 
 def test_filters_drop_what_the_manifest_says(corpus: Path, tmp_path: Path) -> None:
-    rows = {  # id: path, views, seconds, uploaded, safe
-        "good": ("videos/loud.mp4", 1001, 1199, "2024-01-01", "true"),
-        "view_count": ("videos/loud.mp4", 1000, 14, "2024-01-01", "true"),
-        "duration": ("videos/loud.mp4", 5000, 1200, "2024-01-01", "true"),
-        "too_old": ("videos/loud.mp4", 5000, 14, "2014-12-31", "true"),
-        "too_recent": ("videos/loud.mp4", 5000, 14, "2024-12-31", "true"),
-        "content_safety": ("videos/loud.mp4", 5000, 14, "2024-01-01", "false"),
-        "denied_id": ("videos/loud.mp4", 5000, 14, "2024-01-01", "true"),
-        "denied_host": ("https://a.bad.example/x.mp4", 5000, 14, "2024-01-01", "true"),
+    rows = {  # id: views, seconds, uploaded, safe
+        "good": (1001, 1199, "2024-01-01", "true"),
+        "view_count": (1000, 14, "2024-01-01", "true"),
+        "duration": (5000, 1200, "2024-01-01", "true"),
+        "too_old": (5000, 14, "2014-12-31", "true"),
+        "too_recent": (5000, 14, "2024-12-31", "true"),
+        "content_safety": (5000, 14, "2024-01-01", "false"),
+        "denied_id": (5000, 14, "2024-01-01", "true"),
+        "denied_host": (5000, 14, "2024-01-01", "true"),
     }
+    place = {name: f"{name}.mp4" for name in rows}
+    place["denied_host"] = "https://a.bad.example/x.mp4"
+    for name in ("good", "too_old"):  # the others are dropped unopened
+        shutil.copy(corpus / "videos" / "loud.mp4", tmp_path / place[name])
     header = ("id", "video", "view_count", "duration", "upload_date", "safe")
-    with (corpus / "videos.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *((k, *v) for k, v in rows.items())])
+    videos = tmp_path / "videos.csv"
+    with videos.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *((k, place[k], *rows[k]) for k in rows)])
     (tmp_path / "deny.txt").write_text("# not these\ndenied_id\nbad.example\n")
     flags = (f"--denylist={tmp_path / 'deny.txt'}", "--clip_fps=5")
-    output = mine(
-        corpus, tmp_path / "run", "--as_of=2025-01-01", *flags, videos="videos.csv"
-    )
-    dropped = {name: name for name in rows if name != "good"}
+    output = mine(corpus, tmp_path / "run", "--as_of=2025-01-01", *flags, videos=videos)
+    dropped = {place[name]: name for name in rows if name != "good"}
     assert reasons(output) == dropped
     assert {row["video_id"] for row in table(output, "pairs")} == {"good"}
 
     day = "--as_of=2024-12-30"  # two days earlier the old one is young enough
-    early = mine(corpus, tmp_path / "early", day, *flags, videos="videos.csv")
-    assert reasons(early) == {k: v for k, v in dropped.items() if k != "too_old"}
+    early = mine(corpus, tmp_path / "early", day, *flags, videos=videos)
+    assert reasons(early) == {k: v for k, v in dropped.items() if v != "too_old"}
 
 
 @pytest.mark.parametrize("form", ["cc3m.tsv", "cc12m.tsv", "00000.tar"])
