@@ -17,7 +17,8 @@ from apache_beam.pvalue import AsSingleton
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline import preflight, summary
-from beam_pipeline.options import local_defaults, parse_mine
+from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
+from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
 from transforms.clips import WriteClips, select
 from transforms.corpus import ListVideos
@@ -219,6 +220,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         what = error.message if isinstance(error, Reject) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
+    send_whole_elements_only()
     options = PipelineOptions(local_defaults(beam_flags))
     with summary.Progress():
         pipeline = beam.Pipeline(options=options)

@@ -4,7 +4,6 @@ import argparse
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -123,19 +122,6 @@ def _unknown_flag(flags: list[str]) -> str | None:
                 continue
     _, unknown = parser.parse_known_args(flags)
     return f"unknown flag: {' '.join(unknown)}" if unknown else None
-
-
-def local_defaults(flags: list[str]) -> list[str]:
-    """Beam flags for a run in this process, on all its cores, unless told otherwise."""
-    given = {flag.split("=")[0] for flag in flags if flag.startswith("--")}
-    if "--runner" in given:
-        return flags
-    defaults = {
-        "--runner": "FnApiRunner",
-        "--direct_running_mode": "multi_threading",
-        "--direct_num_workers": str(len(os.sched_getaffinity(0))),
-    }
-    return flags + [f"{k}={v}" for k, v in defaults.items() if k not in given]
 
 
 def _date(text: str) -> datetime.date:

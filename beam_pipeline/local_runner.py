@@ -1,0 +1,31 @@
+"""How a job runs on this machine: in one process, on all its cores."""
+
+import os
+
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+
+def local_defaults(flags: list[str]) -> list[str]:
+    """Beam flags for a run in this process, on all its cores, unless told otherwise."""
+    given = {flag.split("=")[0] for flag in flags if flag.startswith("--")}
+    if "--runner" in given:
+        return flags
+    defaults = {
+        "--runner": "FnApiRunner",
+        "--direct_running_mode": "multi_threading",
+        "--direct_num_workers": str(len(os.sched_getaffinity(0))),
+    }
+    return flags + [f"{k}={v}" for k, v in defaults.items() if k not in given]
+
+
+def send_whole_elements_only() -> None:
+    """Stops Beam's threaded workers from sending half an element.
+
+    Once a second a thread of the worker sends what its output buffer holds, also while
+    another thread is in the middle of writing an element there. When a coder written in
+    Python (the schema coder is) has let the other thread in, the bytes are torn apart:
+    the reader decodes rubbish, or reads for ever until memory is full (seen with Beam
+    2.77). Without the limit in time a buffer is sent between two elements, by size;
+    clusters' workers have none by default.
+    """
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
