@@ -11,9 +11,11 @@ setup(
         "beam_pipeline",
         "beam_pipeline.demo",
         "index_service",
+        "index_service.wire",
         "models",
         "transforms",
     ],
+    package_data={"index_service.wire": ["*.proto"]},
     install_requires=[
         "apache-beam[gcp]==2.77.*",
         "av==18.*",

@@ -1,0 +1,22 @@
+"""The code of the wire format is what the proto says."""
+
+from pathlib import Path
+
+import pytest
+
+from index_service.wire.generate import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
+    assert generate(tmp_path) == 0
+    made = sorted((tmp_path / "index_service" / "wire").iterdir())
+    assert [path.name for path in made] == [
+        "search_pb2.py",
+        "search_pb2.pyi",
+        "search_pb2_grpc.py",
+    ]
+    for path in made:
+        if path.read_bytes() != (ROOT / "index_service/wire" / path.name).read_bytes():
+            pytest.fail(f"{path.name}: run python -m index_service.wire.generate")
