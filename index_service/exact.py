@@ -120,6 +120,72 @@ def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> P
     return join(parts)
 
 
+def best(pairs: Pairs, k: int) -> Pairs:
+    """Keep each query's `k` best, ordered by (query row, best first, seed row)."""
+    order = np.lexsort((pairs.seed_rows, -pairs.similarity, pairs.query_rows))
+    ranks = np.arange(len(order)) - np.searchsorted(
+        pairs.query_rows[order], pairs.query_rows[order]
+    )
+    return Pairs(*(column[order[ranks < k]] for column in pairs))
+
+
+def top_above(
+    queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float
+) -> Pairs:
+    """Find each query's `k` best pairs with similarity > threshold.
+
+    Memory grows with `k` and not with the number of pairs (ties aside).
+
+    Args:
+        queries: float32 [m, d], unit norm.
+        vectors: float32 [n, d], unit norm; may be memory-mapped.
+        k: at most so many pairs a query.
+        threshold: similarity that a pair must exceed; may be -inf.
+
+    Returns:
+        Pairs in the order of `best`.
+    """
+    parts = []
+    for first in range(0, len(queries), _QUERIES_A_BLOCK):
+        block = queries[first : first + _QUERIES_A_BLOCK]
+        rows, columns = _top_candidates(block, vectors, k, threshold)
+        pairs = best(keep_above(block, vectors, rows, columns, threshold), k)
+        parts.append(pairs._replace(query_rows=pairs.query_rows + first))
+    return join(parts)
+
+
+def _top_candidates(
+    queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find query and seed rows among which are each query's best `k`, and few more."""
+    margin = float32_margin(queries.shape[1])
+    floor = np.full(len(queries), threshold - margin, np.float32)
+    held = Pairs(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float32)))
+    for offset, scores in _score_blocks(queries, vectors):
+        if offset == 0 and scores.shape[1] >= k:
+            last = np.partition(scores, -k, axis=1)[:, -k]
+            floor = np.maximum(floor, last - np.float32(2 * margin))
+        rows, columns = np.nonzero(scores > floor[:, None])
+        fresh = Pairs(rows, columns + offset, scores[rows, columns])
+        held = join([held, fresh])
+        if len(held.similarity) > 4 * k * len(queries):
+            held = _drop_low(held, k, floor, 2 * margin)
+    return held.query_rows, held.seed_rows
+
+
+def _drop_low(held: Pairs, k: int, floor: np.ndarray, slack: float) -> Pairs:
+    """Raise each query's floor, in place, to `slack` below its k-th best; drop lower.
+
+    BLAS's rounding may have put the true k-th best a little below.
+    """
+    order = np.lexsort((-held.similarity, held.query_rows))
+    rows, scores = held.query_rows[order], held.similarity[order]
+    last = np.flatnonzero(np.arange(len(rows)) - np.searchsorted(rows, rows) == k - 1)
+    floor[rows[last]] = np.maximum(floor[rows[last]], scores[last] - np.float32(slack))
+    kept = held.similarity > floor[held.query_rows]
+    return Pairs(*(column[kept] for column in held))
+
+
 def top_rows(
     queries: np.ndarray, vectors: np.ndarray, own_rows: np.ndarray, count: int
 ) -> np.ndarray:

@@ -107,6 +107,7 @@ def pairs_above(
     queries: np.ndarray,
     threshold: float,
     settings: ScannSettings,
+    k: int | None = None,
 ) -> exact.Pairs:
     """Find the pairs with similarity > threshold among ScaNN's candidates.
 
@@ -114,13 +115,17 @@ def pairs_above(
         index: trained on `vectors`.
         vectors: float32 [n, d].
         queries: float32 [m, d].
-        threshold: similarity that a pair must exceed.
+        threshold: similarity that a pair must exceed; may be -inf where `k` is given.
         settings: where the search starts; full lists are searched again, deeper.
+        k: only the best so many pairs of each query; None for all.
+
+    Returns:
+        Ordered by (query row, seed row); with `k` as `exact.best` orders them.
     """
     parts = []
     for first in range(0, len(queries), _QUERIES_A_BLOCK):
         block = queries[first : first + _QUERIES_A_BLOCK]
-        pairs = _block_pairs(index, vectors, block, threshold, settings)
+        pairs = _block_pairs(index, vectors, block, threshold, settings, k)
         parts.append(pairs._replace(query_rows=pairs.query_rows + first))
     return exact.join(parts)
 
@@ -131,6 +136,7 @@ def _block_pairs(
     queries: np.ndarray,
     threshold: float,
     settings: ScannSettings,
+    k: int | None,
 ) -> exact.Pairs:
     """Search one block, widening the queries whose list is cut.
 
@@ -145,14 +151,37 @@ def _block_pairs(
     while pending.size and depth <= MAX_DEPTH:
         rows, scores = index.candidates(queries[pending], leaves, depth)
         hits = scores > bound
-        cut = 2 * hits.sum(axis=1) > depth
+        cut = _is_cut(hits.sum(axis=1), depth, threshold, k, len(vectors))
         hits[cut] = False
         places, columns = np.nonzero(hits)
         found.append((pending[places], rows[places, columns]))
         pending = pending[cut]
         leaves, depth = min(leaves * _WIDEN, settings.leaves), depth * _WIDEN
     if pending.size:
-        rest = exact.pairs_above(queries[pending], vectors, threshold)
+        rest = _search_exactly(queries[pending], vectors, threshold, k)
         found.append((pending[rest.query_rows], rest.seed_rows))
     query_rows, seed_rows = (np.concatenate(side) for side in zip(*found, strict=True))
-    return exact.keep_above(queries, vectors, query_rows, seed_rows, threshold)
+    pairs = exact.keep_above(queries, vectors, query_rows, seed_rows, threshold)
+    return pairs if k is None else exact.best(pairs, k)
+
+
+def _is_cut(
+    hits: np.ndarray, depth: int, threshold: float, k: int | None, count: int
+) -> np.ndarray:
+    """Tell which queries have to be searched deeper, from int [m] hits among `depth`.
+
+    Twice the k that are wanted are deep enough. Where the nearest are asked for without
+    a threshold, the leaves visited may also hold too few seeds.
+    """
+    if k is None:
+        return 2 * hits > depth
+    short = hits < min(k, count) if threshold == -np.inf else np.zeros_like(hits, bool)
+    return short | ((2 * hits > depth) & (depth < 2 * k))
+
+
+def _search_exactly(
+    queries: np.ndarray, vectors: np.ndarray, threshold: float, k: int | None
+) -> exact.Pairs:
+    if k is None:
+        return exact.pairs_above(queries, vectors, threshold)
+    return exact.top_above(queries, vectors, k, threshold)

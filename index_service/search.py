@@ -7,6 +7,7 @@ import numpy as np
 from index_service import exact, scann_index, store
 from index_service.embeddings import check_queries
 from index_service.exact import Pairs
+from index_service.hits import Hits
 from index_service.scann_index import ScannIndex
 from index_service.store import IndexManifest
 from transforms.elements import Reject
@@ -32,6 +33,11 @@ class Searcher:
         self.ids = ids
         self.vectors = vectors
         self._scann = scann
+
+    @property
+    def version(self) -> str:
+        """Names the content, see `IndexManifest.version`."""
+        return self.manifest.version
 
     def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
         """Find the pairs with similarity > threshold.
@@ -62,6 +68,45 @@ class Searcher:
         """Find them all whatever the kind of the index: the measure of its recall."""
         check_queries(queries, self.manifest.dimension)
         return exact.pairs_above(queries, self.vectors, threshold)
+
+    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Hits:
+        """Find the best seeds of each query, among those that `pairs_above` finds.
+
+        Args:
+            queries: float32 [m, d], unit norm.
+            k: at most so many a query.
+            threshold: similarity that a match must exceed; None: the k nearest.
+
+        Raises:
+            Reject: `bad_k`, `bad_threshold`, or as `pairs_above`.
+        """
+        check_request(k, threshold)
+        check_queries(queries, self.manifest.dimension)
+        bound = -np.inf if threshold is None else threshold
+        settings = self.manifest.settings
+        # One more than is asked for shows whether k cuts.
+        if self._scann is None or settings is None:
+            pairs = exact.top_above(queries, self.vectors, k + 1, bound)
+        else:
+            pairs = scann_index.pairs_above(
+                self._scann, self.vectors, queries, bound, settings, k + 1
+            )
+        found = np.bincount(pairs.query_rows, minlength=len(queries))
+        pairs = exact.best(pairs, k)
+        ids = [self.ids[row] for row in pairs.seed_rows]
+        return Hits(np.minimum(found, k), ids, pairs.similarity, found > k)
+
+
+def check_request(k: int, threshold: float | None) -> None:
+    """Refuse a k or a threshold that means nothing.
+
+    Raises:
+        Reject: `bad_k` or `bad_threshold`.
+    """
+    if k < 1:
+        raise Reject("bad_k", f"k is {k}; ask for at least 1 seed a query")
+    if threshold is not None and not np.isfinite(threshold):
+        raise Reject("bad_threshold", f"the threshold is {threshold}; give a cosine")
 
 
 def load_index(

@@ -24,7 +24,7 @@ from index_service.scann_index import ScannSettings
 from index_service.tune import Audit, Trial
 from transforms.elements import Reject
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npy"
 IDS = "ids.txt"
@@ -54,6 +54,8 @@ class IndexManifest:
         settings: ScaNN's; None for an exact index.
         audit: the recall measured, and how.
         files: every other file, by path.
+        shard: this is number `shard` of `shards`, from 0.
+        shards: how many directories hold the seeds together.
     """
 
     format_version: int
@@ -65,6 +67,17 @@ class IndexManifest:
     settings: ScannSettings | None
     audit: Audit
     files: tuple[FileEntry, ...]
+    shard: int = 0
+    shards: int = 1
+
+    @property
+    def version(self) -> str:
+        """Names the content: two indexes of one version give the same answers."""
+        fields = asdict(self)
+        for name in ("threshold", "audit"):  # What is known about it, not what it is.
+            del fields[name]
+        text = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_arrays(directory: Path, ids: Sequence[str], vectors: np.ndarray) -> None:
