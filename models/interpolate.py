@@ -1,0 +1,77 @@
+"""Pretrained patch embeddings and positions for another input than they were made for.
+
+A checkpoint over 14 x 14 patches of pictures serves spectrograms of 8 x 50 patches and
+videos of 16 x 14 x 14 tubelets.
+"""
+
+import jax
+import numpy as np
+
+from transforms.elements import Reject
+
+
+def fit_positions(
+    positions: np.ndarray, extra: int, grid: tuple[int, ...], new_grid: tuple[int, ...]
+) -> np.ndarray:
+    """Fits positional embeddings to another grid of patches.
+
+    Each axis is interpolated linearly between the centres of patches (half-pixel
+    centres, held constant beyond the outermost, no smoothing before a reduction). A
+    grid that has more axes repeats the embeddings along the new, leading ones: frames
+    start with the positions of a picture.
+
+    Args:
+        positions: float32 [extra + prod(grid), d], the grid in C order.
+        extra: how many come first and stand for no patch; they stay as they are.
+        grid: patches along each axis.
+        new_grid: patches along each axis, `len(grid)` axes or more.
+
+    Returns:
+        float32 [extra + prod(new_grid), d].
+
+    Raises:
+        Reject: `checkpoint_mismatch` if `new_grid` has fewer axes, or `positions` are
+            not of `grid`.
+    """
+    new_axes = len(new_grid) - len(grid)
+    rows = extra + int(np.prod(grid))
+    if new_axes < 0 or len(positions) != rows:
+        raise Reject(
+            "checkpoint_mismatch",
+            f"{len(positions)} positions of a grid {grid} and {extra} extra tokens do "
+            f"not fit a grid {new_grid}: give the configuration they were made with",
+        )
+    if grid == new_grid:
+        return positions
+    width = positions.shape[-1]
+    patches = positions[extra:].reshape(*grid, width)
+    shape = (*new_grid[new_axes:], width)
+    resized = jax.image.resize(patches, shape, "linear", antialias=False)
+    repeated = np.broadcast_to(np.asarray(resized), (*new_grid, width))
+    return np.concatenate([positions[:extra], repeated.reshape(-1, width)])
+
+
+def fit_kernel(kernel: np.ndarray, patch: tuple[int, ...], channels: int) -> np.ndarray:
+    """Fits the kernel of a patch embedding to another number of channels or axes.
+
+    One channel gets the sum over the channels, so that a grey input gives what the same
+    grey in every channel gave. A patch with one more, leading axis (a tubelet) gets the
+    kernel at its central frame and zeros elsewhere, so that it starts by seeing one
+    frame (Arnab et al., "ViViT", central frame initialisation).
+
+    Args:
+        kernel: float32 [*patch, channels, d].
+        patch: wanted size of a patch.
+        channels: wanted number of channels.
+
+    Returns:
+        float32 [*patch, channels, d] of the wanted sizes; a difference that neither
+        rule covers is left for the caller's check of shapes.
+    """
+    if channels == 1:
+        kernel = kernel.sum(axis=-2, keepdims=True)
+    if len(patch) == kernel.ndim - 1 and patch[1:] == kernel.shape[:-2]:
+        tubelet = np.zeros((patch[0], *kernel.shape), kernel.dtype)
+        tubelet[patch[0] // 2] = kernel
+        return tubelet
+    return kernel

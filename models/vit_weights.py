@@ -1,0 +1,192 @@
+"""Published checkpoints of ViT and of AST into `ViT`.
+
+    rgb = load_vit("checkpoints/vit-base-patch16-224")
+    sound = load_vit("checkpoints/vit-base-patch16-224", spectrogram_config)
+
+One picture checkpoint serves both streams: positions and the patch embedding are fitted
+to the configuration asked for (`models.interpolate` says how).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from models.attention import Compute
+from models.checkpoint import (
+    published_fields,
+    published_value,
+    read_config,
+    read_tensors,
+)
+from models.interpolate import fit_kernel, fit_positions
+from models.pretrained import Source, fill, layer_names, layer_sources
+from models.vit import ViT, ViTConfig
+from transforms.elements import Reject
+
+_VIT, _AST = "vit", "audio-spectrogram-transformer"
+MODEL_TYPES = (_VIT, _AST)
+
+BLOCK_FIELDS = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp": "intermediate_size",
+    "activation": "hidden_act",
+    "norm_epsilon": "layer_norm_eps",
+}
+_PREFIXES = ("vit.", "audio_spectrogram_transformer.")
+# What published ViTs and ASTs carry beside the encoder.
+_HEADS = (r"pooler\..*", r"classifier\..*")
+
+_LAYERS = {
+    "attention.query": "attention.attention.query",
+    "attention.key": "attention.attention.key",
+    "attention.value": "attention.attention.value",
+    "attention.output": "attention.output.dense",
+    "attention_norm": "layernorm_before",
+    "mlp.expand": "intermediate.dense",
+    "mlp.contract": "output.dense",
+    "mlp_norm": "layernorm_after",
+}
+
+
+def vit_config(published: Mapping[str, Any]) -> ViTConfig:
+    """Reads the published configuration of a ViT or an AST.
+
+    The two axes are (height, width), and (mel bins, frames) of a spectrogram.
+
+    Raises:
+        Reject: `bad_checkpoint`, `bad_model_config`.
+    """
+    if not published.get("qkv_bias", True):
+        raise Reject("bad_checkpoint", "attention without biases is not supported")
+    fields = published_fields(published, BLOCK_FIELDS, ViTConfig())
+    if published["model_type"] == _VIT:
+        return ViTConfig(
+            **fields,
+            input_size=pair(published, "image_size", 224),
+            patch=pair(published, "patch_size", 16),
+            channels=published_value(published, "num_channels", 3),
+        )
+    mels, frames, patch, mel_step, frame_step = (
+        published_value(published, name, default)
+        for name, default in _AST_DEFAULTS.items()
+    )
+    return ViTConfig(
+        **fields,
+        input_size=(mels, frames),
+        patch=(patch, patch),
+        stride=(mel_step, frame_step),
+        channels=1,
+        extra_tokens=2,
+    )
+
+
+_AST_DEFAULTS = {
+    "num_mel_bins": 128,
+    "max_length": 1024,
+    "patch_size": 16,
+    "frequency_stride": 10,
+    "time_stride": 10,
+}
+
+
+def pair(published: Mapping[str, Any], name: str, default: int) -> tuple[int, int]:
+    """A published height and width, which may be one number for both.
+
+    Raises:
+        Reject: `bad_checkpoint`.
+    """
+    value = published.get(name, default)
+    if not isinstance(value, list):
+        value = [value, value]
+    height, width = (published_value({name: size}, name, default) for size in value[:2])
+    return height, width
+
+
+def load_vit(
+    directory: str,
+    config: ViTConfig | None = None,
+    compute: Compute | None = None,
+    allow: Sequence[str] = (),
+) -> ViT:
+    """Loads a published ViT or AST.
+
+    Args:
+        directory: local or `gs://`, with `config.json` and `model.safetensors`.
+        config: of the model wanted; None: the checkpoint's own.
+        compute: precision and cost.
+        allow: patterns of what may be missing or unused, see `pretrained.fill`.
+
+    Raises:
+        Reject: see `fill_vit`.
+    """
+    config = config or vit_config(read_config(directory, MODEL_TYPES))
+    vit = ViT(config, nnx.Rngs(0), compute)
+    fill_vit(vit, directory, allow)
+    return vit
+
+
+def fill_vit(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
+    """Sets the parameters of a ViT, such as a stream of a larger model.
+
+    Args:
+        vit: changed in place; it may have another input size, number of channels, or an
+            axis more than the checkpoint.
+        directory: local or `gs://`, with `config.json` and `model.safetensors`.
+        allow: patterns of what may be missing or unused, see `pretrained.fill`.
+
+    Raises:
+        Reject: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
+    """
+    source = vit_config(read_config(directory, MODEL_TYPES))
+    tensors = read_tensors(directory, _PREFIXES)
+    fill(vit, _vit_sources(vit, source), tensors, (*_HEADS, *allow))
+
+
+def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
+    config = vit.config
+    names = {"patches": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
+    names |= layer_names(config.layers, "encoder.layer", _LAYERS)
+    extra = ("embeddings.cls_token", "embeddings.distillation_token")
+    return layer_sources(vit, names) | {
+        "extra_tokens": Source(extra[: source.extra_tokens], _join_tokens),
+        **fitted_sources(
+            config,
+            source,
+            "embeddings.patch_embeddings.projection.weight",
+            "embeddings.position_embeddings",
+        ),
+    }
+
+
+def fitted_sources(
+    config: ViTConfig, source: ViTConfig, kernel: str, positions: str
+) -> dict[str, Source]:
+    """Sources of what depends on the input: the patch embedding and the positions.
+
+    Args:
+        config: of the model to fill.
+        source: of the checkpoint.
+        kernel: published name of the patch embedding's weight.
+        positions: published name of the positional embeddings.
+    """
+
+    def fitted_kernel(weight: np.ndarray) -> np.ndarray:
+        moved = np.moveaxis(weight, (0, 1), (-1, -2))
+        return fit_kernel(moved, config.patch, config.channels)
+
+    def fitted_positions(weight: np.ndarray) -> np.ndarray:
+        rows = weight.reshape(-1, weight.shape[-1])
+        return fit_positions(rows, source.extra_tokens, source.grid, config.grid)
+
+    return {
+        "patches.kernel": Source((kernel,), fitted_kernel),
+        "positions": Source((positions,), fitted_positions),
+    }
+
+
+def _join_tokens(*tokens: np.ndarray) -> np.ndarray:
+    return np.concatenate([token.reshape(1, -1) for token in tokens])
