@@ -20,6 +20,16 @@ CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
 _MAX_CONFIG_BYTES = 1 << 20
 
+# Fields of `BlockConfig` by the names that every published transformer has for them.
+BLOCK_FIELDS = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "mlp": "intermediate_size",
+    "activation": "hidden_act",
+    "norm_epsilon": "layer_norm_eps",
+}
+
 _Value = TypeVar("_Value")
 
 

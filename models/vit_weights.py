@@ -15,6 +15,7 @@ from flax import nnx
 
 from models.attention import Compute
 from models.checkpoint import (
+    BLOCK_FIELDS,
     published_fields,
     published_value,
     read_config,
@@ -28,14 +29,6 @@ from transforms.elements import Reject
 _VIT, _AST = "vit", "audio-spectrogram-transformer"
 MODEL_TYPES = (_VIT, _AST)
 
-BLOCK_FIELDS = {
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "mlp": "intermediate_size",
-    "activation": "hidden_act",
-    "norm_epsilon": "layer_norm_eps",
-}
 _PREFIXES = ("vit.", "audio_spectrogram_transformer.")
 # What published ViTs and ASTs carry beside the encoder.
 _HEADS = (r"pooler\..*", r"classifier\..*")
@@ -152,7 +145,7 @@ def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
     names |= layer_names(config.layers, "encoder.layer", _LAYERS)
     extra = ("embeddings.cls_token", "embeddings.distillation_token")
     return layer_sources(vit, names) | {
-        "extra_tokens": Source(extra[: source.extra_tokens], _join_tokens),
+        "extra_tokens": Source(extra[: source.extra_tokens], join_tokens),
         **fitted_sources(
             config,
             source,
@@ -188,5 +181,6 @@ def fitted_sources(
     }
 
 
-def _join_tokens(*tokens: np.ndarray) -> np.ndarray:
+def join_tokens(*tokens: np.ndarray) -> np.ndarray:
+    """Joins published extra tokens, of any shape with one axis longer than 1."""
     return np.concatenate([token.reshape(1, -1) for token in tokens])
