@@ -44,19 +44,31 @@ def read_config(directory: str, model_types: Sequence[str]) -> dict[str, Any]:
         Reject: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object or
             of another model type.
     """
-    uri = storage.join(directory, CONFIG_FILE)
-    try:
-        config = json.loads(storage.read_bytes(uri, _MAX_CONFIG_BYTES))
-    except ValueError as error:
-        raise Reject("bad_checkpoint", f"{uri} is no JSON: {error}") from error
-    found = config.get("model_type") if isinstance(config, dict) else None
+    config = read_json(directory, CONFIG_FILE)
+    found = config.get("model_type")
     if found not in model_types:
         raise Reject(
             "bad_checkpoint",
-            f"{uri} has the model_type {found!r}: give a checkpoint of type "
-            + " or ".join(model_types),
+            f"{CONFIG_FILE} of {directory} has the model_type {found!r}: give a "
+            f"checkpoint of type {' or '.join(model_types)}",
         )
     return config
+
+
+def read_json(directory: str, name: str) -> dict[str, Any]:
+    """Reads a JSON object that lies in a checkpoint.
+
+    Raises:
+        Reject: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object.
+    """
+    uri = storage.join(directory, name)
+    try:
+        found = json.loads(storage.read_bytes(uri, _MAX_CONFIG_BYTES))
+    except ValueError as error:
+        raise Reject("bad_checkpoint", f"{uri} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Reject("bad_checkpoint", f"{uri} holds no JSON object: copy it anew")
+    return found
 
 
 def read_tensors(directory: str, prefixes: Iterable[str] = ()) -> dict[str, np.ndarray]:

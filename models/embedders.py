@@ -3,7 +3,8 @@
 `load_embedder` knows them by the names that `--embedder` takes:
 
 - `descriptor`: built in, no download (`models.descriptor`);
-- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.hub_embedder`).
+- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.hub_embedder`);
+- `jax:DIR`: a published ViT or CLIP, local or `gs://` (`models.jax_embedder`).
 """
 
 import functools
@@ -74,8 +75,13 @@ def load_embedder(name: str) -> Embedder:
         from models.hub_embedder import HubEmbedder
 
         return HubEmbedder(handle)
+    if kind == "jax" and handle:
+        from models.jax_embedder import JaxEmbedder
+
+        return JaxEmbedder(handle)
     raise ValueError(
-        f"unknown embedder {name!r}: use 'descriptor' or 'hub:HANDLE_OR_DIRECTORY'"
+        f"unknown embedder {name!r}: use 'descriptor', 'hub:HANDLE_OR_DIRECTORY' or "
+        "'jax:CHECKPOINT_DIRECTORY'"
     )
 
 

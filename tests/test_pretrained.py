@@ -1,3 +1,4 @@
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import load_file, save_file
+from made_checkpoint import LAYER, SIZES, Tensors, write_vit
+from safetensors.numpy import load_file
 
 from models.checkpoint import published_value, read_config, read_tensors
 from models.pretrained import parameters
@@ -14,57 +16,11 @@ from models.vit import ViT, ViTConfig
 from models.vit_weights import fill_vit, load_vit, vit_config
 from transforms.elements import Reject
 
-SIZES = {
-    "model_type": "vit",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "image_size": 8,
-    "patch_size": 4,
-}
-LAYER = "encoder.layer.0"
-SHAPES = {
-    "embeddings.cls_token": (1, 1, 16),
-    "embeddings.position_embeddings": (1, 5, 16),
-    "embeddings.patch_embeddings.projection.weight": (16, 3, 4, 4),
-    "embeddings.patch_embeddings.projection.bias": (16,),
-    **{
-        f"{LAYER}.attention.{part}.{leaf}": (16,) * n
-        for part in ("attention.query", "attention.key", "attention.value")
-        + ("output.dense",)
-        for n, leaf in ((2, "weight"), (1, "bias"))
-    },
-    **{
-        f"{norm}.{leaf}": (16,)
-        for norm in (f"{LAYER}.layernorm_before", f"{LAYER}.layernorm_after")
-        + ("layernorm",)
-        for leaf in ("weight", "bias")
-    },
-    f"{LAYER}.intermediate.dense.weight": (24, 16),
-    f"{LAYER}.intermediate.dense.bias": (24,),
-    f"{LAYER}.output.dense.weight": (16, 24),
-    f"{LAYER}.output.dense.bias": (16,),
-}
-Tensors = dict[str, np.ndarray]
-
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Callable[..., str]:
     """Writes a checkpoint of random tensors, changed by a function."""
-
-    def write(change: Callable[[Tensors], Tensors | None] = lambda t: None) -> str:
-        random = np.random.default_rng(0)
-        tensors = {
-            name: random.normal(size=shape).astype(np.float32)
-            for name, shape in SHAPES.items()
-        }
-        tensors = change(tensors) or tensors
-        save_file(tensors, tmp_path / "model.safetensors")
-        (tmp_path / "config.json").write_text(json.dumps(SIZES))
-        return str(tmp_path)
-
-    return write
+    return functools.partial(write_vit, tmp_path)
 
 
 def test_every_parameter_holds_its_tensor(checkpoint: Callable[..., str]) -> None:

@@ -1,0 +1,64 @@
+"""From the bytes of a picture to what an image encoder takes.
+
+pixels = normalise(frames, CLIP_SCALE)  # uint8 [..., 3] -> float32 [..., 3]
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from models.checkpoint import read_json
+from transforms.elements import Reject
+
+PREPROCESSOR_FILE = "preprocessor_config.json"
+
+
+class PixelScale(NamedTuple):
+    """Mean and deviation of each channel, of values in [0, 1]."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+# Values in [-1, 1], as ViT and MBT take them.
+SYMMETRIC_SCALE = PixelScale((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CLIP_SCALE = PixelScale(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
+
+
+def normalise(pictures: jax.Array, scale: PixelScale) -> jax.Array:
+    """Scales uint8 [..., 3] to float32 [..., 3]."""
+    values = jnp.asarray(pictures, jnp.float32) / 255
+    return (values - jnp.array(scale.mean)) / jnp.array(scale.deviation)
+
+
+def read_scale(directory: str, default: PixelScale) -> PixelScale:
+    """Reads the scale that a checkpoint was made with.
+
+    Args:
+        directory: local or `gs://`; without a `preprocessor_config.json`: `default`.
+        default: of the kind of model.
+
+    Raises:
+        Reject: `unreadable`; `bad_checkpoint` if the file holds no such scale.
+    """
+    try:
+        found = read_json(directory, PREPROCESSOR_FILE)
+    except Reject as reject:
+        if reject.reason == "not_found":
+            return default
+        raise
+    if not found.get("do_normalize", True):
+        return PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mean = found.get("image_mean", default.mean)
+    deviation = found.get("image_std", default.deviation)
+    for values in (mean, deviation):
+        if len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+            raise Reject(
+                "bad_checkpoint",
+                f"{PREPROCESSOR_FILE} of {directory} has {values!r} where a number for "
+                "each of three channels belongs: correct it",
+            )
+    return PixelScale(tuple(map(float, mean)), tuple(map(float, deviation)))
