@@ -186,7 +186,8 @@ def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("frames").add_argument
-    add("--embedder", default="descriptor", help="'descriptor' or hub:HANDLE_OR_DIR")
+    add("--embedder", default="descriptor", help="'descriptor', hub:HANDLE_OR_DIR (a "
+        "TF-Hub model) or jax:DIR (a published ViT or CLIP)")  # fmt: skip
     add("--accelerator", default="", help="resource hint of the embedding step, such "
         "as 'type:nvidia-l4;count:1;install-nvidia-driver'")  # fmt: skip
     add("--fps", type=float, default=1.0, help="frames sampled a second")
