@@ -1,9 +1,6 @@
-"""From the bytes of a picture to what an image encoder takes.
+"""From the bytes of a picture to what an image encoder takes."""
 
-pixels = normalise(frames, CLIP_SCALE)  # uint8 [..., 3] -> float32 [..., 3]
-"""
-
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,13 +49,24 @@ def read_scale(directory: str, default: PixelScale) -> PixelScale:
         raise
     if not found.get("do_normalize", True):
         return PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    mean = found.get("image_mean", default.mean)
-    deviation = found.get("image_std", default.deviation)
-    for values in (mean, deviation):
-        if len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-            raise Reject(
-                "bad_checkpoint",
-                f"{PREPROCESSOR_FILE} of {directory} has {values!r} where a number for "
-                "each of three channels belongs: correct it",
-            )
-    return PixelScale(tuple(map(float, mean)), tuple(map(float, deviation)))
+    mean = _three(found.get("image_mean", default.mean), directory)
+    deviation = _three(found.get("image_std", default.deviation), directory)
+    if min(deviation) <= 0:
+        raise Reject(
+            "bad_checkpoint",
+            f"{PREPROCESSOR_FILE} of {directory} has a deviation of {min(deviation)}: "
+            "correct it",
+        )
+    return PixelScale(mean, deviation)
+
+
+def _three(values: Any, directory: str) -> tuple[float, ...]:
+    try:
+        red, green, blue = map(float, values)
+    except (TypeError, ValueError) as error:
+        raise Reject(
+            "bad_checkpoint",
+            f"{PREPROCESSOR_FILE} of {directory} has {values!r} where a number for "
+            "each of three channels belongs: correct it",
+        ) from error
+    return red, green, blue

@@ -82,7 +82,9 @@ def test_clip_embeds_by_its_projection() -> None:
     assert np.isfinite(embedder.embed(pictures(2, 64))).all()
 
 
-@pytest.mark.parametrize("case", ["absent", "not square", "bad scale", "text"])
+@pytest.mark.parametrize(
+    "case", ["absent", "not square", "bad scale", "no scale", "text"]
+)
 def test_says_why_a_checkpoint_cannot_embed(case: str, tmp_path: Path) -> None:
     directory = Path(write_vit(tmp_path / "vit"))
     if case == "absent":
@@ -93,12 +95,16 @@ def test_says_why_a_checkpoint_cannot_embed(case: str, tmp_path: Path) -> None:
     if case == "bad scale":
         scale = {"image_mean": [0.5]}
         (directory / "preprocessor_config.json").write_text(json.dumps(scale))
+    if case == "no scale":
+        scale = {"image_std": [0.5, 0, 0.5]}
+        (directory / "preprocessor_config.json").write_text(json.dumps(scale))
     if case == "text":
         (directory / "config.json").write_text('{"model_type": "bert"}')
     told = {
         "absent": "does not exist",
         "not square": "16 x 4 pixels",
         "bad scale": "each of three channels",
+        "no scale": r"a deviation of 0\.0",
         "text": "model_type 'bert'",
     }
     with pytest.raises(ValueError, match=told[case]):
