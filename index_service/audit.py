@@ -1,16 +1,16 @@
-"""Measure the recall of a ScaNN index against exact search, on real embeddings.
+"""Measure the recall of an index against exact search, on real embeddings.
 
 Queries come from two sources: those that the caller gives (a sample of what will be
 searched for) and some of the seeds themselves. Each source is halved: settings are
 chosen on one half, the recall that is reported is of the other.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from index_service import exact, scann_index
-from index_service.scann_index import ScannIndex, ScannSettings
+from index_service import exact
 
 PAIRS_BASIS = "pairs_above_threshold"
 TOP_BASIS = "top_10"
@@ -19,6 +19,9 @@ EXACT_BASIS = "exact"
 MIN_PAIRS = 100
 _TOP = 10
 _QUERIES_A_BLOCK = 256
+
+# A search: (queries, threshold, k) to pairs, all of them where k is None.
+Find = Callable[[np.ndarray, float, int | None], exact.Pairs]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Probe:
     Attributes:
         source: `queries` or `seeds`.
         queries: float32 [m, d].
+        seeds: float32 [n, d], what they were compared with.
         own_rows: int64 [m], the seed row that is the query itself, or -1.
         pairs: how many pairs a full recall means.
         top: int64 [m, 10] nearest seeds where these are the pairs, else [m, 0].
@@ -52,6 +56,7 @@ class Probe:
 
     source: str
     queries: np.ndarray
+    seeds: np.ndarray
     own_rows: np.ndarray
     pairs: int
     top: np.ndarray
@@ -94,28 +99,18 @@ def draw_sample(
     judged = [pair for pair in halves if min(p.pairs for p in pair) >= MIN_PAIRS]
     basis = PAIRS_BASIS if judged else TOP_BASIS
     if not judged:
-        judged = [tuple(_with_top(p, vectors) for p in pair) for pair in halves]
+        judged = [tuple(_with_top(p) for p in pair) for pair in halves]
     tuning, held_out = zip(*judged, strict=True)
     return Sample(basis, tuning, held_out)
 
 
-def measure(
-    index: ScannIndex,
-    vectors: np.ndarray,
-    probe: Probe,
-    threshold: float,
-    settings: ScannSettings,
-) -> Recall:
-    """Count how many of a probe's pairs the index finds with these settings."""
-    if probe.top.size:
-        found = _top_found(index, probe, settings)
-    else:
-        found = 0
-        for part in _blocks(probe):
-            pairs = scann_index.pairs_above(
-                index, vectors, part.queries, threshold, settings
-            )
-            found += _count(pairs, part.own_rows)
+def measure(find: Find, probe: Probe, threshold: float) -> Recall:
+    """Count how many of a probe's pairs a search finds.
+
+    A pair counts by the similarity of the float32 vectors, whatever is stored of them.
+    """
+    count = _top_found if probe.top.size else _pairs_found
+    found = sum(count(find, part, threshold) for part in _blocks(probe))
     return Recall(probe.source, len(probe.queries), probe.pairs, found / probe.pairs)
 
 
@@ -142,25 +137,30 @@ def _probe(
     own: bool,
 ) -> Probe:
     """Search exactly for some rows of a source."""
-    own_rows = rows if own else np.full(len(rows), -1, np.int64)
-    nothing = np.empty((len(rows), 0), np.int64)
-    probe = Probe(source, np.asarray(embeddings[rows]), own_rows, 0, nothing)
+    probe = Probe(
+        source,
+        np.asarray(embeddings[rows]),
+        vectors,
+        own_rows=rows if own else np.full(len(rows), -1, np.int64),
+        pairs=0,
+        top=np.empty((len(rows), 0), np.int64),
+    )
     pairs = sum(
         _count(exact.pairs_above(part.queries, vectors, threshold), part.own_rows)
         for part in _blocks(probe)
     )
-    return Probe(source, probe.queries, own_rows, pairs, nothing)
+    return replace(probe, pairs=pairs)
 
 
-def _with_top(probe: Probe, vectors: np.ndarray) -> Probe:
+def _with_top(probe: Probe) -> Probe:
     """Take the ten nearest seeds of each query as its pairs."""
     top = np.concatenate(
         [
-            exact.top_rows(part.queries, vectors, part.own_rows, _TOP)
+            exact.top_rows(part.queries, part.seeds, part.own_rows, _TOP)
             for part in _blocks(probe)
         ]
     )
-    return Probe(probe.source, probe.queries, probe.own_rows, top.size, top)
+    return replace(probe, pairs=top.size, top=top)
 
 
 def _blocks(probe: Probe) -> list[Probe]:
@@ -168,8 +168,13 @@ def _blocks(probe: Probe) -> list[Probe]:
     cuts = range(0, len(probe.queries), _QUERIES_A_BLOCK)
     parts = [slice(start, start + _QUERIES_A_BLOCK) for start in cuts]
     return [
-        Probe(probe.source, probe.queries[p], probe.own_rows[p], 0, probe.top[p])
-        for p in parts
+        replace(
+            probe,
+            queries=probe.queries[part],
+            own_rows=probe.own_rows[part],
+            top=probe.top[part],
+        )
+        for part in parts
     ]
 
 
@@ -178,16 +183,18 @@ def _count(pairs: exact.Pairs, own_rows: np.ndarray) -> int:
     return int((own_rows[pairs.query_rows] != pairs.seed_rows).sum())
 
 
-def _top_found(index: ScannIndex, probe: Probe, settings: ScannSettings) -> int:
-    """Count the nearest seeds that are among the candidates."""
-    found = 0
-    for part in _blocks(probe):
-        rows, scores = index.candidates(
-            part.queries, settings.leaves_to_search, settings.depth
+def _pairs_found(find: Find, probe: Probe, threshold: float) -> int:
+    """Count the true pairs above the threshold among those that are found."""
+    found = find(probe.queries, threshold, None)
+    if len(found.similarity):
+        found = exact.keep_above(
+            probe.queries, probe.seeds, found.query_rows, found.seed_rows, threshold
         )
-        rows[np.isnan(scores)] = -1
-        found += sum(
-            int(np.isin(wanted, got).sum())
-            for wanted, got in zip(part.top, rows, strict=True)
-        )
-    return found
+    return _count(found, probe.own_rows)
+
+
+def _top_found(find: Find, probe: Probe, threshold: float) -> int:
+    """Count the nearest seeds among twice as many: ties are cut anyhow."""
+    found = find(probe.queries, -np.inf, 2 * _TOP + 1)
+    wanted = probe.top[found.query_rows] == found.seed_rows[:, None]
+    return int(wanted.sum())

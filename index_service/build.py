@@ -1,6 +1,6 @@
 """Build the seed index: check, sort, train, tune, write."""
 
-import math
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,34 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from index_service import store
-from index_service.audit import EXACT_BASIS, draw_sample
+from index_service import footprint, store
 from index_service.embeddings import check_matrix, check_queries, first_bad_row
-from index_service.scann_index import ScannIndex, ScannSettings
+from index_service.shards import shard_name, split
 from index_service.store import IndexManifest
-from index_service.tune import Audit, Goal, tune
+from index_service.train import IndexConfig, train
 from transforms.elements import Reject
 
-_SCANN_MIN_SEEDS = 16
-
-
-@dataclass(frozen=True)
-class IndexConfig:
-    """How to build.
-
-    Attributes:
-        exact_below: fewer seeds than this are searched exactly.
-        tree_from: from this many seeds ScaNN partitions them into a tree.
-        target_recall: share of the pairs above the threshold to find.
-        recall_margin: how much more the tuning half of the sample must show.
-        sample_size: queries to measure recall with, of each source.
-    """
-
-    exact_below: int = 20_000
-    tree_from: int = 100_000
-    target_recall: float = 0.99
-    recall_margin: float = 0.002
-    sample_size: int = 1_000
+__all__ = ["IndexConfig", "build_index", "build_shards", "check_seeds"]
 
 
 def build_index(
@@ -63,28 +43,111 @@ def build_index(
 
     Raises:
         Reject: `index_exists`, `not_empty`, `empty_index`, `bad_id`, `duplicate_id`,
-            `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm` or `not_unit_norm`.
+            `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm`, `not_unit_norm`,
+            `memory_limit` or `recall_out_of_reach`.
     """
     check_seeds(ids, embeddings)
     if queries is not None:
         check_queries(queries, embeddings.shape[1])
     _make_room(directory)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    vectors = np.ascontiguousarray(embeddings[order])
-    store.write_arrays(directory, [ids[row] for row in order], vectors)
-    settings, audit = _train(directory, vectors, queries, threshold, config)
-    manifest = IndexManifest(
-        store.FORMAT_VERSION,
-        "scann" if settings else "exact",
-        embedder_id,
-        vectors.shape[1],
-        vectors.shape[0],
-        threshold,
-        settings,
-        audit,
-        store.list_files(directory),
+    build = name_build(ids, embeddings, embedder_id)
+    part = _Part(directory, list(ids), embeddings, 0, 1, build)
+    return _build_part(part, embedder_id, threshold, queries, config)
+
+
+def build_shards(
+    directory: Path,
+    ids: Sequence[str],
+    embeddings: np.ndarray,
+    embedder_id: str,
+    threshold: float,
+    queries: np.ndarray | None,
+    config: IndexConfig,
+    shards: int,
+) -> list[IndexManifest]:
+    """Build an index cut by hash of the id: `directory/shard-00000-of-00003/` ...
+
+    Each shard finds the target's share of its pairs, hence so do all together.
+
+    Args:
+        directory: of all shards; created, must not hold an index.
+        ids: as for `build_index`.
+        embeddings: likewise.
+        embedder_id: likewise.
+        threshold: likewise.
+        queries: likewise.
+        config: how to build each shard.
+        shards: how many; none may be empty.
+
+    Raises:
+        Reject: as `build_index`; `too_many_shards`.
+    """
+    check_seeds(ids, embeddings)
+    if queries is not None:
+        check_queries(queries, embeddings.shape[1])
+    rows_of = split(ids, shards)
+    names = [shard_name(shard, shards) for shard in range(shards)]
+    _make_room_for_shards(directory, names)
+    build = name_build(ids, embeddings, embedder_id)
+    manifests = []
+    for shard, (name, rows) in enumerate(zip(names, rows_of, strict=True)):
+        (directory / name).mkdir()
+        part_ids = [ids[row] for row in rows]
+        part = _Part(directory / name, part_ids, embeddings[rows], shard, shards, build)
+        manifests.append(_build_part(part, embedder_id, threshold, queries, config))
+    return manifests
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What becomes one directory."""
+
+    directory: Path
+    ids: list[str]
+    embeddings: np.ndarray
+    shard: int
+    shards: int
+    build: str
+
+
+def _build_part(
+    part: _Part,
+    embedder_id: str,
+    threshold: float,
+    queries: np.ndarray | None,
+    config: IndexConfig,
+) -> IndexManifest:
+    """Sort, train, write."""
+    order = sorted(range(len(part.ids)), key=part.ids.__getitem__)
+    ids = [part.ids[row] for row in order]
+    vectors = np.ascontiguousarray(part.embeddings[order])
+    trained = train(ids, vectors, queries, threshold, config)
+    store.write_arrays(
+        part.directory, ids, footprint.encode(vectors, trained.storage.vectors)
     )
-    store.write_manifest(directory, manifest)
+    if trained.index is not None:
+        (part.directory / store.SCANN).mkdir()
+        trained.index.save(part.directory / store.SCANN)
+    leaves = trained.settings.leaves if trained.settings else 0
+    manifest = IndexManifest(
+        format_version=store.FORMAT_VERSION,
+        kind="scann" if trained.settings else "exact",
+        embedder_id=embedder_id,
+        dimension=vectors.shape[1],
+        count=vectors.shape[0],
+        threshold=threshold,
+        settings=trained.settings,
+        audit=trained.audit,
+        files=store.list_files(part.directory),
+        shard=part.shard,
+        shards=part.shards,
+        build=part.build,
+        vectors=trained.storage.vectors,
+        memory_bytes=footprint.memory_bytes(
+            ids, vectors.shape[1], trained.storage, leaves
+        ),
+    )
+    store.write_manifest(part.directory, manifest)
     return manifest
 
 
@@ -128,27 +191,23 @@ def _make_room(directory: Path) -> None:
         path.unlink()
 
 
-def _train(
-    directory: Path,
-    vectors: np.ndarray,
-    queries: np.ndarray | None,
-    threshold: float,
-    config: IndexConfig,
-) -> tuple[ScannSettings | None, Audit]:
-    """Train and tune ScaNN and write it, where exact search is not the better choice.
+def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
+    """Create the directory, or empty it of shards of a build that did not finish."""
+    if all((directory / name / store.MANIFEST).exists() for name in names):
+        raise Reject("index_exists", f"{directory} holds an index; choose another")
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in directory.iterdir():
+        if path.name not in names:
+            raise Reject("not_empty", f"{directory} holds {path.name}; choose another")
+    for path in directory.iterdir():
+        shutil.rmtree(path)
 
-    ScaNN's own brute force is not tried: with bfloat16 it measured slower than exact
-    search by BLAS.
-    """
-    count = len(vectors)
-    if count < max(config.exact_below, _SCANN_MIN_SEEDS):
-        return None, Audit(1.0, EXACT_BASIS)
-    leaves = round(math.sqrt(count)) if count >= config.tree_from else 0
-    index = ScannIndex.train(vectors, leaves)
-    sample = draw_sample(vectors, queries, threshold, config.sample_size)
-    goal = Goal(threshold, config.target_recall, config.recall_margin)
-    settings, audit = tune(index, vectors, sample, goal)
-    if settings is not None:
-        (directory / store.SCANN).mkdir()
-        index.save(directory / store.SCANN)
-    return settings, audit
+
+def name_build(ids: Sequence[str], embeddings: np.ndarray, embedder_id: str) -> str:
+    """Names what all shards of an index are made of, whatever its order."""
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    digest = hashlib.sha256(f"{embedder_id}\n{embeddings.shape[1]}\n".encode())
+    for row in order:
+        digest.update(f"{ids[row]}\n".encode())
+        digest.update(embeddings[row].tobytes())
+    return digest.hexdigest()[:16]

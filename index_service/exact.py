@@ -44,7 +44,7 @@ def rescore(
 
     Args:
         queries: float32 [m, d].
-        vectors: float32 [n, d].
+        vectors: [n, d], float32 or bfloat16.
         query_rows: int64 [p].
         seed_rows: int64 [p].
 
@@ -56,7 +56,7 @@ def rescore(
     for start in range(0, len(query_rows), step):
         part = slice(start, start + step)
         products = queries[query_rows[part]].astype(np.float64)
-        products *= vectors[seed_rows[part]]
+        products *= vectors[seed_rows[part]].astype(np.float64)
         similarity[part] = products.sum(axis=-1)
     return similarity
 
@@ -72,7 +72,7 @@ def keep_above(
 
     Args:
         queries: float32 [m, d].
-        vectors: float32 [n, d].
+        vectors: [n, d], float32 or bfloat16.
         query_rows: int64 [p], candidates.
         seed_rows: int64 [p], candidates.
         threshold: similarity that a pair must exceed.
@@ -81,8 +81,13 @@ def keep_above(
     # A float64 scalar: NumPy would round a Python float to float32, and a caller who
     # compares `float(similarity) > threshold` would then disagree at the border.
     kept = np.flatnonzero(similarity > np.float64(threshold))
-    order = kept[np.lexsort((seed_rows[kept], query_rows[kept]))]
-    return Pairs(query_rows[order], seed_rows[order], similarity[order])
+    return in_order(Pairs(query_rows[kept], seed_rows[kept], similarity[kept]))
+
+
+def in_order(pairs: Pairs) -> Pairs:
+    """Order pairs by (query row, seed row)."""
+    order = np.lexsort((pairs.seed_rows, pairs.query_rows))
+    return Pairs(*(column[order] for column in pairs))
 
 
 def join(parts: list[Pairs]) -> Pairs:
@@ -93,6 +98,15 @@ def join(parts: list[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def find(
+    queries: np.ndarray, vectors: np.ndarray, threshold: float, k: int | None
+) -> Pairs:
+    """Find all pairs with similarity > threshold, or each query's best `k` of them."""
+    if k is None:
+        return pairs_above(queries, vectors, threshold)
+    return top_above(queries, vectors, k, threshold)
+
+
 def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> Pairs:
     """Find all pairs with similarity > threshold, by blocked matrix products.
 
@@ -100,7 +114,7 @@ def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> P
 
     Args:
         queries: float32 [m, d], unit norm.
-        vectors: float32 [n, d], unit norm; may be memory-mapped.
+        vectors: [n, d], unit norm, float32 or bfloat16; may be memory-mapped.
         threshold: similarity that a pair must exceed.
     """
     bound = np.float32(threshold - float32_margin(queries.shape[1]))
@@ -138,7 +152,7 @@ def top_above(
 
     Args:
         queries: float32 [m, d], unit norm.
-        vectors: float32 [n, d], unit norm; may be memory-mapped.
+        vectors: [n, d], unit norm, float32 or bfloat16; may be memory-mapped.
         k: at most so many pairs a query.
         threshold: similarity that a pair must exceed; may be -inf.
 
@@ -222,4 +236,5 @@ def _score_blocks(
     """Yield (first seed row, float32 [m, block] scores) over all seeds."""
     step = max(1, _BLOCK_ELEMENTS // max(1, len(queries)))
     for offset in range(0, len(vectors), step):
-        yield offset, queries @ vectors[offset : offset + step].T
+        block = vectors[offset : offset + step].astype(np.float32, copy=False)
+        yield offset, queries @ block.T

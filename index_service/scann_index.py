@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,13 @@ _WIDEN = 4
 # and seed may both be rounded.
 _BFLOAT16_MARGIN = 2.0**-8
 _AH_ANISOTROPY = 0.2
-_AH_BLOCK_DIMS = 2
+AH_BLOCK_DIMS = 2
+# Every seed stands in two leaves (ScaNN's SOAR), the second chosen for the queries that
+# miss the first: at equal recall a third of the leaves need to be visited.
+SPILL = 2
+_SOAR_LAMBDA = 1.5
+
+Reorder = Literal["bfloat16", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,27 +31,33 @@ class ScannSettings:
     Attributes:
         leaves: partitions of the tree; 0 for none (every code is scored).
         leaves_to_search: partitions visited by a query; 0 without a tree.
-        depth: candidates that are scored anew in bfloat16 and handed out.
+        depth: candidates that are handed out.
+        reorder: how ScaNN orders them: by a bfloat16 copy of the vectors that it holds
+            (then few need an exact score), or by their codes alone.
     """
 
     leaves: int
     leaves_to_search: int
     depth: int
+    reorder: Reorder = "bfloat16"
 
 
 class ScannIndex:
     """A trained ScaNN searcher.
 
-    Asymmetric hashing (2 dimensions a block) finds `depth` candidates, ScaNN orders
-    them by a bfloat16 copy of the vectors.
+    Asymmetric hashing (2 dimensions a block) finds candidates, in a tree of leaves or
+    among all seeds.
     """
 
-    def __init__(self, native: Any, leaves: int) -> None:
+    def __init__(self, native: Any, leaves: int, reorder: Reorder) -> None:
         self._native = native
         self.leaves = leaves
+        self.reorder = reorder
 
     @classmethod
-    def train(cls, vectors: np.ndarray, leaves: int) -> "ScannIndex":
+    def train(
+        cls, vectors: np.ndarray, leaves: int, reorder: Reorder = "bfloat16"
+    ) -> "ScannIndex":
         """Train on float32 [n, d] unit vectors, n >= 16; `leaves` 0 means no tree.
 
         The same input gives the same files: ScaNN's random initialisation differs from
@@ -57,19 +69,27 @@ class ScannIndex:
         builder = scann_ops_pybind.builder(vectors, MAX_DEPTH, "dot_product")
         builder = builder.set_n_training_threads(1)
         if leaves:
-            builder = builder.tree(leaves, leaves, random_init=False)
+            builder = builder.tree(
+                leaves,
+                leaves,
+                random_init=False,
+                soar_lambda=_SOAR_LAMBDA,
+                overretrieve_factor=SPILL,
+            )
         builder = builder.score_ah(
-            _AH_BLOCK_DIMS, anisotropic_quantization_threshold=_AH_ANISOTROPY
+            AH_BLOCK_DIMS, anisotropic_quantization_threshold=_AH_ANISOTROPY
         )
-        builder = builder.reorder(MAX_DEPTH, quantize=ReorderType.BFLOAT16)
-        return cls(builder.build(), leaves)
+        if reorder == "bfloat16":
+            builder = builder.reorder(MAX_DEPTH, quantize=ReorderType.BFLOAT16)
+        return cls(builder.build(), leaves, reorder)
 
     @classmethod
-    def load(cls, directory: Path, leaves: int) -> "ScannIndex":
+    def load(cls, directory: Path, settings: ScannSettings) -> "ScannIndex":
         """Load what `save` wrote."""
         from scann.scann_ops.py import scann_ops_pybind
 
-        return cls(scann_ops_pybind.load_searcher(str(directory)), leaves)
+        native = scann_ops_pybind.load_searcher(str(directory))
+        return cls(native, settings.leaves, settings.reorder)
 
     def save(self, directory: Path) -> None:
         """Write into an existing directory; it can be moved afterwards."""
@@ -140,29 +160,45 @@ def _block_pairs(
 ) -> exact.Pairs:
     """Search one block, widening the queries whose list is cut.
 
-    Hashing orders candidates only roughly, so that a list loses pairs before it is
-    full: one that is more than half hits counts as cut. Past `MAX_DEPTH` the query is
-    searched exactly.
+    Past `MAX_DEPTH` a query is searched exactly.
     """
-    bound = threshold - _BFLOAT16_MARGIN - exact.float32_margin(queries.shape[1])
     pending = np.arange(len(queries))
     leaves, depth = settings.leaves_to_search, settings.depth
     found = []
     while pending.size and depth <= MAX_DEPTH:
-        rows, scores = index.candidates(queries[pending], leaves, depth)
-        hits = scores > bound
-        cut = _is_cut(hits.sum(axis=1), depth, threshold, k, len(vectors))
-        hits[cut] = False
-        places, columns = np.nonzero(hits)
-        found.append((pending[places], rows[places, columns]))
+        pairs = _listed_pairs(
+            index, vectors, queries[pending], threshold, leaves, depth
+        )
+        hits = np.bincount(pairs.query_rows, minlength=len(pending))
+        cut = _is_cut(hits, depth, threshold, k, len(vectors))
+        done = ~cut[pairs.query_rows]
+        rows, seeds, similarity = (column[done] for column in pairs)
+        found.append(exact.Pairs(pending[rows], seeds, similarity))
         pending = pending[cut]
         leaves, depth = min(leaves * _WIDEN, settings.leaves), depth * _WIDEN
     if pending.size:
-        rest = _search_exactly(queries[pending], vectors, threshold, k)
-        found.append((pending[rest.query_rows], rest.seed_rows))
-    query_rows, seed_rows = (np.concatenate(side) for side in zip(*found, strict=True))
-    pairs = exact.keep_above(queries, vectors, query_rows, seed_rows, threshold)
-    return pairs if k is None else exact.best(pairs, k)
+        rest = exact.find(queries[pending], vectors, threshold, k)
+        found.append(rest._replace(query_rows=pending[rest.query_rows]))
+    pairs = exact.join(found)
+    return exact.in_order(pairs) if k is None else exact.best(pairs, k)
+
+
+def _listed_pairs(
+    index: ScannIndex,
+    vectors: np.ndarray,
+    queries: np.ndarray,
+    threshold: float,
+    leaves_to_search: int,
+    depth: int,
+) -> exact.Pairs:
+    """Score ScaNN's candidates exactly; keep the pairs above the threshold."""
+    rows, scores = index.candidates(queries, leaves_to_search, depth)
+    if index.reorder == "bfloat16":
+        margin = _BFLOAT16_MARGIN + exact.float32_margin(queries.shape[1])
+        places, columns = np.nonzero(scores > threshold - margin)
+    else:
+        places, columns = np.nonzero(~np.isnan(scores))
+    return exact.keep_above(queries, vectors, places, rows[places, columns], threshold)
 
 
 def _is_cut(
@@ -170,18 +206,12 @@ def _is_cut(
 ) -> np.ndarray:
     """Tell which queries have to be searched deeper, from int [m] hits among `depth`.
 
-    Twice the k that are wanted are deep enough. Where the nearest are asked for without
-    a threshold, the leaves visited may also hold too few seeds.
+    Hashing orders candidates only roughly, so that a list loses pairs before it is
+    full: one that is more than half hits counts as cut, unless it holds twice the k
+    that are wanted. Where the nearest are asked for without a threshold, the leaves
+    visited may also hold too few seeds.
     """
     if k is None:
         return 2 * hits > depth
     short = hits < min(k, count) if threshold == -np.inf else np.zeros_like(hits, bool)
     return short | ((2 * hits > depth) & (depth < 2 * k))
-
-
-def _search_exactly(
-    queries: np.ndarray, vectors: np.ndarray, threshold: float, k: int | None
-) -> exact.Pairs:
-    if k is None:
-        return exact.pairs_above(queries, vectors, threshold)
-    return exact.top_above(queries, vectors, k, threshold)

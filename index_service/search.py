@@ -1,4 +1,4 @@
-"""The searcher that workers hold: load an index, find all pairs above a threshold."""
+"""The searcher that workers hold: load an index, find pairs above a threshold."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Searcher:
     Attributes:
         manifest: what the index is.
         ids: seed id by seed row.
-        vectors: float32 [n, d], memory-mapped.
+        vectors: [n, d], float32 or bfloat16, memory-mapped.
     """
 
     def __init__(
@@ -56,13 +56,8 @@ class Searcher:
         Raises:
             Reject: a query is NaN, not of unit norm, or of another dimension.
         """
-        settings = self.manifest.settings
-        if self._scann is None or settings is None:
-            return self.exact_pairs_above(queries, threshold)
         check_queries(queries, self.manifest.dimension)
-        return scann_index.pairs_above(
-            self._scann, self.vectors, queries, threshold, settings
-        )
+        return self.find(queries, threshold, None)
 
     def exact_pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
         """Find them all whatever the kind of the index: the measure of its recall."""
@@ -83,18 +78,21 @@ class Searcher:
         check_request(k, threshold)
         check_queries(queries, self.manifest.dimension)
         bound = -np.inf if threshold is None else threshold
-        settings = self.manifest.settings
         # One more than is asked for shows whether k cuts.
-        if self._scann is None or settings is None:
-            pairs = exact.top_above(queries, self.vectors, k + 1, bound)
-        else:
-            pairs = scann_index.pairs_above(
-                self._scann, self.vectors, queries, bound, settings, k + 1
-            )
+        pairs = self.find(queries, bound, k + 1)
         found = np.bincount(pairs.query_rows, minlength=len(queries))
         pairs = exact.best(pairs, k)
         ids = [self.ids[row] for row in pairs.seed_rows]
         return Hits(np.minimum(found, k), ids, pairs.similarity, found > k)
+
+    def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
+        """Find pairs for queries that are known to be good; with k only the best."""
+        settings = self.manifest.settings
+        if self._scann is None or settings is None:
+            return exact.find(queries, self.vectors, threshold, k)
+        return scann_index.pairs_above(
+            self._scann, self.vectors, queries, threshold, settings, k
+        )
 
 
 def check_request(k: int, threshold: float | None) -> None:
@@ -123,6 +121,26 @@ def load_index(
         Reject: `damaged_index` (the file is named), or `embedder_mismatch`.
     """
     manifest = store.read_manifest(directory)
+    check_embedder(manifest, directory, embedder_id, dimension)
+    store.verify(directory, manifest)
+    ids, vectors = store.read_arrays(directory, manifest)
+    scann = None
+    if manifest.settings is not None:
+        scann = ScannIndex.load(directory / store.SCANN, manifest.settings)
+    return Searcher(manifest, ids, vectors, scann)
+
+
+def check_embedder(
+    manifest: IndexManifest,
+    directory: Path,
+    embedder_id: str | None,
+    dimension: int | None,
+) -> None:
+    """Refuse an index of another embedder or dimension than the queries.
+
+    Raises:
+        Reject: `embedder_mismatch`.
+    """
     asked = (embedder_id, dimension)
     held = (manifest.embedder_id, manifest.dimension)
     for want, have in zip(asked, held, strict=True):
@@ -132,9 +150,3 @@ def load_index(
                 f"the index in {directory} was made with {have!r}, the queries come "
                 f"from {want!r}; use that embedder or build the index again",
             )
-    store.verify(directory, manifest)
-    ids, vectors = store.read_arrays(directory, manifest)
-    scann = None
-    if manifest.settings is not None:
-        scann = ScannIndex.load(directory / store.SCANN, manifest.settings.leaves)
-    return Searcher(manifest, ids, vectors, scann)

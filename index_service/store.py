@@ -1,7 +1,7 @@
 """An index directory: what lies in it, and how damage is noticed.
 
 ```
-vectors.npy     float32 [n, d], memory-mapped for exact scores
+vectors.npy     float32 [n, d], memory-mapped for exact scores; bfloat16 as uint16
 ids.txt         UTF-8, one seed id a line, in the order of the rows
 scann/          ScaNN's files, with relative names; absent in an exact index
 manifest.json   what the index is, and size and SHA-256 of every file; written last
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from index_service.audit import Recall
+from index_service.footprint import Vectors
 from index_service.scann_index import ScannSettings
 from index_service.tune import Audit, Trial
 from transforms.elements import Reject
@@ -56,6 +57,9 @@ class IndexManifest:
         files: every other file, by path.
         shard: this is number `shard` of `shards`, from 0.
         shards: how many directories hold the seeds together.
+        build: names what all shards were made of: one build has one name.
+        vectors: type of the stored vectors; scores are computed from these.
+        memory_bytes: estimate of what a process needs that holds the index.
     """
 
     format_version: int
@@ -69,12 +73,19 @@ class IndexManifest:
     files: tuple[FileEntry, ...]
     shard: int = 0
     shards: int = 1
+    build: str = ""
+    vectors: Vectors = "float32"
+    memory_bytes: int = 0
 
     @property
     def version(self) -> str:
         """Names the content: two indexes of one version give the same answers."""
         fields = asdict(self)
-        for name in ("threshold", "audit"):  # What is known about it, not what it is.
+        for name in (
+            "threshold",
+            "audit",
+            "memory_bytes",
+        ):  # What is known about it, not what it is.
             del fields[name]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -82,6 +93,8 @@ class IndexManifest:
 
 def write_arrays(directory: Path, ids: Sequence[str], vectors: np.ndarray) -> None:
     """Write vectors and id table."""
+    if vectors.dtype != np.float32:  # A type that npy does not know.
+        vectors = vectors.view(np.uint16)
     np.save(directory / VECTORS, vectors)
     (directory / IDS).write_bytes("".join(f"{i}\n" for i in ids).encode())
 
@@ -155,13 +168,17 @@ def read_arrays(
     """Open ids and vectors of a verified index.
 
     Returns:
-        The ids, and the vectors: float32 [n, d], memory-mapped.
+        The ids, and the vectors: [n, d], memory-mapped.
 
     Raises:
         Reject: `damaged_index` when they do not fit the manifest.
     """
     ids = (directory / IDS).read_bytes().decode().split("\n")[:-1]
     vectors = np.load(directory / VECTORS, mmap_mode="r", allow_pickle=False)
+    if manifest.vectors == "bfloat16":
+        import ml_dtypes
+
+        vectors = vectors.view(ml_dtypes.bfloat16)
     if vectors.shape != (manifest.count, manifest.dimension):
         raise _damaged(directory / VECTORS, f"has shape {vectors.shape}")
     if len(ids) != manifest.count:

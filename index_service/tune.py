@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index_service.audit import EXACT_BASIS, Probe, Recall, Sample, lowest, measure
-from index_service.scann_index import MAX_DEPTH, ScannIndex, ScannSettings
+from index_service import scann_index
+from index_service.audit import EXACT_BASIS, Recall, Sample, lowest, measure
+from index_service.exact import Pairs
+from index_service.scann_index import (
+    MAX_DEPTH,
+    SPILL,
+    Reorder,
+    ScannIndex,
+    ScannSettings,
+)
 
 _LOG = logging.getLogger(__name__)
-_DEPTHS = (128, 256, 512, MAX_DEPTH)
+_DEPTHS = (64, 128, 256, 512, MAX_DEPTH)
 _LEAF_SHARES = (1 / 64, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 1)
 
 
@@ -56,7 +64,7 @@ class Audit:
     """What is known about the recall of an index.
 
     Attributes:
-        recall: held out, of the worst source; 1 for an exact index.
+        recall: held out, of the worst source; 1 for an exact index of float32.
         recall_basis: `pairs_above_threshold`; `top_10` (the nearest seeds of each
             query, where the sample has too few pairs above the threshold); `exact`.
         held_out: the recall by source of queries.
@@ -75,8 +83,8 @@ def tune(
     """Find the cheapest settings that reach the goal.
 
     Args:
-        index: trained on `vectors`.
-        vectors: float32 [n, d].
+        index: trained on the seeds.
+        vectors: [n, d], the seeds as they are stored, float32 or bfloat16.
         sample: queries with what exact search finds for them.
         goal: the recall to reach.
 
@@ -85,7 +93,7 @@ def tune(
     """
     trials: list[Trial] = []
     fewest = 0
-    options = grid(vectors.shape[0], vectors.shape[1], index.leaves)
+    options = grid(vectors.shape[0], vectors.shape[1], index.leaves, index.reorder)
     # Visits that fail at full depth fail at any: rule them out first, few to many.
     for settings in [option for option in options if option.depth == MAX_DEPTH]:
         trial, held_out = _attempt(index, vectors, sample, goal, settings)
@@ -104,10 +112,16 @@ def tune(
     raise AssertionError("the settings that sufficed at full depth are in the grid")
 
 
-def grid(count: int, dimension: int, leaves: int) -> list[ScannSettings]:
+def grid(
+    count: int, dimension: int, leaves: int, reorder: Reorder = "bfloat16"
+) -> list[ScannSettings]:
     """List the settings to try for an index of `count` seeds, cheapest first."""
     visits = {math.ceil(leaves * share) for share in _LEAF_SHARES}
-    options = [ScannSettings(leaves, v, depth) for v in visits for depth in _DEPTHS]
+    options = [
+        ScannSettings(leaves, visit, depth, reorder)
+        for visit in visits
+        for depth in _DEPTHS
+    ]
     return sorted(options, key=lambda option: cost(count, dimension, option))
 
 
@@ -115,10 +129,13 @@ def cost(count: int, dimension: int, settings: ScannSettings) -> float:
     """Estimate the work of a query, in float32 multiply-adds.
 
     To score a hashed seed costs about 1/16 of its dimensions, to fetch and rescore a
-    candidate about twice them (fitted to 100k seeds of 128 dimensions).
+    candidate about six times them (fitted to 250k seeds of 128 dimensions).
     """
-    share = settings.leaves_to_search / settings.leaves if settings.leaves else 1.0
-    return dimension * (settings.leaves + share * count / 16 + 2 * settings.depth)
+    codes, centres = float(count), 0.0
+    if settings.leaves:
+        codes *= SPILL * settings.leaves_to_search / settings.leaves
+        centres = 0.6 * settings.leaves
+    return dimension * (centres + codes / 16 + 6 * settings.depth)
 
 
 def _attempt(
@@ -133,28 +150,21 @@ def _attempt(
     Returns:
         The trial, and the recalls on the held-out half: empty unless the goal is met.
     """
+
+    def find(queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
+        return scann_index.pairs_above(index, vectors, queries, threshold, settings, k)
+
     began = time.perf_counter()
-    tuned = _measure_all(index, vectors, sample.tuning, settings, goal)
+    tuned = tuple(measure(find, probe, goal.threshold) for probe in sample.tuning)
     seconds = time.perf_counter() - began
     speed = round(sum(recall.queries for recall in tuned) / seconds, 1)
     trial = Trial(settings, lowest(tuned), None, speed)
     held_out: tuple[Recall, ...] = ()
     if trial.recall >= min(1.0, goal.recall + goal.margin):
-        held_out = _measure_all(index, vectors, sample.held_out, settings, goal)
+        held_out = tuple(
+            measure(find, probe, goal.threshold) for probe in sample.held_out
+        )
         trial = Trial(settings, trial.recall, lowest(held_out), speed)
     _LOG.info("%s", trial)
     met = trial.recall_held_out is not None and trial.recall_held_out >= goal.recall
     return trial, held_out if met else ()
-
-
-def _measure_all(
-    index: ScannIndex,
-    vectors: np.ndarray,
-    probes: tuple[Probe, ...],
-    settings: ScannSettings,
-    goal: Goal,
-) -> tuple[Recall, ...]:
-    """Measure every source."""
-    return tuple(
-        measure(index, vectors, probe, goal.threshold, settings) for probe in probes
-    )

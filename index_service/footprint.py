@@ -1,0 +1,93 @@
+"""How an index may be stored, and the memory that each way takes."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from index_service.scann_index import AH_BLOCK_DIMS, Reorder
+from transforms.elements import Reject
+
+Vectors = Literal["float32", "bfloat16"]
+_VALUE_BYTES = {"float32": 4, "bfloat16": 2}
+_POINTER_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A way to store an index.
+
+    Attributes:
+        vectors: type of the vectors that scores are computed from.
+        reorder: what ScaNN orders candidates by; None for exact search.
+    """
+
+    vectors: Vectors
+    reorder: Reorder | None
+
+
+def ways(vectors: Sequence[Vectors], with_scann: bool) -> list[Storage]:
+    """List the ways to store an index, the best first: fast before small."""
+    reorders = get_args(Reorder) if with_scann else ()
+    return [Storage(v, r) for r in reorders for v in vectors] + [
+        Storage(v, None) for v in vectors
+    ]
+
+
+def memory_bytes(
+    ids: Sequence[str], dimension: int, storage: Storage, leaves: int
+) -> int:
+    """Estimate the memory of a loaded index, its mapped vectors included."""
+    count = len(ids)
+    table = sum(map(sys.getsizeof, ids)) + count * _POINTER_BYTES
+    rows = count * dimension * _VALUE_BYTES[storage.vectors]
+    return table + rows + _scann_bytes(count, dimension, storage.reorder, leaves)
+
+
+def _scann_bytes(
+    count: int, dimension: int, reorder: Reorder | None, leaves: int
+) -> int:
+    """Half a byte a block and copy for the codes, of which a tree holds two."""
+    if reorder is None:
+        return 0
+    codes = count * -(-dimension // AH_BLOCK_DIMS)
+    copy = count * dimension * _VALUE_BYTES["bfloat16"] if reorder == "bfloat16" else 0
+    tree = leaves * dimension * 4 + count * 8 if leaves else 0
+    return codes + copy + tree
+
+
+def fitting(
+    ids: Sequence[str],
+    dimension: int,
+    storages: Sequence[Storage],
+    leaves: int,
+    limit_bytes: int | None,
+) -> list[Storage]:
+    """Keep the ways that a limit allows.
+
+    Raises:
+        Reject: `memory_limit` when there is none.
+    """
+    needs = [memory_bytes(ids, dimension, storage, leaves) for storage in storages]
+    if limit_bytes is None:
+        return list(storages)
+    kept = [s for s, need in zip(storages, needs, strict=True) if need <= limit_bytes]
+    if not kept:
+        raise Reject(
+            "memory_limit",
+            f"{len(ids)} seeds of dimension {dimension} need at least {min(needs)} "
+            f"bytes, the limit is {limit_bytes}; raise it, allow bfloat16 vectors or "
+            "cut the index into more shards",
+        )
+    return kept
+
+
+def encode(vectors: np.ndarray, kind: Vectors) -> np.ndarray:
+    """Round float32 [n, d] to what is stored."""
+    if kind == "float32":
+        return vectors
+    import ml_dtypes
+
+    return vectors.astype(ml_dtypes.bfloat16)

@@ -1,0 +1,90 @@
+"""Open an index wherever it lies: a directory, a directory of shards, or a bucket."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from index_service import store
+from index_service.search import Searcher, load_index
+from index_service.sharded import ShardedSearcher, load_shards
+from index_service.shards import is_shard_name
+from transforms import storage
+from transforms.elements import Reject
+from transforms.listing import list_files
+
+_MAX_MANIFEST_BYTES = 1 << 26
+
+Index = Searcher | ShardedSearcher
+
+
+def open_index(
+    uri: str, embedder_id: str | None = None, dimension: int | None = None
+) -> Index:
+    """Verify an index and open it.
+
+    Args:
+        uri: what `clipseed index build` wrote: an index, one shard of an index, or the
+            directory of all its shards; local or `gs://`. What lies in a bucket is
+            copied once, and again only when it has changed.
+        embedder_id: what makes the queries; not compared when None.
+        dimension: d of the queries; not compared when None.
+
+    Raises:
+        Reject: `not_an_index`, `damaged_index`, `embedder_mismatch`, or what reading
+            a bucket may raise.
+    """
+    directory = _copy(uri) if storage.is_remote(uri) else Path(uri)
+    if not directory.is_dir():
+        raise Reject("not_an_index", f"{uri} is no directory; build an index first")
+    names = [path.name for path in directory.iterdir()]
+    if store.MANIFEST not in names and any(map(is_shard_name, names)):
+        return load_shards(directory, embedder_id, dimension)
+    return load_index(directory, embedder_id, dimension)
+
+
+def _copy(uri: str) -> Path:
+    """Copy an index from a bucket, unless this machine has it already."""
+    root = uri.rstrip("/")
+    files = {name.removeprefix(root + "/"): name for name in list_files(root)}
+    manifests = {
+        name: storage.read_bytes(whole, _MAX_MANIFEST_BYTES)
+        for name, whole in files.items()
+        if name.split("/")[-1] == store.MANIFEST
+    }
+    if any(".." in name.split("/") for name in files):
+        raise Reject("not_an_index", f"{uri} holds names with '..'; build it again")
+    if not manifests:
+        raise Reject("not_an_index", f"{uri} holds no {store.MANIFEST}; build it again")
+    digest = hashlib.sha256(root.encode())
+    for name in sorted(manifests):
+        digest.update(name.encode() + hashlib.sha256(manifests[name]).digest())
+    target = _cache() / digest.hexdigest()[:16]
+    if not target.exists():
+        _download(files, target)
+    return target
+
+
+def _download(files: dict[str, str], target: Path) -> None:
+    """Copy files to a directory that appears whole, whoever else copies them now."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        for name, uri in files.items():
+            path = scratch / "copy" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with storage.localize(uri) as local:
+                shutil.copyfile(local, path)
+        try:
+            (scratch / "copy").rename(target)
+        except OSError:
+            if not target.exists():  # Else another process was faster.
+                raise
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "clipseed" / "index"

@@ -1,0 +1,136 @@
+"""All shards of an index in one process, answering as one index that was never cut."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from index_service import exact, store
+from index_service.embeddings import check_queries
+from index_service.exact import Pairs
+from index_service.hits import Hits, merge_hits
+from index_service.search import Searcher, check_embedder, load_index
+from index_service.shards import is_shard_name, shard_name
+from index_service.store import IndexManifest
+from transforms.elements import Reject
+
+
+class ShardedSearcher:
+    """The shards of one build; the interface of `Searcher`, and its answers.
+
+    Attributes:
+        manifest: of the whole: the sums and the worst recall of the shards.
+        ids: all seed ids in order; seed rows count in these.
+        shards: the parts.
+    """
+
+    def __init__(self, shards: Sequence[Searcher]) -> None:
+        self.shards = list(shards)
+        self.manifest = _whole([shard.manifest for shard in shards])
+        lengths = np.cumsum([0] + [len(shard.ids) for shard in shards])
+        joined = [seed_id for shard in shards for seed_id in shard.ids]
+        order = np.array(sorted(range(len(joined)), key=joined.__getitem__), np.int64)
+        self.ids = [joined[row] for row in order]
+        rows = np.empty(len(order), np.int64)
+        rows[order] = np.arange(len(order))
+        self._rows = np.split(rows, lengths[1:-1])
+
+    @property
+    def version(self) -> str:
+        """Names the content of all shards."""
+        return self.manifest.version
+
+    def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
+        """As `Searcher.pairs_above`."""
+        return self._join(lambda shard: shard.pairs_above(queries, threshold))
+
+    def exact_pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
+        """As `Searcher.exact_pairs_above`."""
+        return self._join(lambda shard: shard.exact_pairs_above(queries, threshold))
+
+    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Hits:
+        """As `Searcher.search`."""
+        return merge_hits([s.search(queries, k, threshold) for s in self.shards], k)
+
+    def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
+        """As `Searcher.find`."""
+        check_queries(queries, self.manifest.dimension)
+        pairs = self._join(lambda shard: shard.find(queries, threshold, k))
+        return pairs if k is None else exact.best(pairs, k)
+
+    def _join(self, search: Callable[[Searcher], Pairs]) -> Pairs:
+        """Search every shard; count seed rows in the whole."""
+        parts = []
+        for shard, rows in zip(self.shards, self._rows, strict=True):
+            pairs = search(shard)
+            parts.append(pairs._replace(seed_rows=rows[pairs.seed_rows]))
+        return exact.in_order(exact.join(parts))
+
+
+def load_shards(
+    directory: Path, embedder_id: str | None = None, dimension: int | None = None
+) -> ShardedSearcher:
+    """Verify and open all shards that lie in a directory.
+
+    Raises:
+        Reject: `damaged_index` (a shard is missing, damaged, or of another build; it is
+            named), or `embedder_mismatch`.
+    """
+    names = sorted(p.name for p in directory.iterdir() if is_shard_name(p.name))
+    first = store.read_manifest(directory / names[0])
+    check_embedder(first, directory / names[0], embedder_id, dimension)
+    wanted = [shard_name(shard, first.shards) for shard in range(first.shards)]
+    for name in wanted:
+        if name not in names:
+            raise _damaged(directory / name, "is missing")
+    for name in set(names) - set(wanted):
+        raise _damaged(directory / name, f"does not belong to {first.shards} shards")
+    for shard, name in enumerate(wanted):
+        _check_same_build(directory / name, shard, first)
+    return ShardedSearcher([load_index(directory / name) for name in wanted])
+
+
+def _check_same_build(directory: Path, shard: int, first: IndexManifest) -> None:
+    manifest = store.read_manifest(directory)
+    want = (first.embedder_id, first.dimension, first.build, first.shards, shard)
+    have = (
+        manifest.embedder_id,
+        manifest.dimension,
+        manifest.build,
+        manifest.shards,
+        manifest.shard,
+    )
+    names = ("embedder", "dimension", "build", "number of shards", "shard number")
+    for name, wanted, held in zip(names, want, have, strict=True):
+        if wanted != held:
+            raise _damaged(
+                directory / store.MANIFEST, f"has {name} {held!r}, not {wanted!r}"
+            )
+
+
+def _damaged(path: Path, what: str) -> Reject:
+    return Reject(
+        "damaged_index", f"{path} {what}; put all shards of one build together"
+    )
+
+
+def _whole(manifests: Sequence[IndexManifest]) -> IndexManifest:
+    """Sum the shards up; the files are named by their shards."""
+    worst = min(manifests, key=lambda manifest: manifest.audit.recall)
+    kinds = {manifest.kind for manifest in manifests}
+    return replace(
+        manifests[0],
+        kind="exact" if kinds == {"exact"} else "scann",
+        count=sum(manifest.count for manifest in manifests),
+        settings=None,
+        audit=worst.audit,
+        files=tuple(
+            replace(entry, path=f"{shard_name(m.shard, m.shards)}/{entry.path}")
+            for m in manifests
+            for entry in m.files
+        ),
+        shard=0,
+        shards=1,
+        memory_bytes=sum(manifest.memory_bytes for manifest in manifests),
+    )

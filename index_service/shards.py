@@ -1,0 +1,42 @@
+"""Cutting an index by hash of the seed id, the same way on every machine."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from transforms.elements import Reject
+
+_NAME = re.compile(r"shard-(\d{5})-of-(\d{5})")
+
+
+def shard_of(seed_id: str, shards: int) -> int:
+    """The shard that a seed belongs to."""
+    return int.from_bytes(hashlib.sha256(seed_id.encode()).digest()[:8]) % shards
+
+
+def shard_name(shard: int, shards: int) -> str:
+    """A shard's directory: `shard-00000-of-00003`."""
+    return f"shard-{shard:05d}-of-{shards:05d}"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a directory is a shard by its name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def split(ids: Sequence[str], shards: int) -> list[np.ndarray]:
+    """The rows of each shard.
+
+    Raises:
+        Reject: `too_many_shards` when a shard would be empty.
+    """
+    places = np.array([shard_of(seed_id, shards) for seed_id in ids])
+    parts = [np.flatnonzero(places == shard) for shard in range(shards)]
+    if shards < 1 or any(part.size == 0 for part in parts):
+        raise Reject(
+            "too_many_shards",
+            f"{shards} shards for {len(ids)} seeds: one would be empty; cut into fewer",
+        )
+    return parts

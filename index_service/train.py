@@ -1,0 +1,168 @@
+"""Choose how an index is stored and searched: train, tune, or search exactly."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from index_service import exact, footprint
+from index_service.audit import EXACT_BASIS, Sample, draw_sample, lowest, measure
+from index_service.exact import Pairs
+from index_service.footprint import Storage, Vectors
+from index_service.scann_index import ScannIndex, ScannSettings
+from index_service.tune import Audit, Goal, Trial, cost, tune
+from transforms.elements import Reject
+
+# ScaNN needs as many, and with fewer there is no sample to measure recall with.
+_MIN_SEEDS = 16
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """How to build.
+
+    Attributes:
+        exact_below: fewer seeds than this are searched exactly.
+        tree_from: from this many seeds ScaNN partitions them into a tree.
+        tree_sizes: leaves to try, as multiples of the root of the number of seeds.
+        target_recall: share of the pairs above the threshold to find.
+        recall_margin: how much more the tuning half of the sample must show.
+        sample_size: queries to measure recall with, of each source.
+        vectors: how vectors may be stored, the preferred way first (a handful of seeds
+            is always stored as float32).
+        memory_limit_bytes: of a process that holds the index, or one shard of it.
+    """
+
+    exact_below: int = 20_000
+    tree_from: int = 100_000
+    tree_sizes: tuple[float, ...] = (1.0,)
+    target_recall: float = 0.99
+    recall_margin: float = 0.002
+    sample_size: int = 1_000
+    vectors: tuple[Vectors, ...] = ("float32",)
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What was chosen.
+
+    Attributes:
+        storage: how to store it.
+        settings: how ScaNN searches; None for exact search.
+        audit: the recall measured.
+        index: trained; None for exact search.
+    """
+
+    storage: Storage
+    settings: ScannSettings | None
+    audit: Audit
+    index: ScannIndex | None
+
+
+def train(
+    ids: Sequence[str],
+    vectors: np.ndarray,
+    queries: np.ndarray | None,
+    threshold: float,
+    config: IndexConfig,
+) -> Trained:
+    """Train and tune ScaNN where it can win; else, or where it fails, search exactly.
+
+    ScaNN's own brute force is not tried: with bfloat16 it measured slower than exact
+    search by BLAS.
+
+    Args:
+        ids: n seed ids.
+        vectors: float32 [n, d], unit norm.
+        queries: float32 [m, d], a sample of what will be searched for, or None.
+        threshold: similarity that a pair must exceed.
+        config: see `IndexConfig`.
+
+    Raises:
+        Reject: `memory_limit` or `recall_out_of_reach`.
+    """
+    leaf_counts = _leaf_counts(len(ids), config)
+    flat, scann = _storages(ids, vectors.shape[1], max(leaf_counts), config)
+    if scann is None and flat == Storage("float32", None):
+        return Trained(flat, None, Audit(1.0, EXACT_BASIS), None)
+    sample = draw_sample(vectors, queries, threshold, config.sample_size)
+    goal = Goal(threshold, config.target_recall, config.recall_margin)
+    trials: tuple[Trial, ...] = ()
+    if scann is not None:
+        trained = _tuned(vectors, leaf_counts, scann, sample, goal)
+        if trained.settings is not None:
+            return trained
+        trials = trained.audit.trials
+    if flat is not None:
+        audit = _audit_exact(vectors, flat, sample, goal, trials)
+        if audit.recall >= config.target_recall or flat.vectors == "float32":
+            return Trained(flat, None, audit, None)
+    raise Reject(
+        "recall_out_of_reach",
+        f"nothing that fits finds {config.target_recall} of the pairs above "
+        f"{threshold}; lower the target, raise the memory limit or store float32",
+    )
+
+
+def _leaf_counts(count: int, config: IndexConfig) -> tuple[int, ...]:
+    if count < config.tree_from:
+        return (0,)
+    return tuple(round(size * math.sqrt(count)) for size in config.tree_sizes)
+
+
+def _storages(
+    ids: Sequence[str], dimension: int, leaves: int, config: IndexConfig
+) -> tuple[Storage | None, Storage | None]:
+    """Find the best ways that fit: without ScaNN, and with it."""
+    enough = len(ids) >= _MIN_SEEDS
+    kinds: tuple[Vectors, ...] = config.vectors if enough else ("float32",)
+    options = footprint.ways(kinds, enough and len(ids) >= config.exact_below)
+    fits = footprint.fitting(ids, dimension, options, leaves, config.memory_limit_bytes)
+    flat = next((storage for storage in fits if storage.reorder is None), None)
+    return flat, next((storage for storage in fits if storage.reorder), None)
+
+
+def _tuned(
+    vectors: np.ndarray,
+    leaf_counts: Sequence[int],
+    storage: Storage,
+    sample: Sample,
+    goal: Goal,
+) -> Trained:
+    """Train an index for each number of leaves; keep the cheapest that suffices."""
+    assert storage.reorder is not None
+    stored = footprint.encode(vectors, storage.vectors)
+    best = Trained(storage, None, Audit(0.0, sample.basis), None)
+    best_cost = math.inf
+    trials: list[Trial] = []
+    for leaves in leaf_counts:
+        index = ScannIndex.train(vectors, leaves, storage.reorder)
+        settings, audit = tune(index, stored, sample, goal)
+        trials += audit.trials
+        if settings is None:
+            continue
+        work = cost(vectors.shape[0], vectors.shape[1], settings)
+        if work < best_cost:
+            best_cost, best = work, Trained(storage, settings, audit, index)
+    return replace(best, audit=replace(best.audit, trials=tuple(trials)))
+
+
+def _audit_exact(
+    vectors: np.ndarray,
+    storage: Storage,
+    sample: Sample,
+    goal: Goal,
+    trials: tuple[Trial, ...],
+) -> Audit:
+    """Exact search loses only what rounding of the stored vectors moves."""
+    if storage.vectors == "float32":
+        return Audit(1.0, EXACT_BASIS, (), trials)
+    stored = footprint.encode(vectors, storage.vectors)
+
+    def find(queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
+        return exact.find(queries, stored, threshold, k)
+
+    held_out = tuple(measure(find, p, goal.threshold) for p in sample.held_out)
+    return Audit(lowest(held_out), sample.basis, held_out, trials)
