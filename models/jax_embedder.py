@@ -24,7 +24,9 @@ from models.vit import ViTConfig
 from models.vit_weights import load_vit
 from transforms.elements import Reject
 
-_BATCH = 32
+# Pictures in a batch: what fills an accelerator, or does not waste a CPU's time when
+# the last batch is padded.
+_BATCH, _CPU_BATCH = 64, 8
 # Part of every id: to be raised when the same checkpoint comes to embed otherwise.
 _METHOD = b"jax-1"
 
@@ -65,8 +67,9 @@ class JaxEmbedder:
         self.image_size_px = height
         self.embedder_id = f"jax:{kind}@{_hash(published, scale, tower)}"
         self._run = _jitted(tower, scale)
-        blank = np.zeros((1, height, width, 3), np.uint8)
-        self.dimension = self.embed(blank).shape[1]
+        self._size = _CPU_BATCH if jax.default_backend() == "cpu" else _BATCH
+        blank = np.zeros((self._size, height, width, 3), np.uint8)
+        self.dimension = int(jax.eval_shape(self._run, blank).shape[1])
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embeds uint8 [n, s, s, 3] as float32 [n, d], in padded batches.
@@ -75,13 +78,13 @@ class JaxEmbedder:
             EmbeddingError: the device failed, for want of memory for example.
         """
         parts = [
-            self._batch(images[first : first + _BATCH])
-            for first in range(0, len(images), _BATCH)
+            self._batch(images[first : first + self._size])
+            for first in range(0, len(images), self._size)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), "f4")
 
     def _batch(self, images: np.ndarray) -> np.ndarray:
-        batch = np.zeros((_BATCH, *images.shape[1:]), np.uint8)
+        batch = np.zeros((self._size, *images.shape[1:]), np.uint8)
         batch[: len(images)] = images
         try:
             return np.asarray(self._run(batch))[: len(images)]
