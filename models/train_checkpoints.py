@@ -1,4 +1,4 @@
-"""Checkpoints of a training run, by orbax: written behind its back, whole or not at all.
+"""Checkpoints of a training run, by orbax: written meanwhile, whole or not at all.
 
 with Checkpoints("runs/1", keep=3) as checkpoints:
     state = checkpoints.restore(state) or state

@@ -60,9 +60,12 @@ def test_nothing_saved_is_said(tmp_path: Path) -> None:
 def test_another_optimiser_is_refused(tmp_path: Path) -> None:
     with Checkpoints(str(tmp_path)) as checkpoints:
         checkpoints.save(fresh(optax.sgd(0.1)), 1)
-    with Checkpoints(str(tmp_path)) as checkpoints:
-        with pytest.raises(Reject, match="another configuration"):
-            checkpoints.restore(fresh(optax.adam(0.1)))
+    other = fresh(optax.adam(0.1))
+    with (
+        Checkpoints(str(tmp_path)) as checkpoints,
+        pytest.raises(Reject, match="another configuration"),
+    ):
+        checkpoints.restore(other)
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
@@ -70,6 +73,8 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     with Checkpoints(str(tmp_path)) as checkpoints:
         checkpoints.save(state, 1)
     wide = jax.tree.map(lambda x: jnp.concatenate([x, x]) if x.ndim else x, state)
-    with Checkpoints(str(tmp_path)) as checkpoints:
-        with pytest.raises(Reject, match=r"clip_projection.*\(16, 8\) for \(32, 8\)"):
-            checkpoints.restore(wide)
+    with (
+        Checkpoints(str(tmp_path)) as checkpoints,
+        pytest.raises(Reject, match=r"clip_projection.*\(16, 8\) for \(32, 8\)"),
+    ):
+        checkpoints.restore(wide)
