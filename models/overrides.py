@@ -1,0 +1,84 @@
+"""Settings in frozen dataclasses, each field overridable by its dotted path.
+
+    config = override(config, ["model.clips.layers=2", "optimiser.learning_rate=1e-3"])
+    json.dumps(as_json(config))
+
+Values are Python literals; what is none is text.
+"""
+
+import ast
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from transforms.elements import Reject
+
+_Config = TypeVar("_Config")
+
+
+def override(config: _Config, settings: Sequence[str]) -> _Config:
+    """Replaces fields of a tree of dataclasses.
+
+    Args:
+        config: not changed.
+        settings: `path.of.field=value`; elements of tuples go by number.
+
+    Raises:
+        Reject: `bad_override`, saying which names there are or which type belongs.
+    """
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise Reject("bad_override", f"{setting!r} has no value: write FIELD=VALUE")
+        config = _set(config, path.split("."), _value(text), path)
+    return config
+
+
+def as_json(config: Any) -> Any:
+    """A tree of dataclasses as dicts and lists, with each dataclass's name."""
+    if dataclasses.is_dataclass(config):
+        fields = {f.name: as_json(getattr(config, f.name)) for f in _fields(config)}
+        return {"kind": type(config).__name__, **fields}
+    if isinstance(config, tuple | list):
+        return [as_json(item) for item in config]
+    return config
+
+
+def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
+    name, *rest = path
+    if isinstance(node, tuple) and name.isdigit() and int(name) < len(node):
+        index = int(name)
+        new = _set(node[index], rest, value, whole) if rest else value
+        return (*node[:index], new, *node[index + 1 :])
+    names = [f.name for f in _fields(node)] if dataclasses.is_dataclass(node) else []
+    if name not in names:
+        known = ", ".join(names) if names else "nothing below it"
+        raise Reject("bad_override", f"no field {whole!r}: {name!r} is none of {known}")
+    old = getattr(node, name)
+    new = _set(old, rest, value, whole) if rest else _like(old, value, whole)
+    return dataclasses.replace(node, **{name: new})
+
+
+def _fields(node: Any) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(node)
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _like(old: Any, value: Any, path: str) -> Any:
+    """The value, if it can stand where the old one stood."""
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if isinstance(old, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if isinstance(old, str) and not isinstance(value, str):
+        value = str(value)
+    if old is not None and type(value) is not type(old):
+        wanted = type(old).__name__
+        raise Reject("bad_override", f"{path} is a {wanted}, which {value!r} is not")
+    return value
