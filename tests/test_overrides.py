@@ -17,7 +17,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    model: DualEncoderConfig = DualEncoderConfig()
+    model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
     data: tuple[Source, ...] = (Source("a"), Source("b"))
     limit: int | None = None
     resume: bool = True
