@@ -20,11 +20,12 @@ from beam_pipeline import preflight, summary
 from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
-from transforms.clips import WriteClips, select
+from transforms.clips import WriteClips
 from transforms.corpus import ListVideos
 from transforms.elements import Reject
 from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
+from transforms.join_captions import JoinCaptions
 from transforms.load_seeds import LoadSeeds
 from transforms.match_frames import MatchFrames
 from transforms.run_manifest import Tally, WriteRunManifest
@@ -99,16 +100,7 @@ def select_and_cut(
         lambda match, threshold=chosen.threshold: match.similarity > threshold
     )
     best = above | TopMatches(chosen.top_k, chosen.min_gap_us, plan.sampling.fps)
-    captions = seeds | "Captions" >> beam.Map(
-        lambda seed: (seed.seed_id, (seed.reference, seed.caption))
-    ).with_output_types(tuple[str, tuple[str, str]])
-    written = (
-        {"captions": captions, "matches": best}
-        | "JoinCaptions" >> beam.CoGroupByKey()
-        | "Select"
-        >> beam.FlatMapTuple(lambda i, g: select(i, g["captions"], g["matches"]))
-        | WriteClips(plan.clips)
-    )
+    written = best | JoinCaptions(seeds) | WriteClips(plan.clips)
     tallies = [
         above | "Above" >> Tally("matches_above_threshold"),
         best | "SeedsMatched" >> Tally("seeds_matched"),

@@ -3,6 +3,7 @@
 from apache_beam import coders
 
 from transforms.elements import Match, Rejected, Seed, SeedRow, Span, Video
+from transforms.load_seeds import SeedBatch
 
-for _element in (Match, Rejected, Seed, SeedRow, Span, Video):
+for _element in (Match, Rejected, Seed, SeedBatch, SeedRow, Span, Video):
     coders.registry.register_coder(_element, coders.RowCoder)

@@ -25,9 +25,9 @@ class ListVideos(beam.PTransform):
 
     def expand(self, places: beam.PCollection) -> Any:
         """Lists on one worker; only names travel on."""
-        return places | "List" >> beam.FlatMap(_listed, self.filters).with_outputs(
-            "rejected", main="videos"
-        )
+        return places | "List" >> beam.FlatMap(_listed, self.filters).with_output_types(
+            Video
+        ).with_outputs("rejected", main="videos")
 
 
 def _listed(place: str, filters: FilterConfig) -> Iterator[Video | Any]:

@@ -142,10 +142,11 @@ class SplitVideos(beam.PTransform):
         split = _SplitFn(self.config, self.isolate, self.fetch)
         return (
             videos
-            | "Videos" >> beam.Map(lambda video: video).with_output_types(Video)
             | "SpreadVideos" >> beam.Reshuffle()
             | "Split"
-            >> beam.ParDo(split).with_outputs("reports", "rejected", main="spans")
+            >> beam.ParDo(split)
+            .with_output_types(Span)
+            .with_outputs("reports", "rejected", main="spans")
         )
 
 
@@ -168,7 +169,6 @@ class ExtractFrames(beam.PTransform):
         extract = _ExtractFn(self.config, self.isolate, self.fetch)
         return (
             spans
-            | "Spans" >> beam.Map(lambda span: span).with_output_types(Span)
             | "SpreadSpans" >> beam.Reshuffle()
             | "Decode"
             >> beam.ParDo(extract).with_outputs("reports", "rejected", main="chunks")

@@ -1,6 +1,7 @@
 """Building the seeds' index once, inside the job."""
 
 import hashlib
+import heapq
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam import coders
+from apache_beam.typehints import List
 
 from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
@@ -68,8 +71,8 @@ class BuildIndex(beam.PTransform):
     def expand(self, chunks: beam.PCollection) -> Any:
         """Writes parts, waits for all of them, builds; tag `manifest`."""
         parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
-        sample = self.spans | "SampleSpans" >> beam.combiners.Top.Of(
-            _SAMPLE_SPANS, key=_sampling_order
+        sample = self.spans | "SampleSpans" >> beam.CombineGlobally(
+            SampleSpansFn(_SAMPLE_SPANS)
         )
         return (
             chunks.pipeline
@@ -82,6 +85,38 @@ class BuildIndex(beam.PTransform):
                 beam.pvalue.AsSingleton(sample),
             ).with_outputs("manifest", main="directory")
         )
+
+
+class SampleSpansFn(beam.CombineFn):
+    """A fixed number of spans, by hash: the same in every run."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def create_accumulator(self) -> list[Span]:
+        """No span yet."""
+        return []
+
+    def add_input(self, sample: list[Span], span: Span) -> list[Span]:
+        """Adds a span, and trims when twice the number is held."""
+        sample.append(span)
+        return self.compact(sample) if len(sample) >= 2 * self._count else sample
+
+    def merge_accumulators(self, samples: Iterable[list[Span]]) -> list[Span]:
+        """Joins partial samples."""
+        return self.compact([span for sample in samples for span in sample])
+
+    def compact(self, sample: list[Span]) -> list[Span]:
+        """Those with the greatest hashes."""
+        return heapq.nlargest(self._count, sample, key=_sampling_order)
+
+    def extract_output(self, sample: list[Span]) -> list[Span]:
+        """The sample, in the order of the hashes."""
+        return self.compact(sample)
+
+    def get_accumulator_coder(self) -> coders.Coder:
+        """Partial samples travel as rows; Beam would pickle them."""
+        return coders.registry.get_coder(List[Span])
 
 
 def _sampling_order(span: Span) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.elements import Reject, Rejected, SeedRow
-from transforms.load_seeds import batches
+from transforms.load_seeds import SeedBatch, batches
 from transforms.read_seeds import SeedsConfig, read_seeds
 
 # Rows loaded and embedded together: at most 38 MB of pixels.
@@ -27,9 +27,9 @@ class ReadSeeds(beam.PTransform):
 
     def expand(self, files: beam.PCollection) -> Any:
         """Reads each file on one worker; rows travel, images do not."""
-        return files | "ReadRows" >> beam.FlatMap(_read, self.config).with_outputs(
-            "rejected", main="batches"
-        )
+        return files | "ReadRows" >> beam.FlatMap(_read, self.config).with_output_types(
+            SeedBatch
+        ).with_outputs("rejected", main="batches")
 
 
 def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.typehints import KV
+from apache_beam.typehints import KV, List
 
 from transforms import storage
 
@@ -55,22 +55,25 @@ class GroupIntoShards(beam.PTransform):
 
     def expand(self, keyed: beam.PCollection) -> beam.PCollection:
         """Groups by hash of the key."""
+        # One type on both sides: CoGroupByKey would pickle what it tags.
+        sharded_type = KV[int, self.element_type | None]
         sharded = keyed | "KeyByShard" >> beam.MapTuple(
             lambda key, element, n=self.num_shards: (shard_of(key, n), element)
-        ).with_output_types(KV[int, self.element_type])
+        ).with_output_types(sharded_type)
         shards = (
             keyed.pipeline
             | "Shards" >> beam.Create(range(self.num_shards), reshuffle=False)
             | "NoElements"
-            >> beam.Map(lambda shard: (shard, None)).with_output_types(
-                KV[int, type(None)]
-            )
+            >> beam.Map(lambda shard: (shard, None)).with_output_types(sharded_type)
         )
         return (
-            {"elements": sharded, "shards": shards}
-            | "Group" >> beam.CoGroupByKey()
+            (sharded, shards)
+            | "Both" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
             | "Elements"
-            >> beam.MapTuple(lambda shard, groups: (shard, groups["elements"]))
+            >> beam.MapTuple(
+                lambda shard, group: (shard, [e for e in group if e is not None])
+            ).with_output_types(KV[int, List[self.element_type]])
         )
 
 

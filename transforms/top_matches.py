@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam import coders
+from apache_beam.typehints import List
 
 from transforms.elements import Match
 
@@ -70,6 +72,10 @@ class TopMatchesFn(beam.CombineFn):
     def extract_output(self, best: list[Match]) -> list[Match]:
         """The seed's matches, best first."""
         return select_top(best, self._top_k, self._min_gap_us)
+
+    def get_accumulator_coder(self) -> coders.Coder:
+        """Partial results travel as rows; Beam would pickle them."""
+        return coders.registry.get_coder(List[Match])
 
     def _trim(self, matches: list[Match]) -> list[Match]:
         return sorted(set(matches), key=order)[: self._keep]

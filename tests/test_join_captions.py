@@ -1,0 +1,35 @@
+"""A seed's captions meet its best matches."""
+
+import apache_beam as beam
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from transforms.clips import Selected
+from transforms.elements import Match, Seed, Video
+from transforms.join_captions import JoinCaptions
+
+FILM = Video("v", "film.mp4", "/film.mp4")
+BEST, NEXT = Match("s", 0.9, FILM, 5), Match("s", 0.8, FILM, 3)
+SEEDS = [
+    Seed("s", "copy.png", "a cat"),  # the same image and caption again
+    Seed("s", "a.png", "a cat"),
+    Seed("s", "a.png", "a sleeping cat"),
+    Seed("without a match", "b.png", "nothing"),
+]
+
+
+def test_each_match_gets_each_caption_once() -> None:
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        seeds = pipeline | "Seeds" >> beam.Create(SEEDS)
+        best = pipeline | "Best" >> beam.Create([("s", [BEST, NEXT])])
+        assert_that(
+            best | JoinCaptions(seeds),
+            equal_to(
+                [
+                    Selected("s", "a.png", "a cat", 1, 0.9, 5, FILM),
+                    Selected("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
+                    Selected("s", "a.png", "a cat", 2, 0.8, 3, FILM),
+                    Selected("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
+                ]
+            ),
+        )
