@@ -9,6 +9,7 @@ _USAGE = """usage: clipseed COMMAND [FLAGS]
 commands:
   mine     mine video clips for the captions of images
   inspect  print what a run holds, and draw a contact sheet
+  index    build an index of seeds, audit it, serve it
   demo     render a small corpus, mine it, and check what was found
 
 `clipseed COMMAND --help` lists a command's flags."""
@@ -16,6 +17,7 @@ commands:
 _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.inspect_run",
+    "index": "beam_pipeline.index_command",
     "demo": "beam_pipeline.run_demo",
 }
 

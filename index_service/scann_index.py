@@ -41,6 +41,11 @@ class ScannSettings:
     depth: int
     reorder: Reorder = "bfloat16"
 
+    def words(self) -> str:
+        """For people: `31 of 1000 leaves, depth 64`."""
+        tree = f"{self.leaves_to_search} of {self.leaves} leaves, "
+        return f"{tree if self.leaves else ''}depth {self.depth}"
+
 
 class ScannIndex:
     """A trained ScaNN searcher.

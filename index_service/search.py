@@ -1,5 +1,6 @@
 """The searcher that workers hold: load an index, find pairs above a threshold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from index_service import exact, scann_index, store
 from index_service.embeddings import check_queries
 from index_service.exact import Pairs
 from index_service.hits import Hits
-from index_service.scann_index import ScannIndex
+from index_service.scann_index import ScannIndex, ScannSettings
 from index_service.store import IndexManifest
 from transforms.elements import Reject
 
@@ -84,6 +85,11 @@ class Searcher:
         pairs = exact.best(pairs, k)
         ids = [self.ids[row] for row in pairs.seed_rows]
         return Hits(np.minimum(found, k), ids, pairs.similarity, found > k)
+
+    def tuned(self, settings: ScannSettings) -> "Searcher":
+        """Search the same ScaNN index with other settings."""
+        manifest = replace(self.manifest, settings=settings)
+        return Searcher(manifest, self.ids, self.vectors, self._scann)
 
     def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
         """Find pairs for queries that are known to be good; with k only the best."""

@@ -11,7 +11,7 @@ from index_service.audit import EXACT_BASIS, Sample, draw_sample, lowest, measur
 from index_service.exact import Pairs
 from index_service.footprint import Storage, Vectors
 from index_service.scann_index import ScannIndex, ScannSettings
-from index_service.tune import Audit, Goal, Trial, cost, tune
+from index_service.tune import Audit, Goal, Trial, cost, grid, tune
 from transforms.elements import Reject
 
 # ScaNN needs as many, and with fewer there is no sample to measure recall with.
@@ -25,7 +25,8 @@ class IndexConfig:
     Attributes:
         exact_below: fewer seeds than this are searched exactly.
         tree_from: from this many seeds ScaNN partitions them into a tree.
-        tree_sizes: leaves to try, as multiples of the root of the number of seeds.
+        tree_sizes: leaves to try, as multiples of the root of the number of seeds; 0
+            for none.
         target_recall: share of the pairs above the threshold to find.
         recall_margin: how much more the tuning half of the sample must show.
         sample_size: queries to measure recall with, of each source.
@@ -134,16 +135,20 @@ def _tuned(
     """Train an index for each number of leaves; keep the cheapest that suffices."""
     assert storage.reorder is not None
     stored = footprint.encode(vectors, storage.vectors)
+    count, dimension = stored.shape
     best = Trained(storage, None, Audit(0.0, sample.basis), None)
     best_cost = math.inf
     trials: list[Trial] = []
     for leaves in leaf_counts:
+        cheapest = grid(count, dimension, leaves, storage.reorder)[0]
+        if cost(count, dimension, cheapest) >= best_cost:
+            continue
         index = ScannIndex.train(vectors, leaves, storage.reorder)
         settings, audit = tune(index, stored, sample, goal)
         trials += audit.trials
         if settings is None:
             continue
-        work = cost(vectors.shape[0], vectors.shape[1], settings)
+        work = cost(count, dimension, settings)
         if work < best_cost:
             best_cost, best = work, Trained(storage, settings, audit, index)
     return replace(best, audit=replace(best.audit, trials=tuple(trials)))

@@ -23,8 +23,8 @@ from index_service.scann_index import (
 )
 
 _LOG = logging.getLogger(__name__)
-_DEPTHS = (64, 128, 256, 512, MAX_DEPTH)
-_LEAF_SHARES = (1 / 64, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 1)
+DEPTHS = (64, 128, 256, 512, MAX_DEPTH)
+LEAF_SHARES = (1 / 64, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 1)
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,17 @@ def grid(
     count: int, dimension: int, leaves: int, reorder: Reorder = "bfloat16"
 ) -> list[ScannSettings]:
     """List the settings to try for an index of `count` seeds, cheapest first."""
-    visits = {math.ceil(leaves * share) for share in _LEAF_SHARES}
     options = [
         ScannSettings(leaves, visit, depth, reorder)
-        for visit in visits
-        for depth in _DEPTHS
+        for visit in {visits(leaves, share) for share in LEAF_SHARES}
+        for depth in DEPTHS
     ]
     return sorted(options, key=lambda option: cost(count, dimension, option))
+
+
+def visits(leaves: int, share: float) -> int:
+    """The leaves to search; 0 without a tree."""
+    return math.ceil(leaves * share)
 
 
 def cost(count: int, dimension: int, settings: ScannSettings) -> float:

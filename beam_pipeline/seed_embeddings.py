@@ -1,0 +1,100 @@
+"""Seed images to embeddings, by the steps of `clipseed mine`, for an index alone."""
+
+import collections
+import json
+import sys
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+
+import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
+from beam_pipeline import preflight
+from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
+from beam_pipeline.mine import embed_seeds
+from beam_pipeline.options import parse_mine
+from beam_pipeline.plan import Plan, make_plan
+from transforms import storage
+from transforms.elements import Reject
+from transforms.listing import list_files
+from transforms.run_tables import RunTables
+from transforms.seed_index import read_parts, write_part
+
+_MAX_LETTERS_BYTES = 1 << 30
+
+
+def embed_seed_files(
+    seeds: str, embedder: str, output: str, more: list[str]
+) -> tuple[list[str], np.ndarray]:
+    """Load and embed seed images; what is dropped is told on stderr.
+
+    Parts and dead letters lie beside the output while the job runs; the dead letters
+    stay, as `OUTPUT.rejected.jsonl`.
+
+    Args:
+        seeds: file, folder or glob.
+        embedder: as `--embedder` names it.
+        output: where the index will be; nothing is written into it here.
+        more: flags of `clipseed mine` about seeds, and Beam's.
+
+    Returns:
+        The distinct seeds' ids, and float32 [n, d], unit norm.
+
+    Raises:
+        Reject: the seeds cannot be found or are not of this embedder.
+    """
+    work = f"{output.rstrip('/')}.work"
+    flags = [f"--seeds={seeds}", "--videos=none", f"--output={work}"]
+    config, beam_flags = parse_mine([*flags, f"--embedder={embedder}", *more])
+    try:
+        files = preflight.check_seeds(seeds)
+        plan = make_plan(config, files, preflight.check_embedder(config, files))
+    except preflight.UsageError as error:
+        raise Reject("bad_seeds", str(error)) from error
+    storage.remove_tree(work)
+    try:
+        _embed(plan, work, beam_flags)
+        _report(work, f"{output.rstrip('/')}.rejected.jsonl")
+        parts = [f for f in _files(work) if f.endswith(".npz")]
+        return read_parts(parts)
+    finally:
+        storage.remove_tree(work)
+
+
+def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
+    send_whole_elements_only()
+    tables = RunTables(work, 1, plan.info.config_hash)
+    with beam.Pipeline(options=PipelineOptions(local_defaults(beam_flags))) as pipeline:
+        seeds = embed_seeds(pipeline, plan)
+        _ = seeds.output[1] | "WriteParts" >> beam.Map(write_part, work)
+        _ = (
+            tuple(seeds.rejected)
+            | "Rejected" >> beam.Flatten()
+            | "KeyByKey" >> beam.Map(lambda letter: (letter.key, letter))
+            | "WriteRejected" >> tables.rejected()
+        )
+
+
+def _files(work: str) -> list[str]:
+    try:
+        return list_files(work)
+    except Reject:
+        return []
+
+
+def _report(work: str, uri: str) -> None:
+    """Keep the dead letters and count them by reason."""
+    texts = [
+        storage.read_bytes(file, _MAX_LETTERS_BYTES)
+        for file in _files(work)
+        if file.endswith(".jsonl")
+    ]
+    letters = b"".join(texts)
+    if not letters:
+        return
+    storage.write_bytes(uri, letters)
+    reasons = collections.Counter(
+        json.loads(line)["reason"] for line in letters.splitlines()
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in reasons.most_common())
+    print(f"dropped {reasons.total()} seeds: {counts}; see {uri}", file=sys.stderr)

@@ -1,0 +1,135 @@
+"""Embeddings from files: Parquet, or npy with the ids in a text file beside it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from index_service.embeddings import NORM_TOLERANCE
+from transforms.elements import Reject
+from transforms.listing import list_files
+from transforms.storage import localize, open_text
+
+_ID_COLUMNS = ("id", "seed_id", "key")
+_EMBEDDING_COLUMNS = ("embedding", "vector")
+_ROWS_A_BLOCK = 1 << 14
+
+
+class Embeddings(NamedTuple):
+    """What a source holds.
+
+    Attributes:
+        ids: one a row; empty where the source has none.
+        vectors: float32 [n, d], unit norm but for rows that cannot be scaled.
+        embedder: what the source says made them, or None.
+    """
+
+    ids: list[str]
+    vectors: np.ndarray
+    embedder: str | None
+
+
+def read_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
+    """Read embeddings of any float type; rows of another norm are scaled to one.
+
+    Zeros and what is not finite stays as it is, for the builder to refuse by name.
+
+    Args:
+        source: Parquet or npy files: a file, a folder or a glob; local or `gs://`.
+            Parquet has a list column `embedding` and, for seeds, a text column `id`;
+            its metadata may name the `embedder`.
+        ids_uri: text, an id a line: for npy.
+
+    Raises:
+        Reject: `not_found`, `unreadable`, `unknown_format`, `missing_column`,
+            `wrong_shape`, `wrong_dtype` or `embedder_mismatch`.
+    """
+    files = [f for f in list_files(source) if f.endswith((".parquet", ".npy"))]
+    if not files:
+        raise Reject("unknown_format", f"{source}: give .parquet or .npy files")
+    parts = [_read_parquet(f) if f.endswith(".parquet") else _npy(f) for f in files]
+    if len({part.vectors.shape[1] for part in parts}) > 1:
+        raise Reject("wrong_shape", f"the files of {source} differ in dimension")
+    embedders = {part.embedder for part in parts}
+    if len(embedders) > 1:
+        raise Reject(
+            "embedder_mismatch", f"{source}: made by {sorted(map(str, embedders))}"
+        )
+    ids = [seed_id for part in parts for seed_id in part.ids]
+    if ids_uri is not None:
+        with open_text(ids_uri) as lines:
+            ids = lines.read().splitlines()
+    vectors = np.concatenate([part.vectors for part in parts])
+    return Embeddings(ids, _scaled(vectors), embedders.pop())
+
+
+def _npy(uri: str) -> Embeddings:
+    with localize(uri) as path:
+        try:
+            vectors = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise Reject("unreadable", f"{uri} is no whole npy file: {error}") from None
+    return Embeddings([], _checked(uri, vectors), None)
+
+
+def _read_parquet(uri: str) -> Embeddings:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with localize(uri) as path:
+        try:
+            with pq.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                embedding = _column(names, _EMBEDDING_COLUMNS)
+                if embedding is None:
+                    raise Reject(
+                        "missing_column",
+                        f"{uri} has no column {' or '.join(_EMBEDDING_COLUMNS)}; its "
+                        f"columns are: {', '.join(names)}",
+                    )
+                key = _column(names, _ID_COLUMNS)
+                table = file.read([name for name in (key, embedding) if name])
+                metadata = file.schema_arrow.metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise Reject("unreadable", f"{uri} is no Parquet: {error}") from None
+    ids = [] if key is None else [str(value) for value in table[key].to_pylist()]
+    embedder = metadata.get(b"embedder")
+    return Embeddings(
+        ids, _rows(uri, table[embedding]), embedder.decode() if embedder else None
+    )
+
+
+def _column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _rows(uri: str, column: Any) -> np.ndarray:
+    """Turn a list column into a matrix."""
+    import pyarrow.compute as pc
+
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise Reject(
+            "wrong_shape", f"{uri}: embeddings have lengths {lengths}; give one"
+        )
+    values = pc.list_flatten(column).to_numpy()
+    return _checked(uri, values.reshape(-1, lengths[0]))
+
+
+def _checked(uri: str, vectors: np.ndarray) -> np.ndarray:
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
+        raise Reject(
+            "wrong_shape" if vectors.ndim != 2 else "wrong_dtype",
+            f"{uri} holds {vectors.dtype} {list(vectors.shape)}; give floats [n, d]",
+        )
+    return vectors.astype(np.float32, copy=False)
+
+
+def _scaled(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to unit norm; those that have it keep their bytes."""
+    for start in range(0, len(vectors), _ROWS_A_BLOCK):
+        block = vectors[start : start + _ROWS_A_BLOCK].astype(np.float64)
+        norms = np.sqrt((block * block).sum(axis=1))
+        off = (np.abs(norms - 1.0) > NORM_TOLERANCE) & (norms > 0) & np.isfinite(norms)
+        vectors[start + np.flatnonzero(off)] = block[off] / norms[off, None]
+    return vectors
