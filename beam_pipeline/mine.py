@@ -169,6 +169,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         _keyed(clips.output[0], "video_id") | "WritePairs" >> tables.pairs(),
         _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
         clips.output[1],
+        index.files,
     ) | "Files" >> beam.Flatten()
     reports = (corpus.output[1], mined.output[2]) | "AllReports" >> beam.Flatten()
     tallies = (

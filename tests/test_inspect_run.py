@@ -206,7 +206,32 @@ def test_damage_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
     said = capsys.readouterr().err
     assert f"{shard.name} does not exist" in said
-    assert "1 of 9 files are missing or damaged" in said  # 4 tables of 2, pairs.csv
+    # 4 tables of 2, pairs.csv, and the index: vectors, ids, manifest
+    assert "1 of 12 files are missing or damaged" in said
+
+
+def test_damage_of_the_index_is_named(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = {
+        entry["path"]: entry["records"]
+        for entry in json.loads((run_dir / "run.json").read_text())["files"]
+        if entry["path"].startswith("index/")
+    }
+    seeds = len((run_dir / "index" / "ids.txt").read_text().splitlines())
+    assert listed == {
+        "index/ids.txt": seeds,
+        "index/manifest.json": 0,
+        "index/vectors.npy": seeds,
+    }
+    vectors = run_dir / "index" / "vectors.npy"
+    data = bytearray(vectors.read_bytes())
+    data[-1] ^= 1
+    vectors.write_bytes(data)
+    assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 1
+    said = capsys.readouterr().err
+    assert "vectors.npy has another checksum" in said
+    assert "1 of 12 files are missing or damaged" in said
 
 
 def test_damage_met_while_drawing_is_told(

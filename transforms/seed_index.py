@@ -3,6 +3,7 @@
 import hashlib
 import heapq
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from apache_beam import coders
 from apache_beam.typehints import List
 
 from index_service.build import IndexConfig, build_index
-from index_service.store import IndexManifest
+from index_service.store import IDS, VECTORS, IndexManifest
 from models.embedders import load_embedder
 from transforms import storage
 from transforms.elements import EmbeddedChunk, ImageChunk, Reject, Span
@@ -24,6 +25,7 @@ from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.local_copy import local_copy
+from transforms.shards import WrittenFile, describe_file
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
 _SAMPLE_SPANS = 32
@@ -69,7 +71,7 @@ class BuildIndex(beam.PTransform):
     spans: beam.PCollection
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Writes parts, waits for all of them, builds; tag `manifest`."""
+        """Writes parts, waits for all of them, builds; tags `manifest` and `files`."""
         parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
         sample = self.spans | "SampleSpans" >> beam.CombineGlobally(
             SampleSpansFn(_SAMPLE_SPANS)
@@ -83,7 +85,7 @@ class BuildIndex(beam.PTransform):
                 self.config,
                 beam.pvalue.AsIter(parts),
                 beam.pvalue.AsSingleton(sample),
-            ).with_outputs("manifest", main="directory")
+            ).with_outputs("manifest", "files", main="directory")
         )
 
 
@@ -155,8 +157,11 @@ def _build(
         index_config,
     )
     _log(manifest)
+    for file in describe_index(Path(local), manifest.count):
+        yield beam.pvalue.TaggedOutput("files", file)
     if local != directory:
         upload_directory(local, directory)
+        shutil.rmtree(local)
     yield directory
     yield beam.pvalue.TaggedOutput("manifest", manifest)
 
@@ -213,6 +218,14 @@ def sample_queries(spans: Iterable[Span], config: BuildConfig) -> np.ndarray | N
             parts.append(chunk.embeddings)
     isolation.close()
     return np.concatenate(parts) if parts else None
+
+
+def describe_index(directory: Path, count: int) -> Iterator[WrittenFile]:
+    """Sizes and checksums an index's files, its manifest among them."""
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        name = path.relative_to(directory).as_posix()
+        records = count if name in (VECTORS, IDS) else 0  # A row a seed.
+        yield describe_file(str(path), f"index/{name}", records)
 
 
 def upload_directory(local: str, uri: str) -> None:
