@@ -9,7 +9,8 @@ from transforms.elements import Reject
 from transforms.listing import list_files
 from transforms.read_seeds import list_seed_files, seed_embedding_info
 
-# Everything a run writes; nothing else in an output directory is ever touched.
+# Everything that a run writes, and `clipseed inspect` after it; nothing else in an
+# output directory is ever touched.
 RUN_ENTRIES = (
     "run.json",
     "pairs.csv",
@@ -19,6 +20,7 @@ RUN_ENTRIES = (
     "rejected",
     "index",
     "work",
+    "contact_sheet.png",
 )
 
 

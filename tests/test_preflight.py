@@ -1,0 +1,158 @@
+"""What is refused before any work starts, and what a new run may replace."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_pipeline import preflight
+from beam_pipeline.options import MineConfig, parse_mine
+from models.descriptor import DIMENSION, EMBEDDER_ID
+from transforms import storage
+
+ANOTHER_RUN = "holds another run: choose another directory, or replace it"
+
+
+def config(embedder: str = "descriptor") -> MineConfig:
+    flags = ["--seeds=s", "--videos=v", "--output=o", f"--embedder={embedder}"]
+    return parse_mine(flags)[0]
+
+
+def fill(root: str | Path, *names: str) -> None:
+    for name in names:
+        storage.write_bytes(f"{root}/{name}", b"x")
+
+
+def files(root: Path) -> set[str]:
+    return {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+
+
+def seeds_table(path: Path, dimension: int, embedder: str | None) -> str:
+    vectors = np.eye(2, dimension, dtype=np.float32)
+    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), dimension)
+    table = pa.table({"image": ["a", "b"], "caption": ["a", "b"], "embedding": column})
+    named = {"embedder": embedder} if embedder else None
+    pq.write_table(table.replace_schema_metadata(named), path)
+    return str(path)
+
+
+# --- output --------------------------------------------------------------------------
+
+
+def test_a_run_is_replaced_as_a_whole_and_nothing_else(root: str) -> None:
+    others = ("notes.txt", "clips.txt", "my/pairs/a")
+    run = (
+        "run.json",
+        "pairs.csv",
+        "contact_sheet.png",
+        *(f"{folder}/a" for folder in ("pairs", "matches", "clips", "rejected")),
+        "index/scann/a",
+        "work/seeds/a.npz",
+    )
+    fill(root, *run, *others)
+    preflight.prepare_output(root, overwrite=True)
+    assert [name for name in run if storage.exists(f"{root}/{name}")] == []
+    assert [name for name in others if not storage.exists(f"{root}/{name}")] == []
+
+
+def test_another_run_is_refused_and_stays(tmp_path: Path) -> None:
+    fill(tmp_path, "run.json", "pairs.csv")
+    with pytest.raises(preflight.UsageError, match=ANOTHER_RUN):
+        preflight.prepare_output(f"{tmp_path}/", overwrite=False)
+    assert files(tmp_path) == {"run.json", "pairs.csv"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_refused(tmp_path: Path, overwrite: bool) -> None:
+    fill(tmp_path, "thesis.tex", "figures/pairs.csv")
+    with pytest.raises(preflight.UsageError, match="holds other files: choose an empt"):
+        preflight.prepare_output(str(tmp_path), overwrite)
+    assert files(tmp_path) == {"thesis.tex", "figures/pairs.csv"}
+
+
+def test_what_a_broken_run_left_is_replaced_unasked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "work/seeds/a.npz", "clips/a")
+    with caplog.at_level(logging.INFO):
+        preflight.prepare_output(str(tmp_path), overwrite=False)
+    assert files(tmp_path) == set()
+    assert caplog.messages == [f"replacing the run in {tmp_path}"]
+
+
+def test_a_new_place_is_left_as_it_is(tmp_path: Path) -> None:
+    preflight.prepare_output(str(tmp_path / "new"), overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- input ---------------------------------------------------------------------------
+
+
+def test_seeds_are_listed(tmp_path: Path) -> None:
+    fill(tmp_path, "b.csv", "a.tsv", "readme.md")
+    found = preflight.check_seeds(str(tmp_path))
+    assert found == [str(tmp_path / "a.tsv"), str(tmp_path / "b.csv")]
+
+
+@pytest.mark.parametrize("name", ["empty", "absent"])
+def test_no_seeds_and_no_videos_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    place = str(tmp_path / name)
+    with pytest.raises(preflight.UsageError) as seeds:
+        preflight.check_seeds(place)
+    assert str(seeds.value).startswith(f"--seeds {place}: ")
+    if name == "absent":
+        with pytest.raises(preflight.UsageError) as videos:
+            preflight.check_videos(place)
+        assert str(videos.value).startswith(f"--videos {place}: ")
+
+
+def test_videos_may_be_a_folder_a_file_or_a_glob(tmp_path: Path) -> None:
+    fill(tmp_path, "a.mp4")
+    for place in (tmp_path, tmp_path / "a.mp4", tmp_path / "*.mp4"):
+        preflight.check_videos(str(place))
+    absent = f"{tmp_path}/*.avi"
+    with pytest.raises(preflight.UsageError) as caught:
+        preflight.check_videos(absent)
+    assert str(caught.value) == (
+        f"--videos {absent}: no file matches {absent}; check the name"
+    )
+
+
+# --- embedder ------------------------------------------------------------------------
+
+
+def test_embeddings_of_the_embedder_pass(tmp_path: Path) -> None:
+    (tmp_path / "plain.csv").write_text("image,caption\na,b\n")
+    tables = [
+        str(tmp_path / "plain.csv"),
+        seeds_table(tmp_path / "named.parquet", DIMENSION, EMBEDDER_ID),
+        seeds_table(tmp_path / "unnamed.parquet", DIMENSION, None),
+    ]
+    embedder = preflight.check_embedder(config(), tables)
+    assert embedder.embedder_id == EMBEDDER_ID
+
+
+def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
+    table = seeds_table(tmp_path / "seeds.parquet", 3, EMBEDDER_ID)
+    with pytest.raises(preflight.UsageError) as caught:
+        preflight.check_embedder(config(), [table])
+    assert str(caught.value) == (
+        f"{table} holds embeddings of dimension 3, the embedder {EMBEDDER_ID} makes "
+        f"{DIMENSION}: mine with the embedder that made them"
+    )
+
+
+def test_embeddings_of_another_embedder_are_refused(tmp_path: Path) -> None:
+    table = seeds_table(tmp_path / "seeds.parquet", DIMENSION, "hub:other@1")
+    with pytest.raises(preflight.UsageError, match="made by hub:other@1, not by desc"):
+        preflight.check_embedder(config(), [table])
+
+
+def test_an_unknown_embedder_is_refused() -> None:
+    with pytest.raises(preflight.UsageError) as caught:
+        preflight.check_embedder(config("resnet"), [])
+    assert str(caught.value).startswith("--embedder: unknown embedder 'resnet': use ")
