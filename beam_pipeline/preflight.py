@@ -6,8 +6,10 @@ from beam_pipeline.options import MineConfig
 from models.embedders import Embedder, load_embedder
 from transforms import storage
 from transforms.elements import Reject
+from transforms.fetch import is_web
 from transforms.listing import list_files
 from transforms.read_seeds import list_seed_files, seed_embedding_info
+from transforms.tables import table_format
 
 # Everything that a run writes, and `clipseed inspect` after it; nothing else in an
 # output directory is ever touched.
@@ -70,6 +72,8 @@ def check_seeds(seeds: str) -> list[str]:
 
 def check_videos(videos: str) -> None:
     """Raises UsageError when there is nothing at the place of the videos."""
+    if is_web(videos) and not table_format(videos):
+        return  # One video by its URL; the download tells whether it is there.
     try:
         if not storage.exists(videos) and not list_files(videos):
             raise UsageError(f"--videos {videos}: there is nothing there")
