@@ -51,7 +51,7 @@ class HubEmbedder:
         self._tf = tf
         self._model = model  # Keeps the variables of the function alive.
         self._function = _image_function(model, handle)
-        self.image_size_px = _input_size_px(self._function)
+        self.image_size_px = _input_size_px(self._function, handle)
         name = handle.rstrip("/").split("/")[-1]
         self.embedder_id = f"hub:{name}@{_hash(tf.io.gfile, directory)}"
         blank = np.zeros((1, self.image_size_px, self.image_size_px, 3), np.uint8)
@@ -112,13 +112,15 @@ class _Named:
         return self._function(**{self._key: batch})
 
 
-def _input_size_px(function: Any) -> int:
+def _input_size_px(function: Any, handle: str) -> int:
     shape = getattr(function, "shape", None)
-    if shape is None or shape.rank != 4 or shape[1] is None:
+    if shape is None or shape.rank is None:
         return _DEFAULT_SIZE_PX
-    if shape[1] != shape[2] or shape[3] != 3:
-        raise ValueError(f"its input {shape} is not a batch of square RGB images")
-    return int(shape[1])
+    if shape.rank != 4 or shape[1] != shape[2] or shape[3] not in (3, None):
+        raise ValueError(
+            f"the embedder {handle!r} takes {shape}, not batches of square RGB images"
+        )
+    return _DEFAULT_SIZE_PX if shape[1] is None else int(shape[1])
 
 
 def _hash(gfile: Any, directory: str) -> str:
