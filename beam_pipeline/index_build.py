@@ -26,7 +26,7 @@ _VECTORS: dict[str, tuple[Vectors, ...]] = {
 }
 # An index that is built once and served for long is worth more tries than a job's own.
 _TREE_FROM = 20_000
-_TREE_SIZES = (1.0, 2.0, 0.0)
+_TREE_SIZES = (1.0, 2.0)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -140,6 +140,7 @@ def _write(
         tree_from=_TREE_FROM,
         tree_sizes=_TREE_SIZES,
         target_recall=flags.target_recall,
+        trust_queries=True,
         vectors=_VECTORS[flags.vectors],
         memory_limit_bytes=flags.memory_limit,
     )

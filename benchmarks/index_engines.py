@@ -76,9 +76,11 @@ def build_scann(task: Task, directory: Path) -> int:
     ids = [f"{row:09d}" for row in range(len(task.seeds))]
     config = IndexConfig(
         exact_below=0,
-        tree_from=20_000,
+        tree_from=0,
         tree_sizes=(1.0, 2.0),
         target_recall=task.target,
+        sample_size=len(task.queries),
+        trust_queries=True,
     )
     manifest = build_index(
         directory / "index",

@@ -72,7 +72,11 @@ class Sample:
 
 
 def draw_sample(
-    vectors: np.ndarray, queries: np.ndarray | None, threshold: float, size: int
+    vectors: np.ndarray,
+    queries: np.ndarray | None,
+    threshold: float,
+    size: int,
+    trust_queries: bool = False,
 ) -> Sample:
     """Choose queries evenly over each source and search for them exactly.
 
@@ -81,6 +85,8 @@ def draw_sample(
         queries: float32 [m, d], or None.
         threshold: similarity that a pair must exceed.
         size: queries of each source, both halves together.
+        trust_queries: whether the seeds are left out where the queries have enough
+            pairs; a sample of few videos may be easier than all are.
 
     Returns:
         The sources with at least `MIN_PAIRS` pairs above the threshold in each half;
@@ -97,6 +103,8 @@ def draw_sample(
         for name, rows, own in sources
     ]
     judged = [pair for pair in halves if min(p.pairs for p in pair) >= MIN_PAIRS]
+    if trust_queries and judged and judged[0][0].source == "queries":
+        judged = judged[:1]
     basis = PAIRS_BASIS if judged else TOP_BASIS
     if not judged:
         judged = [tuple(_with_top(p) for p in pair) for pair in halves]

@@ -128,7 +128,7 @@ def _build_part(
     if trained.index is not None:
         (part.directory / store.SCANN).mkdir()
         trained.index.save(part.directory / store.SCANN)
-    leaves = trained.settings.leaves if trained.settings else 0
+    how = trained.settings
     manifest = IndexManifest(
         format_version=store.FORMAT_VERSION,
         kind="scann" if trained.settings else "exact",
@@ -144,7 +144,11 @@ def _build_part(
         build=part.build,
         vectors=trained.storage.vectors,
         memory_bytes=footprint.memory_bytes(
-            ids, vectors.shape[1], trained.storage, leaves
+            ids,
+            vectors.shape[1],
+            trained.storage,
+            how.leaves if how else 0,
+            how.block_dims if how else 2,
         ),
     )
     store.write_manifest(part.directory, manifest)

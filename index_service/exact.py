@@ -56,7 +56,8 @@ def rescore(
     for start in range(0, len(query_rows), step):
         part = slice(start, start + step)
         products = queries[query_rows[part]].astype(np.float64)
-        products *= vectors[seed_rows[part]].astype(np.float64)
+        # Cast as it is multiplied: a second float64 array would take thrice the time.
+        products *= vectors[seed_rows[part]].astype(np.float32, copy=False)
         similarity[part] = products.sum(axis=-1)
     return similarity
 

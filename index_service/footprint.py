@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from index_service.scann_index import AH_BLOCK_DIMS, Reorder
+from index_service.scann_index import Reorder
 from transforms.elements import Reject
 
 Vectors = Literal["float32", "bfloat16"]
@@ -37,25 +37,31 @@ def ways(vectors: Sequence[Vectors], with_scann: bool) -> list[Storage]:
 
 
 def memory_bytes(
-    ids: Sequence[str], dimension: int, storage: Storage, leaves: int
+    ids: Sequence[str],
+    dimension: int,
+    storage: Storage,
+    leaves: int,
+    block_dims: int = 2,
 ) -> int:
-    """Estimate the memory of a loaded index, its mapped vectors included."""
+    """Estimate the memory of a loaded index, its mapped vectors included.
+
+    Args:
+        ids: of the seeds.
+        dimension: d.
+        storage: the way it is stored.
+        leaves: of ScaNN's tree; 0 for none.
+        block_dims: dimensions that share 4 bits of a code; the default needs most.
+    """
     count = len(ids)
     table = sum(map(sys.getsizeof, ids)) + count * _POINTER_BYTES
     rows = count * dimension * _VALUE_BYTES[storage.vectors]
-    return table + rows + _scann_bytes(count, dimension, storage.reorder, leaves)
-
-
-def _scann_bytes(
-    count: int, dimension: int, reorder: Reorder | None, leaves: int
-) -> int:
-    """Half a byte a block and copy for the codes, of which a tree holds two."""
-    if reorder is None:
-        return 0
-    codes = count * -(-dimension // AH_BLOCK_DIMS)
-    copy = count * dimension * _VALUE_BYTES["bfloat16"] if reorder == "bfloat16" else 0
+    if storage.reorder is None:
+        return table + rows
+    # Half a byte a block and copy, of which a tree holds two and loading needs more.
+    codes = count * -(-dimension // block_dims)
+    copy = count * dimension * 2 if storage.reorder == "bfloat16" else 0
     tree = leaves * dimension * 4 + count * 8 if leaves else 0
-    return codes + copy + tree
+    return table + rows + codes + copy + tree
 
 
 def fitting(

@@ -11,11 +11,11 @@ from index_service import exact
 MAX_DEPTH = 1024
 _QUERIES_A_BLOCK = 1024
 _WIDEN = 4
+_LIST_A_K = 16
 # bfloat16 keeps 8 significant bits: a unit vector moves by at most 2**-9, and query
 # and seed may both be rounded.
 _BFLOAT16_MARGIN = 2.0**-8
 _AH_ANISOTROPY = 0.2
-AH_BLOCK_DIMS = 2
 # Every seed stands in two leaves (ScaNN's SOAR), the second chosen for the queries that
 # miss the first: at equal recall a third of the leaves need to be visited.
 SPILL = 2
@@ -34,12 +34,14 @@ class ScannSettings:
         depth: candidates that are handed out.
         reorder: how ScaNN orders them: by a bfloat16 copy of the vectors that it holds
             (then few need an exact score), or by their codes alone.
+        block_dims: dimensions that share 4 bits of a seed's code.
     """
 
     leaves: int
     leaves_to_search: int
     depth: int
     reorder: Reorder = "bfloat16"
+    block_dims: int = 2
 
     def words(self) -> str:
         """For people: `31 of 1000 leaves, depth 64`."""
@@ -50,18 +52,29 @@ class ScannSettings:
 class ScannIndex:
     """A trained ScaNN searcher.
 
-    Asymmetric hashing (2 dimensions a block) finds candidates, in a tree of leaves or
-    among all seeds.
+    Asymmetric hashing finds candidates, in a tree of leaves or among all seeds.
+
+    Attributes:
+        leaves: see `ScannSettings`.
+        reorder: likewise.
+        block_dims: likewise.
     """
 
-    def __init__(self, native: Any, leaves: int, reorder: Reorder) -> None:
+    def __init__(
+        self, native: Any, leaves: int, reorder: Reorder, block_dims: int
+    ) -> None:
         self._native = native
         self.leaves = leaves
         self.reorder = reorder
+        self.block_dims = block_dims
 
     @classmethod
     def train(
-        cls, vectors: np.ndarray, leaves: int, reorder: Reorder = "bfloat16"
+        cls,
+        vectors: np.ndarray,
+        leaves: int,
+        reorder: Reorder = "bfloat16",
+        block_dims: int = 2,
     ) -> "ScannIndex":
         """Train on float32 [n, d] unit vectors, n >= 16; `leaves` 0 means no tree.
 
@@ -82,11 +95,11 @@ class ScannIndex:
                 overretrieve_factor=SPILL,
             )
         builder = builder.score_ah(
-            AH_BLOCK_DIMS, anisotropic_quantization_threshold=_AH_ANISOTROPY
+            block_dims, anisotropic_quantization_threshold=_AH_ANISOTROPY
         )
         if reorder == "bfloat16":
             builder = builder.reorder(MAX_DEPTH, quantize=ReorderType.BFLOAT16)
-        return cls(builder.build(), leaves, reorder)
+        return cls(builder.build(), leaves, reorder, block_dims)
 
     @classmethod
     def load(cls, directory: Path, settings: ScannSettings) -> "ScannIndex":
@@ -94,7 +107,7 @@ class ScannIndex:
         from scann.scann_ops.py import scann_ops_pybind
 
         native = scann_ops_pybind.load_searcher(str(directory))
-        return cls(native, settings.leaves, settings.reorder)
+        return cls(native, settings.leaves, settings.reorder, settings.block_dims)
 
     def save(self, directory: Path) -> None:
         """Write into an existing directory; it can be moved afterwards."""
@@ -212,11 +225,12 @@ def _is_cut(
     """Tell which queries have to be searched deeper, from int [m] hits among `depth`.
 
     Hashing orders candidates only roughly, so that a list loses pairs before it is
-    full: one that is more than half hits counts as cut, unless it holds twice the k
-    that are wanted. Where the nearest are asked for without a threshold, the leaves
-    visited may also hold too few seeds.
+    full: one that is more than half hits counts as cut, unless it is many times longer
+    than the k that are wanted. Where the nearest are asked for without a threshold, the
+    leaves visited may also hold too few seeds.
     """
     if k is None:
         return 2 * hits > depth
     short = hits < min(k, count) if threshold == -np.inf else np.zeros_like(hits, bool)
-    return short | ((2 * hits > depth) & (depth < 2 * k))
+    enough = min(_LIST_A_K * k, max(2 * k, MAX_DEPTH))
+    return short | ((2 * hits > depth) & (depth < enough))

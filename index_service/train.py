@@ -1,7 +1,7 @@
 """Choose how an index is stored and searched: train, tune, or search exactly."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +11,12 @@ from index_service.audit import EXACT_BASIS, Sample, draw_sample, lowest, measur
 from index_service.exact import Pairs
 from index_service.footprint import Storage, Vectors
 from index_service.scann_index import ScannIndex, ScannSettings
-from index_service.tune import Audit, Goal, Trial, cost, grid, tune
+from index_service.tune import MIN_DEPTH, Audit, Goal, Trial, cost, tune
 from transforms.elements import Reject
 
+# Coarse codes take half the time. Finer ones are worth a try where the coarse ones put
+# so many wrong seeds before the right that longer lists are needed.
+_COARSE_BLOCK_DIMS, _FINE_BLOCK_DIMS = 4, 2
 # ScaNN needs as many, and with fewer there is no sample to measure recall with.
 _MIN_SEEDS = 16
 
@@ -30,6 +33,7 @@ class IndexConfig:
         target_recall: share of the pairs above the threshold to find.
         recall_margin: how much more the tuning half of the sample must show.
         sample_size: queries to measure recall with, of each source.
+        trust_queries: whether queries that are given decide alone, see `draw_sample`.
         vectors: how vectors may be stored, the preferred way first (a handful of seeds
             is always stored as float32).
         memory_limit_bytes: of a process that holds the index, or one shard of it.
@@ -41,6 +45,7 @@ class IndexConfig:
     target_recall: float = 0.99
     recall_margin: float = 0.002
     sample_size: int = 1_000
+    trust_queries: bool = False
     vectors: tuple[Vectors, ...] = ("float32",)
     memory_limit_bytes: int | None = None
 
@@ -88,7 +93,9 @@ def train(
     flat, scann = _storages(ids, vectors.shape[1], max(leaf_counts), config)
     if scann is None and flat == Storage("float32", None):
         return Trained(flat, None, Audit(1.0, EXACT_BASIS), None)
-    sample = draw_sample(vectors, queries, threshold, config.sample_size)
+    sample = draw_sample(
+        vectors, queries, threshold, config.sample_size, config.trust_queries
+    )
     goal = Goal(threshold, config.target_recall, config.recall_margin)
     trials: tuple[Trial, ...] = ()
     if scann is not None:
@@ -133,25 +140,33 @@ def _tuned(
     goal: Goal,
 ) -> Trained:
     """Train an index for each number of leaves; keep the cheapest that suffices."""
-    assert storage.reorder is not None
-    stored = footprint.encode(vectors, storage.vectors)
-    count, dimension = stored.shape
     best = Trained(storage, None, Audit(0.0, sample.basis), None)
-    best_cost = math.inf
     trials: list[Trial] = []
     for leaves in leaf_counts:
-        cheapest = grid(count, dimension, leaves, storage.reorder)[0]
-        if cost(count, dimension, cheapest) >= best_cost:
-            continue
-        index = ScannIndex.train(vectors, leaves, storage.reorder)
-        settings, audit = tune(index, stored, sample, goal)
-        trials += audit.trials
-        if settings is None:
-            continue
-        work = cost(count, dimension, settings)
-        if work < best_cost:
-            best_cost, best = work, Trained(storage, settings, audit, index)
+        for trained in _by_code(vectors, leaves, storage, sample, goal):
+            trials += trained.audit.trials
+            best = min(best, trained, key=lambda t: _work(t, *vectors.shape))
     return replace(best, audit=replace(best.audit, trials=tuple(trials)))
+
+
+def _by_code(
+    vectors: np.ndarray, leaves: int, storage: Storage, sample: Sample, goal: Goal
+) -> Iterator[Trained]:
+    """Train with coarse codes, and with fine ones where these might do better."""
+    assert storage.reorder is not None
+    stored = footprint.encode(vectors, storage.vectors)
+    for block_dims in (_COARSE_BLOCK_DIMS, _FINE_BLOCK_DIMS):
+        index = ScannIndex.train(vectors, leaves, storage.reorder, block_dims)
+        settings, audit = tune(index, stored, sample, goal)
+        yield Trained(storage, settings, audit, index)
+        if settings is not None and settings.depth == MIN_DEPTH:
+            return
+
+
+def _work(trained: Trained, count: int, dimension: int) -> float:
+    if trained.settings is None:
+        return math.inf
+    return cost(count, dimension, trained.settings)
 
 
 def _audit_exact(

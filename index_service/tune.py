@@ -23,8 +23,12 @@ from index_service.scann_index import (
 )
 
 _LOG = logging.getLogger(__name__)
-DEPTHS = (64, 128, 256, 512, MAX_DEPTH)
-LEAF_SHARES = (1 / 64, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 1)
+MIN_DEPTH = 64
+DEPTHS = (MIN_DEPTH, 128, 256, 512, MAX_DEPTH)
+LEAF_SHARES = (
+    *(1 / 64, 1 / 32, 3 / 64, 1 / 16, 5 / 64, 3 / 32, 1 / 8, 3 / 16, 1 / 4),
+    *(3 / 8, 1 / 2, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def tune(
     """
     trials: list[Trial] = []
     fewest = 0
-    options = grid(vectors.shape[0], vectors.shape[1], index.leaves, index.reorder)
+    count, dimension = vectors.shape
+    options = grid(count, dimension, index.leaves, index.reorder, index.block_dims)
     # Visits that fail at full depth fail at any: rule them out first, few to many.
     for settings in [option for option in options if option.depth == MAX_DEPTH]:
         trial, held_out = _attempt(index, vectors, sample, goal, settings)
@@ -113,11 +118,15 @@ def tune(
 
 
 def grid(
-    count: int, dimension: int, leaves: int, reorder: Reorder = "bfloat16"
+    count: int,
+    dimension: int,
+    leaves: int,
+    reorder: Reorder = "bfloat16",
+    block_dims: int = 2,
 ) -> list[ScannSettings]:
     """List the settings to try for an index of `count` seeds, cheapest first."""
     options = [
-        ScannSettings(leaves, visit, depth, reorder)
+        ScannSettings(leaves, visit, depth, reorder, block_dims)
         for visit in {visits(leaves, share) for share in LEAF_SHARES}
         for depth in DEPTHS
     ]
@@ -132,14 +141,16 @@ def visits(leaves: int, share: float) -> int:
 def cost(count: int, dimension: int, settings: ScannSettings) -> float:
     """Estimate the work of a query, in float32 multiply-adds.
 
-    To score a hashed seed costs about 1/16 of its dimensions, to fetch and rescore a
-    candidate about six times them (fitted to 250k seeds of 128 dimensions).
+    To score a block of a seed's code costs about an eighth of a dimension, to fetch and
+    rescore a candidate about six times its dimensions (fitted to 250k seeds of 128).
     """
     codes, centres = float(count), 0.0
     if settings.leaves:
         codes *= SPILL * settings.leaves_to_search / settings.leaves
         centres = 0.6 * settings.leaves
-    return dimension * (centres + codes / 16 + 6 * settings.depth)
+    return dimension * (
+        centres + codes / (8 * settings.block_dims) + 6 * settings.depth
+    )
 
 
 def _attempt(

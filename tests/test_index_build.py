@@ -143,7 +143,8 @@ def test_a_goal_out_of_reach_means_exact_search(tmp_path: Path) -> None:
     manifest = build_index(tmp_path / "i", ids, rows, "made", 0.9, None, config)
     assert manifest.kind == "exact" and manifest.settings is None
     assert manifest.audit.recall_basis == "exact"
-    assert [trial.settings.depth for trial in manifest.audit.trials] == [1024]
+    tried = [(t.settings.block_dims, t.settings.depth) for t in manifest.audit.trials]
+    assert tried == [(4, 1024), (2, 1024)]  # coarse codes, then fine ones
     assert not (tmp_path / "i" / "scann").exists()
     found = load_index(tmp_path / "i").pairs_above(rows[:50], 0.9)
     assert found.seed_rows.tolist() == list(range(50))
