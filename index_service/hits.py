@@ -50,3 +50,13 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
 
 def _query_rows(part: Hits) -> np.ndarray:
     return np.repeat(np.arange(len(part.counts)), part.counts)
+
+
+def slice_hits(hits: Hits, start: int, end: int) -> Hits:
+    """The hits of the queries from `start` to before `end`."""
+    bounds = np.concatenate([[0], np.cumsum(hits.counts)])
+    rows = slice(int(bounds[start]), int(bounds[end]))
+    queries = slice(start, end)
+    return Hits(
+        hits.counts[queries], hits.ids[rows], hits.similarities[rows], hits.cut[queries]
+    )

@@ -1,0 +1,123 @@
+"""Who may talk to a server: TLS, mutual TLS, and a token."""
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from transforms.elements import Reject
+
+_OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+
+@dataclass(frozen=True)
+class ServerSecurity:
+    """Files of a server; "" where there is none.
+
+    Attributes:
+        cert: its certificate chain, PEM.
+        key: the private key of it, PEM.
+        client_ca: whom clients' certificates must be signed by (mutual TLS), PEM.
+        token_file: holds the token that calls must carry.
+    """
+
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+    token_file: str = ""
+
+
+def server_credentials(
+    security: ServerSecurity, host: str
+) -> grpc.ServerCredentials | None:
+    """The credentials to listen with; None: without TLS.
+
+    Raises:
+        Reject: `bad_security`, for half of a pair, a file that cannot be read, or a
+            token that would travel in the clear.
+    """
+    if bool(security.cert) != bool(security.key):
+        raise _bad("a certificate needs its key: give --tls_cert and --tls_key")
+    if security.client_ca and not security.cert:
+        raise _bad("--tls_client_ca needs --tls_cert and --tls_key")
+    if not security.cert:
+        if security.token_file and not is_loopback(host):
+            raise _bad(
+                "a token without TLS would travel in the clear: give --tls_cert and "
+                "--tls_key, or listen on loopback"
+            )
+        return None
+    return grpc.ssl_server_credentials(
+        [(read(security.key), read(security.cert))],
+        read(security.client_ca) if security.client_ca else None,
+        require_client_auth=bool(security.client_ca),
+    )
+
+
+def read(path: str) -> bytes:
+    """A file of credentials.
+
+    Raises:
+        Reject: `bad_security`.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _bad(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_token(path: str) -> str:
+    """The token in a file, without the line's end.
+
+    Raises:
+        Reject: `bad_security` where there is none.
+    """
+    try:
+        token = read(path).decode("ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token:
+        raise _bad(f"{path} holds no token in ASCII")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class TokenInterceptor(grpc.ServerInterceptor):
+    """Lets calls in that carry the token; health and reflection need none."""
+
+    def __init__(self, token: str) -> None:
+        self._wanted = f"Bearer {token}".encode()
+        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Passes a call on, or refuses it."""
+        if handler_call_details.method.startswith(_OPEN_METHODS):
+            return continuation(handler_call_details)
+        metadata = dict(handler_call_details.invocation_metadata)
+        given = str(metadata.get("authorization", "")).encode()
+        if hmac.compare_digest(given, self._wanted):
+            return continuation(handler_call_details)
+        return self._refusal
+
+
+def _refuse(_: Any, context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "bad_token: send the server's token")
+
+
+def _bad(message: str) -> Reject:
+    return Reject("bad_security", message)

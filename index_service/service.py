@@ -1,0 +1,291 @@
+"""The gRPC methods: check what comes, search, answer; every refusal says why."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+import numpy as np
+
+from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
+from index_service.embeddings import check_queries
+from index_service.hits import Hits
+from index_service.metrics import Metrics, resident_bytes
+from index_service.search import Searcher, check_request
+from index_service.versions import Versions
+from index_service.wire import search_pb2 as wire
+from index_service.wire import search_pb2_grpc as rpc
+from transforms.elements import Reject
+
+RETRY_HINT = "retry-after-ms"
+_RETRY_AFTER_MS = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes on.
+
+    Attributes:
+        message_bytes: of a request.
+        queries: of a request.
+        k: hits a query.
+        requests: answered at a time; more are refused.
+        waiting: queries that may wait.
+        batch: queries searched at once.
+        threads: that search.
+        audit_one_in: one batch in this many is searched exactly too; 0: none.
+    """
+
+    message_bytes: int = 16 << 20
+    queries: int = 4096
+    k: int = 10_000
+    requests: int = 64
+    waiting: int = 8192
+    batch: int = 1024
+    threads: int = 1
+    audit_one_in: int = 1000
+
+
+class IndexService(rpc.IndexServiceServicer):
+    """Answers for one index.
+
+    Args:
+        versions: what is served.
+        limits: see `Limits`.
+        metrics: where it is counted.
+    """
+
+    def __init__(self, versions: Versions, limits: Limits, metrics: Metrics) -> None:
+        self._versions = versions
+        self._limits = limits
+        self._metrics = metrics
+        self._places = threading.BoundedSemaphore(limits.requests)
+        self._batches = 0
+        self._queries = 0
+        self._began_s = time.monotonic()
+        self.batcher = Batcher(
+            self._search, limits.threads, limits.batch, limits.waiting
+        )
+        metrics.waiting.set_function(lambda: self.batcher.waiting)
+        self._tell_version()
+
+    # --- the methods ------------------------------------------------------------------
+
+    def Search(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """See `search.proto`."""
+        began_s = time.perf_counter()
+        with self._admitted(context):
+            answer = self._answer(request, context)
+        self._metrics.latency.observe(time.perf_counter() - began_s)
+        self._metrics.queries.inc(len(answer.hits.counts))
+        self._queries += len(answer.hits.counts)
+        return to_wire(answer)
+
+    def Stats(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """See `search.proto`."""
+        manifest = self._versions.current.manifest
+        return wire.StatsResponse(
+            version=manifest.version,
+            embedder_id=manifest.embedder_id,
+            dimension=manifest.dimension,
+            count=manifest.count,
+            kind=manifest.kind,
+            shard=manifest.shard,
+            shards=manifest.shards,
+            threshold=manifest.threshold,
+            recall=manifest.audit.recall,
+            queries=self._queries,
+            reloads=self._versions.reloads,
+            uptime_s=time.monotonic() - self._began_s,
+            memory_bytes=resident_bytes(),
+        )
+
+    def Reload(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """See `search.proto`."""
+        try:
+            previous, version = self.reload(
+                request.directory, request.allow_other_embedder
+            )
+        except Reject as reject:
+            self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, reject)
+        return wire.ReloadResponse(version=version, previous_version=previous)
+
+    def reload(self, directory: str = "", other: bool = False) -> tuple[str, str]:
+        """Swaps the version; gives the old one's name and the new one's.
+
+        Raises:
+            Reject: see `Versions.reload`.
+        """
+        previous = self._versions.reload(directory, other)
+        self._tell_version()
+        return previous, self._versions.current.version
+
+    # --- in between -------------------------------------------------------------------
+
+    @contextmanager
+    def _admitted(self, context: grpc.ServicerContext) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            self._overloaded(context, "too_many_requests", "all places are taken")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _answer(self, request: Any, context: grpc.ServicerContext) -> Answer:
+        try:
+            search = read_request(request, self._versions.current, self._limits)
+        except Reject as reject:
+            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
+        left_s = context.time_remaining()
+        if left_s is not None:
+            search = _until(search, time.monotonic() + left_s)
+        try:
+            future = self.batcher.submit(search)
+        except Overloaded:
+            self._overloaded(context, "queue_full", "the queue is full")
+        context.add_callback(future.cancel)
+        try:
+            return future.result()
+        except Reject as reject:
+            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
+        except (TimeoutError, CancelledError):
+            late = Reject("deadline", "the request waited past its deadline")
+            self._refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
+
+    def _search(self, requests: list[Request]) -> list[Answer | Reject]:
+        """Searches a batch in one version, whatever is swapped meanwhile."""
+        searcher = self._versions.current
+        held = searcher.manifest
+        good = [r for r in requests if _fits(r, held.embedder_id, held.dimension)]
+        changed = Reject(
+            "unknown_embedder",
+            f"the index was exchanged for one of {held.embedder_id!r} meanwhile",
+        )
+        answers: dict[int, Answer | Reject] = {}
+        if good:
+            found = search_together(searcher.search, searcher.version, good)
+            answers = {id(r): a for r, a in zip(good, found, strict=True)}
+            self._note(searcher, good, found)
+        return [answers.get(id(request), changed) for request in requests]
+
+    def _note(
+        self, searcher: Searcher, requests: list[Request], answers: list[Any]
+    ) -> None:
+        """Counts a batch; now and then compares it with an exact search."""
+        self._metrics.batch.observe(sum(len(r.queries) for r in requests))
+        self._batches += 1
+        every, threshold = self._limits.audit_one_in, requests[0].threshold
+        if not every or threshold is None or self._batches % every:
+            return
+        for request, answer in zip(requests, answers, strict=True):
+            truth = searcher.exact_pairs_above(request.queries, threshold)
+            counts = np.bincount(truth.query_rows, minlength=len(request.queries))
+            self._metrics.sampled.inc(int(np.minimum(counts, request.k).sum()))
+            self._metrics.found.inc(len(answer.hits.ids))
+
+    def _tell_version(self) -> None:
+        manifest = self._versions.current.manifest
+        self._metrics.version.info(
+            {"version": manifest.version, "embedder_id": manifest.embedder_id}
+        )
+
+    def _overloaded(
+        self, context: grpc.ServicerContext, reason: str, what: str
+    ) -> NoReturn:
+        context.set_trailing_metadata(((RETRY_HINT, str(_RETRY_AFTER_MS)),))
+        reject = Reject(reason, f"{what}; come again later, or add replicas")
+        self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reject)
+
+    def _refuse(
+        self, context: grpc.ServicerContext, code: grpc.StatusCode, reject: Reject
+    ) -> NoReturn:
+        self._metrics.refused.labels(reject.reason).inc()
+        logging.debug("refused: %s: %s", reject.reason, reject.message)
+        context.abort(code, f"{reject.reason}: {reject.message}")
+        raise AssertionError("abort raises")
+
+
+def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
+    """Checks a `SearchRequest` against the index.
+
+    Raises:
+        Reject: with what is wrong; nothing that gets through can give an answer that
+            only looks right.
+    """
+    manifest = searcher.manifest
+    if request.embedder_id != manifest.embedder_id:
+        raise Reject(
+            "unknown_embedder",
+            f"the queries come from {request.embedder_id!r}, the index from "
+            f"{manifest.embedder_id!r}; embed with that, or build another index",
+        )
+    if request.dimension != manifest.dimension:
+        raise Reject(
+            "wrong_dimension",
+            f"queries of {request.dimension} dimensions for an index of "
+            f"{manifest.dimension}",
+        )
+    if not request.queries:
+        raise Reject("empty_batch", "there is no query; send at least one")
+    if len(request.queries) % (4 * manifest.dimension):
+        raise Reject(
+            "wrong_length",
+            f"{len(request.queries)} bytes are no whole number of queries of "
+            f"{manifest.dimension} float32",
+        )
+    threshold = request.threshold if request.HasField("threshold") else None
+    check_request(request.k, threshold)
+    if request.k > limits.k:
+        raise Reject("bad_k", f"k is {request.k}; this server gives at most {limits.k}")
+    rows = np.frombuffer(request.queries, "<f4").reshape(-1, manifest.dimension)
+    if len(rows) > limits.queries:
+        raise Reject(
+            "too_many_queries",
+            f"{len(rows)} queries; send at most {limits.queries} at a time",
+        )
+    queries = np.ascontiguousarray(rows, np.float32)
+    check_queries(queries, manifest.dimension)
+    return Request(queries, request.k, threshold, request.embedder_id)
+
+
+def to_wire(answer: Answer) -> Any:
+    """An answer as a `SearchResponse`."""
+    hits = answer.hits
+    return wire.SearchResponse(
+        version=answer.version,
+        counts=hits.counts.tolist(),
+        ids=hits.ids,
+        similarities=hits.similarities.tolist(),
+        cut=hits.cut.tolist(),
+    )
+
+
+def from_wire(response: Any) -> Answer:
+    """A `SearchResponse` as an answer."""
+    hits = Hits(
+        np.array(response.counts, np.int64),
+        list(response.ids),
+        np.array(response.similarities, np.float32),
+        np.array(response.cut, bool),
+    )
+    return Answer(response.version, hits)
+
+
+def _fits(request: Request, embedder_id: str, dimension: int) -> bool:
+    same = request.embedder_id == embedder_id
+    return same and request.queries.shape[1] == dimension
+
+
+def _until(request: Request, expires_s: float) -> Request:
+    return Request(
+        request.queries,
+        request.k,
+        request.threshold,
+        request.embedder_id,
+        expires_s,
+    )
