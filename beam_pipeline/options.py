@@ -4,6 +4,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,15 @@ from transforms.read_seeds import SeedsFormat
 # What decides how a run is done, and not what comes out of it.
 _NOT_IN_HASH = frozenset(
     {"output", "overwrite", "accelerator", "isolate_decoder", "video_timeout_s"}
+)
+_POSITIVE = (
+    "fps",
+    "top_k",
+    "span_s",
+    "clip_fps",
+    "num_shards",
+    "part_s",
+    "video_timeout_s",
 )
 
 
@@ -92,10 +102,9 @@ def parse_mine(argv: Sequence[str] | None) -> tuple[MineConfig, list[str]]:
 
 
 def _problem(config: MineConfig) -> str | None:
-    positive = ("fps", "top_k", "span_s", "clip_fps", "num_shards", "part_s")
-    for name in positive:
-        if getattr(config, name) <= 0:
-            return f"--{name} must be more than 0"
+    for name in _POSITIVE:
+        if not 0 < getattr(config, name) < math.inf:  # So that NaN fails too.
+            return f"--{name} must be a number above 0"
     floor, threshold = config.floor, config.threshold
     if floor is not None and threshold is not None and floor > threshold:
         return "--floor must not be above --threshold"
@@ -103,8 +112,8 @@ def _problem(config: MineConfig) -> str | None:
         value = getattr(config, name)
         if value is not None and not -1 <= value < 1:
             return f"--{name} is a cosine: at least -1 and below 1"
-    if config.min_gap_s is not None and config.min_gap_s < 0:
-        return "--min_gap_s must not be negative"
+    if config.min_gap_s is not None and not 0 <= config.min_gap_s < math.inf:
+        return "--min_gap_s must be a number and not negative"
     return None
 
 

@@ -1,0 +1,168 @@
+"""Flags of `clipseed mine`: defaults of the paper, clear refusals, and a hash."""
+
+import datetime
+from dataclasses import replace
+
+import pytest
+
+from beam_pipeline.options import MineConfig, parse_mine
+
+NEEDED = ["--seeds=s.csv", "--videos=v", "--output=o"]
+DAY = "--as_of=2025-01-02"
+
+
+def parse(*flags: str) -> MineConfig:
+    config, beam_flags = parse_mine([*NEEDED, *flags])
+    assert beam_flags == []
+    return config
+
+
+def test_defaults_are_the_papers() -> None:
+    config = parse(DAY)
+    assert config == MineConfig(
+        seeds="s.csv",
+        videos="v",
+        output="o",
+        seeds_format="auto",
+        image_column=None,
+        caption_column=None,
+        allow_private=False,
+        as_of=datetime.date(2025, 1, 2),
+        min_view_count=1000,
+        max_duration_s=1200.0,
+        max_age_years=10,
+        min_age_days=90,
+        require_safe=True,
+        denylist=None,
+        embedder="descriptor",
+        accelerator="",
+        fps=1.0,
+        frames="exact",
+        part_s=120.0,
+        video_timeout_s=600.0,
+        isolate_decoder=True,
+        threshold=None,
+        floor=None,
+        top_k=10,
+        min_gap_s=None,
+        span_s=10.0,
+        clip_fps=25.0,
+        require_sound=False,
+        num_shards=8,
+        overwrite=False,
+    )
+
+
+def test_ages_count_from_today_unless_told() -> None:
+    before = datetime.datetime.now(datetime.UTC).date()
+    found = parse().as_of
+    assert before <= found <= datetime.datetime.now(datetime.UTC).date()
+
+
+def test_each_filter_can_be_turned_off() -> None:
+    names = ("min_view_count", "max_duration_s", "max_age_years", "min_age_days")
+    config = parse(*(f"--{name}=none" for name in names), "--allow_unsafe")
+    assert [getattr(config, name) for name in names] == [None] * 4
+    assert config.require_safe is False
+
+
+def test_the_gap_is_the_clips_length_unless_told() -> None:
+    assert parse().gap_us == 10_000_000
+    assert parse("--span_s=2.5").gap_us == 2_500_000
+    assert parse("--span_s=2.5", "--min_gap_s=0").gap_us == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        *((f"--{name}=0", f"--{name} must be a number above 0")
+          for name in ("fps", "top_k", "span_s", "clip_fps", "num_shards", "part_s")),
+        ("--fps=-1", "--fps must be a number above 0"),
+        ("--fps=nan", "--fps must be a number above 0"),
+        ("--threshold=1", "--threshold is a cosine: at least -1 and below 1"),
+        ("--threshold=nan", "--threshold is a cosine: at least -1 and below 1"),
+        ("--floor=-1.1", "--floor is a cosine: at least -1 and below 1"),
+        ("--floor=0.7 --threshold=0.6", "--floor must not be above --threshold"),
+        ("--span_s=inf", "--span_s must be a number above 0"),
+        ("--min_gap_s=nan", "--min_gap_s must be a number and not negative"),
+        ("--min_gap_s=-1", "--min_gap_s must be a number and not negative"),
+        ("--video_timeout_s=0", "--video_timeout_s must be a number above 0"),
+        ("--threshhold=0.7", "unknown flag: --threshhold=0.7"),
+        ("--thresh=0.7", "unknown flag: --thresh=0.7"),
+        ("--as_of=yesterday", "argument --as_of: invalid _date value: 'yesterday'"),
+        ("--min_age_days=x", "argument --min_age_days: invalid int or none value: 'x'"),
+        ("--frames=all", "argument --frames: invalid choice: 'all'"),
+        ("--seeds_format=xml", "argument --seeds_format: invalid choice: 'xml'"),
+    ],
+)  # fmt: skip
+def test_wrong_flags_are_refused_and_named(
+    flags: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_mine([*NEEDED, *flags.split()])
+    assert caught.value.code == 2
+    assert f"clipseed mine: error: {problem}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_what_is_needed_is_asked_for(
+    missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_mine([flag for flag in NEEDED if flag != missing])
+    assert caught.value.code == 2
+    name = missing.split("=")[0]
+    assert f"the following arguments are required: {name}" in capsys.readouterr().err
+
+
+def test_beams_own_flags_are_left_over() -> None:
+    beam_flags = [
+        "--runner=FnApiRunner",
+        "--direct_num_workers=2",
+        "--job_name=mine",
+        "--labels=airflow-version=v3",
+        "--temp_location=gs://bucket/tmp",
+    ]
+    config, left = parse_mine([*NEEDED, DAY, *beam_flags, "--top_k=3"])
+    assert left == beam_flags
+    assert config == replace(parse(DAY), top_k=3)
+
+
+def test_other_runners_know_flags_that_are_not_known_here() -> None:
+    flags = ["--runner=FlinkRunner", "--checkpointing_mode=EXACTLY_ONCE", "--odd=1"]
+    assert parse_mine([*NEEDED, *flags])[1] == flags
+
+
+# --- the hash ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--output=other",
+        "--overwrite",
+        "--accelerator=type:nvidia-l4;count:1",
+        "--no-isolate_decoder",
+        "--video_timeout_s=60",
+    ],
+)
+def test_what_does_not_change_the_result_is_not_in_the_hash(flag: str) -> None:
+    changed = parse(DAY, flag)
+    assert changed != parse(DAY)
+    assert changed.hash() == parse(DAY).hash()
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--seeds=t.csv", "--as_of=2025-01-03", "--threshold=0.6", "--top_k=9",
+     "--embedder=hub:x", "--clip_fps=24", "--num_shards=4", "--max_duration_s=none"],
+)  # fmt: skip
+def test_what_changes_the_result_is_in_the_hash(flag: str) -> None:
+    assert parse(DAY, flag).hash() != parse(DAY).hash()
+
+
+def test_the_settings_are_json_by_the_flags_names() -> None:
+    kept = parse(DAY, "--top_k=3").as_json()
+    assert (kept["as_of"], kept["top_k"], kept["min_gap_s"]) == ("2025-01-02", 3, None)
+    assert list(kept) == list(MineConfig.__dataclass_fields__)
+    assert len(parse(DAY).hash()) == 16
