@@ -1,0 +1,74 @@
+"""The command line: help, commands, and no library before its time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.cli import _MODULES, _USAGE, main
+
+HEAVY = ("tensorflow", "tensorflow_hub", "tensorflow_io", "scann", "jax", "flax",
+         "apache_beam", "grpc")  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_the_commands(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([flag]) == 0
+    assert capsys.readouterr() == (f"{_USAGE}\n", "")
+    listed = {line.split()[0] for line in _USAGE.splitlines() if line[:2] == "  "}
+    assert listed == set(_MODULES)
+
+
+def test_no_command_is_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out == f"{_USAGE}\n"
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["min", "--seeds=s"]) == 2
+    assert capsys.readouterr() == ("", f"clipseed: unknown command 'min'\n{_USAGE}\n")
+
+
+@pytest.mark.parametrize("command", sorted(_MODULES))
+def test_each_command_explains_itself(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status = main([command, "--help"])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert status == 0
+    assert f"usage: clipseed {command}" in capsys.readouterr().out
+
+
+def test_flags_and_status_are_handed_through(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert f"{tmp_path} is not a finished run" in capsys.readouterr().err
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy libraries that a program has loaded when it ends."""
+    end = f"print(*(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
+    script = f"import atexit, sys\natexit.register(lambda: {end})\n{code}"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return set(done.stderr.split()) & set(HEAVY)
+
+
+def test_help_loads_no_library() -> None:
+    assert loaded_by("from beam_pipeline.cli import main; main(['--help'])") == set()
+
+
+def test_mine_loads_beam_and_no_model() -> None:
+    code = "from beam_pipeline.cli import main; main(['mine', '--help'])"
+    assert loaded_by(code) - {"grpc"} == {"apache_beam"}
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "beam_pipeline.cli", "no such command"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("clipseed: unknown command 'no such command'")

@@ -1,0 +1,109 @@
+"""Flags become steps' settings, each in its own unit."""
+
+import datetime
+import time
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.options import parse_mine
+from beam_pipeline.plan import Plan, make_plan
+from models.embedders import Embedder
+from transforms.clips import ClipsConfig
+from transforms.cut_clips import CutConfig
+from transforms.elements import Reject
+from transforms.extract_frames import SamplingConfig
+from transforms.fetch import FetchConfig
+from transforms.filter_videos import FilterConfig
+from transforms.load_seeds import LoadConfig
+from transforms.read_seeds import SeedsConfig
+from transforms.run_tables import Selection
+from transforms.seed_index import BuildConfig
+
+
+class Fake:
+    embedder_id = "fake@1"
+    dimension = 4
+    image_size_px = 96
+    default_threshold = 0.7
+
+    def embed(self, images):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+
+FAKE: Embedder = Fake()
+
+
+def plan(*flags: str) -> Plan:
+    needed = ["--seeds=s", "--videos=v", "--output=o", "--as_of=2025-01-02"]
+    return make_plan(parse_mine([*needed, *flags])[0], ["s/1.csv", "s/2.csv"], FAKE)
+
+
+def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
+    denylist = tmp_path / "deny.txt"
+    denylist.write_text("video1\nBad.Example # a host\n")
+    made = plan(
+        "--embedder=hub:x", "--accelerator=type:t4;count:1", "--allow_private",
+        "--seeds_format=table", "--image_column=i", "--caption_column=c",
+        "--min_view_count=5", "--max_duration_s=6", "--max_age_years=7",
+        "--min_age_days=8", "--allow_unsafe", f"--denylist={denylist}",
+        "--fps=0.5", "--frames=keyframe", "--part_s=30", "--video_timeout_s=9",
+        "--no-isolate_decoder", "--threshold=0.8", "--floor=0.4", "--top_k=3",
+        "--min_gap_s=1.5", "--span_s=4.25", "--clip_fps=12", "--require_sound",
+        "--num_shards=2",
+    )  # fmt: skip
+    fetch = FetchConfig(allow_private=True)
+    sampling = SamplingConfig(0.5, "keyframe", 96, 30.0, 9.0)
+    cut = CutConfig(4_250_000, 12.0, 256, 9.0)
+    assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
+    assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
+    assert made.seeds == SeedsConfig("table", "i", "c")
+    assert made.load == LoadConfig(96, fetch)
+    denied = frozenset(["video1", "Bad.Example"])
+    assert made.filters == FilterConfig(
+        datetime.date(2025, 1, 2), 5, 6.0, 7, 8, False, denied, denied
+    )
+    assert made.sampling == sampling
+    assert made.build == BuildConfig(
+        "o", "hub:x", "fake@1", 0.4, sampling, fetch, False
+    )
+    assert made.selection == Selection(0.8, 3, 1_500_000)
+    assert made.clips == ClipsConfig("o", 2, cut, "fake@1", True, fetch, False)
+
+
+def test_the_run_is_told_what_decided_it() -> None:
+    before = time.time()
+    config = parse_mine(["--seeds=s", "--videos=v", "--output=gs://b/o"])[0]
+    info = make_plan(config, [], FAKE).info
+    assert (info.run_dir, info.embedder_id) == ("gs://b/o", "fake@1")
+    assert (info.config, info.config_hash) == (config.as_json(), config.hash())
+    assert before <= info.started_s <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("flags", "threshold", "floor"),
+    [
+        ([], 0.7, 0.7),  # the embedder's
+        (["--threshold=0.5"], 0.5, 0.5),
+        (["--floor=0.3"], 0.7, 0.3),
+        (["--threshold=0.5", "--floor=0.5"], 0.5, 0.5),
+        (["--floor=0.9"], 0.7, 0.7),  # above the embedder's threshold
+    ],
+)
+def test_the_floor_is_at_most_the_threshold(
+    flags: list[str], threshold: float, floor: float
+) -> None:
+    made = plan(*flags)
+    assert (made.selection.threshold, made.info.threshold) == (threshold, threshold)
+    assert (made.build.floor, made.info.floor) == (floor, floor)
+
+
+def test_without_a_denylist_nothing_is_denied() -> None:
+    filters = plan().filters
+    assert filters.deny_ids == filters.deny_hosts == frozenset()
+
+
+def test_a_denylist_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Reject) as caught:
+        plan(f"--denylist={tmp_path / 'absent.txt'}")
+    assert caught.value.reason == "not_found"
