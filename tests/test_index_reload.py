@@ -49,49 +49,57 @@ def refused(code: grpc.StatusCode, client: Any, directory: str, **fields: Any) -
     return caught.value.details()
 
 
-def test_no_query_fails_and_no_answer_is_mixed(root: Path) -> None:
-    wanted = {}
-    for i in range(VERSIONS):
-        index = load_index(root / f"v{i}")
-        wanted[index.version] = index.search(QUERIES, 5, None).ids
-    seen: Counter[str] = Counter()
-    wrong: list[Any] = []
-    done = threading.Event()
+class Crowd:
+    """Clients that ask until they are told to stop, and check every answer."""
 
-    def ask(port: int) -> None:
-        with stub(port) as client:
-            while not done.is_set():
+    def __init__(self, port: int, wanted: dict[str, list[str]]) -> None:
+        self.seen: Counter[str] = Counter()
+        self.wrong: list[Any] = []
+        self._port, self._wanted = port, wanted
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Crowd":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, queries: float) -> None:
+        while sum(self.seen.values()) < queries and not self.wrong:
+            time.sleep(0.005)
+
+    def _ask(self) -> None:
+        with stub(self._port) as client:
+            while not self._done.is_set() and not self.wrong:
                 try:
                     answer = client.Search(request(QUERIES, 5), timeout=10)
                 except grpc.RpcError as error:
-                    wrong.append(error)
+                    self.wrong.append(error)
                     return
-                if list(answer.ids) != wanted[answer.version]:
-                    wrong.append(answer)
-                seen[answer.version] += len(answer.counts)
+                if list(answer.ids) != self._wanted[answer.version]:
+                    self.wrong.append(answer)
+                self.seen[answer.version] += len(answer.counts)
 
-    def wait_for(queries: float) -> None:
-        while sum(seen.values()) < queries and not wrong:
-            time.sleep(0.005)
 
+def test_no_query_fails_and_no_answer_is_mixed(root: Path) -> None:
+    indexes = [load_index(root / f"v{i}") for i in range(VERSIONS)]
+    wanted = {i.version: i.search(QUERIES, 5, None).ids for i in indexes}
     with serving(root / "v0") as server, stub(server.port) as client:
-        threads = [
-            threading.Thread(target=ask, args=(server.port,)) for _ in range(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        for i in range(1, VERSIONS):
-            wait_for(LEAST_QUERIES * i / VERSIONS)
-            before = client.Stats(wire.StatsRequest()).version
-            swapped = reload(client, f"v{i}")
-            assert swapped.previous_version == before != swapped.version
-        wait_for(LEAST_QUERIES)
-        done.set()
-        for thread in threads:
-            thread.join()
+        with Crowd(server.port, wanted) as crowd:
+            for i in range(1, VERSIONS):
+                crowd.wait_for(LEAST_QUERIES * i / VERSIONS)
+                swapped = reload(client, f"v{i}")
+                before, after = indexes[i - 1].version, indexes[i].version
+                assert (swapped.previous_version, swapped.version) == (before, after)
+            crowd.wait_for(LEAST_QUERIES)
         assert client.Stats(wire.StatsRequest()).reloads == VERSIONS - 1
-    assert not wrong
-    assert sum(seen.values()) >= LEAST_QUERIES and set(seen) == set(wanted)
+    assert not crowd.wrong
+    assert sum(crowd.seen.values()) >= LEAST_QUERIES and set(crowd.seen) == set(wanted)
 
 
 def test_the_old_version_is_given_back(root: Path) -> None:
