@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsSingleton
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline import preflight, summary
+from beam_pipeline.given_index import find_index, warn_about_recall
+from beam_pipeline.index_part import built_index, given_index
 from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
 from transforms.corpus import ListVideos
 from transforms.elements import Reject
@@ -27,10 +29,8 @@ from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
 from transforms.load_seeds import LoadSeeds
-from transforms.match_frames import MatchFrames
 from transforms.run_manifest import Tally, WriteRunManifest
 from transforms.run_tables import RunTables
-from transforms.seed_index import BuildIndex
 from transforms.seeds import ReadSeeds
 from transforms.top_matches import TopMatches
 
@@ -43,21 +43,28 @@ class _Part(NamedTuple):
     tallies: list[beam.PCollection]
 
 
-def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
-    """Seeds files to `(seeds, embedded chunks)`."""
+def load_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
+    """Seeds files to `(seeds, what LoadSeeds gives)`."""
     read = pipeline | beam.Create(plan.seed_files) | ReadSeeds(plan.seeds)
     loaded = read.batches | "SpreadSeeds" >> beam.Reshuffle() | LoadSeeds(plan.load)
-    embed = Embed(plan.embedder, "embed_seeds", plan.accelerator)
-    embedded = loaded.images | "EmbedSeeds" >> embed
-    chunks = (embedded.ok, loaded.embedded) | "SeedChunks" >> beam.Flatten()
     tallies = [
         read.batches | "SeedRows" >> Tally("seed_rows", lambda b: len(b.rows)),
         loaded.seeds | "Seeds" >> Tally("seeds"),
+    ]
+    return _Part((loaded.seeds, loaded), [read.rejected, loaded.rejected], tallies)
+
+
+def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
+    """Seeds files to `(seeds, embedded chunks)`."""
+    (seeds, loaded), rejected, tallies = load_seeds(pipeline, plan)
+    embed = Embed(plan.embedder, "embed_seeds", plan.accelerator)
+    embedded = loaded.images | "EmbedSeeds" >> embed
+    chunks = (embedded.ok, loaded.embedded) | "SeedChunks" >> beam.Flatten()
+    tallies += [
         loaded.images | "Images" >> Tally("images", lambda c: len(c.keys)),
         embedded.ok | "Embedded" >> Tally("images_embedded", lambda c: len(c.keys)),
     ]
-    rejected = [read.rejected, loaded.rejected, embedded.rejected]
-    return _Part((loaded.seeds, chunks), rejected, tallies)
+    return _Part((seeds, chunks), [*rejected, embedded.rejected], tallies)
 
 
 def split_corpus(pipeline: beam.Pipeline, plan: Plan) -> _Part:
@@ -74,13 +81,15 @@ def split_corpus(pipeline: beam.Pipeline, plan: Plan) -> _Part:
     return _Part((split.spans, split.reports), rejected, tallies)
 
 
-def match_corpus(spans: beam.PCollection, index: Any, plan: Plan) -> _Part:
+def match_corpus(
+    spans: beam.PCollection, matcher: beam.PTransform, plan: Plan
+) -> _Part:
     """Spans to `(matches, audits, reports)`; frames live and die inside."""
     build = plan.build
     frames = spans | ExtractFrames(plan.sampling, build.fetch, build.isolate)
     embed = Embed(plan.embedder, "embed_frames", plan.accelerator)
     embedded = frames.chunks | "EmbedFrames" >> embed
-    matched = embedded.ok | MatchFrames(AsSingleton(index), build.floor)
+    matched = embedded.ok | "Match" >> matcher
     tallies = [
         frames.chunks | "Frames" >> Tally("frames", lambda c: len(c.keys)),
         embedded.ok | "FramesOk" >> Tally("frames_embedded", lambda c: len(c.keys)),
@@ -100,10 +109,12 @@ def select_and_cut(
         lambda match, threshold=chosen.threshold: match.similarity > threshold
     )
     best = above | TopMatches(chosen.top_k, chosen.min_gap_us, plan.sampling.fps)
-    written = best | JoinCaptions(seeds) | WriteClips(plan.clips)
+    joined = best | JoinCaptions(seeds)
+    written = joined.selected | WriteClips(plan.clips)
     tallies = [
         above | "Above" >> Tally("matches_above_threshold"),
         best | "SeedsMatched" >> Tally("seeds_matched"),
+        joined.uncaptioned | "Uncaptioned" >> Tally("seeds_without_caption"),
         best | "Selected" >> Tally("selected", lambda kv: len(kv[1])),
         written.pairs | "Pairs" >> Tally("pairs"),
         written.reports | "Clips" >> Tally("clips"),
@@ -153,10 +164,15 @@ def video_tallies(reports: beam.PCollection) -> beam.PCollection:
 
 def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     """The whole job."""
-    seeds = embed_seeds(pipeline, plan)
     corpus = split_corpus(pipeline, plan)
-    index = seeds.output[1] | BuildIndex(plan.build, corpus.output[0])
-    mined = match_corpus(corpus.output[0], index.directory, plan)
+    spans = corpus.output[0]
+    if plan.index is None:
+        seeds = embed_seeds(pipeline, plan)
+        index = built_index(seeds.output[1], spans, plan)
+    else:
+        seeds = load_seeds(pipeline, plan)
+        index = given_index(pipeline, plan.index, plan.build.floor)
+    mined = match_corpus(spans, index.matcher, plan)
     clips = select_and_cut(mined.output[0], seeds.output[0], plan)
     parts = (seeds, corpus, mined, clips)
     rejected = tuple(r for part in parts for r in part.rejected) | "Rejected" >> (
@@ -169,7 +185,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         _keyed(clips.output[0], "video_id") | "WritePairs" >> tables.pairs(),
         _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
         clips.output[1],
-        index.files,
+        *index.files,
     ) | "Files" >> beam.Flatten()
     reports = (corpus.output[1], mined.output[2]) | "AllReports" >> beam.Flatten()
     tallies = (
@@ -207,12 +223,15 @@ def run(argv: Sequence[str] | None = None) -> int:
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
         embedder = preflight.check_embedder(config, seed_files)
-        steps = make_plan(config, seed_files, embedder)
+        index = find_index(config, embedder)
+        steps = make_plan(config, seed_files, embedder, index)
         preflight.prepare_output(config.output, config.overwrite)
-    except (preflight.UsageError, Reject) as error:
+    except (preflight.UsageError, Reject, ShardDown) as error:
         what = error.message if isinstance(error, Reject) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
+    if index is not None:
+        warn_about_recall(index, steps.info.floor)
     send_whole_elements_only()
     options = PipelineOptions(local_defaults(beam_flags))
     with summary.Progress():

@@ -15,7 +15,17 @@ from transforms.read_seeds import SeedsFormat
 
 # What decides how a run is done, and not what comes out of it.
 _NOT_IN_HASH = frozenset(
-    {"output", "overwrite", "accelerator", "isolate_decoder", "video_timeout_s"}
+    {
+        "output",
+        "overwrite",
+        "accelerator",
+        "isolate_decoder",
+        "video_timeout_s",
+        "index_ca",
+        "index_cert",
+        "index_key",
+        "index_token_file",
+    }
 )
 _POSITIVE = (
     "fps",
@@ -47,6 +57,11 @@ class MineConfig:
     require_safe: bool
     denylist: str | None
     embedder: str
+    index: str | None
+    index_ca: str
+    index_cert: str
+    index_key: str
+    index_token_file: str
     accelerator: str
     fps: float
     frames: str
@@ -164,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_filter_flags(parser)
     _add_frame_flags(parser)
     _add_match_flags(parser)
+    _add_index_flags(parser)
     _add_clip_flags(parser)
     return parser
 
@@ -218,6 +234,17 @@ def _add_match_flags(parser: argparse.ArgumentParser) -> None:
     add("--top_k", type=int, default=10, help="clips a seed")
     add("--min_gap_s", type=float, help="between matches of a seed in one video "
         "(default: --span_s; 0: the paper's literal rule)")  # fmt: skip
+
+
+def _add_index_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("a given index").add_argument
+    add("--index", help="match with this index of `clipseed index build` instead of "
+        "building one: a directory, or grpc://HOST:PORT of the servers (commas between "
+        "shards, | between replicas)")  # fmt: skip
+    add("--index_ca", default="", help="who signed the servers' certificates, PEM: TLS")
+    add("--index_cert", default="", help="own certificate, PEM, for mutual TLS")
+    add("--index_key", default="", help="its private key, PEM")
+    add("--index_token_file", default="", help="token to send")
 
 
 def _add_clip_flags(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from beam_pipeline.given_index import GivenIndex
 from beam_pipeline.options import MineConfig
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
@@ -35,9 +36,15 @@ class Plan:
     build: BuildConfig
     selection: Selection
     clips: ClipsConfig
+    index: GivenIndex | None = None
 
 
-def make_plan(config: MineConfig, seed_files: list[str], embedder: Embedder) -> Plan:
+def make_plan(
+    config: MineConfig,
+    seed_files: list[str],
+    embedder: Embedder,
+    index: GivenIndex | None = None,
+) -> Plan:
     """Turns flags, and what was found out before the start, into steps' settings."""
     threshold = config.threshold
     if threshold is None:
@@ -90,6 +97,7 @@ def make_plan(config: MineConfig, seed_files: list[str], embedder: Embedder) -> 
             fetch,
             isolate,
         ),
+        index=index,
     )
 
 

@@ -86,7 +86,8 @@ def summary(run_dir: str, run: dict[str, Any]) -> str:
         ("frames", f"{count['frames']}"),
         ("index", f"{index['kind']}, {index['seeds']} seeds, recall {recall}"),
         ("matches", f"{count['matches']} above {run['floor']:g}"),
-        ("matched", f"{count['seeds_matched']} seeds above {run['threshold']:g}"),
+        ("matched", f"{count['seeds_matched']} seeds above {run['threshold']:g}"
+         + _uncaptioned(count["seeds_without_caption"])),
         ("pairs", f"{count['pairs']}"),
         ("clips", f"{count['clips']}, {count['clips_us'] / 3.6e9:.3f} hours"),
         ("sound", sound or "none"),
@@ -94,6 +95,10 @@ def summary(run_dir: str, run: dict[str, Any]) -> str:
         ("output", run_dir),
     ]  # fmt: skip
     return "\n".join(f"{name:>8}  {text}" for name, text in lines)
+
+
+def _uncaptioned(seeds: int) -> str:
+    return f", {seeds} of them in the index without a caption" if seeds else ""
 
 
 _SHOWN = (
@@ -105,6 +110,7 @@ _SHOWN = (
     "frames",
     "matches",
     "seeds_matched",
+    "seeds_without_caption",
     "pairs",
     "clips",
     "clips_us",

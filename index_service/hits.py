@@ -60,3 +60,16 @@ def slice_hits(hits: Hits, start: int, end: int) -> Hits:
     return Hits(
         hits.counts[queries], hits.ids[rows], hits.similarities[rows], hits.cut[queries]
     )
+
+
+def join_hits(parts: Sequence[Hits]) -> Hits:
+    """Puts the hits of different queries one after the other."""
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Hits(none, [], np.zeros(0, np.float32), none.astype(bool))
+    return Hits(
+        np.concatenate([part.counts for part in parts]),
+        [seed_id for part in parts for seed_id in part.ids],
+        np.concatenate([part.similarities for part in parts]),
+        np.concatenate([part.cut for part in parts]),
+    )

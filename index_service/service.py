@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 
 from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
+from index_service.convert import to_wire
 from index_service.embeddings import check_queries
-from index_service.hits import Hits
 from index_service.metrics import Metrics, resident_bytes
 from index_service.search import Searcher, check_request
 from index_service.versions import Versions
@@ -103,6 +103,7 @@ class IndexService(rpc.IndexServiceServicer):
             reloads=self._versions.reloads,
             uptime_s=time.monotonic() - self._began_s,
             memory_bytes=resident_bytes(),
+            build=manifest.build,
         )
 
     def Reload(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -251,29 +252,6 @@ def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
     queries = np.ascontiguousarray(rows, np.float32)
     check_queries(queries, manifest.dimension)
     return Request(queries, request.k, threshold, request.embedder_id)
-
-
-def to_wire(answer: Answer) -> Any:
-    """An answer as a `SearchResponse`."""
-    hits = answer.hits
-    return wire.SearchResponse(
-        version=answer.version,
-        counts=hits.counts.tolist(),
-        ids=hits.ids,
-        similarities=hits.similarities.tolist(),
-        cut=hits.cut.tolist(),
-    )
-
-
-def from_wire(response: Any) -> Answer:
-    """A `SearchResponse` as an answer."""
-    hits = Hits(
-        np.array(response.counts, np.int64),
-        list(response.ids),
-        np.array(response.similarities, np.float32),
-        np.array(response.cut, bool),
-    )
-    return Answer(response.version, hits)
 
 
 def _fits(request: Request, embedder_id: str, dimension: int) -> bool:

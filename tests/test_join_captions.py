@@ -21,15 +21,16 @@ SEEDS = [
 def test_each_match_gets_each_caption_once() -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
         seeds = pipeline | "Seeds" >> beam.Create(SEEDS)
-        best = pipeline | "Best" >> beam.Create([("s", [BEST, NEXT])])
+        alone = ("only in the index", [Match("only in the index", 0.7, FILM, 1)])
+        best = pipeline | "Best" >> beam.Create([("s", [BEST, NEXT]), alone])
+        joined = best | JoinCaptions(seeds)
+        wanted = [
+            Selected("s", "a.png", "a cat", 1, 0.9, 5, FILM),
+            Selected("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
+            Selected("s", "a.png", "a cat", 2, 0.8, 3, FILM),
+            Selected("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
+        ]
+        assert_that(joined.selected, equal_to(wanted), "selected")
         assert_that(
-            best | JoinCaptions(seeds),
-            equal_to(
-                [
-                    Selected("s", "a.png", "a cat", 1, 0.9, 5, FILM),
-                    Selected("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
-                    Selected("s", "a.png", "a cat", 2, 0.8, 3, FILM),
-                    Selected("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
-                ]
-            ),
+            joined.uncaptioned, equal_to(["only in the index"]), "without a caption"
         )

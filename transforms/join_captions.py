@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 
@@ -16,13 +17,16 @@ _Side = tuple[Seed | None, list[Match] | None]
 class JoinCaptions(beam.PTransform):
     """`(seed_id, [Match, ...])` to `Selected`, each match with each caption.
 
+    Ids of seeds that match and have no caption (a given index may hold more seeds than
+    are mined for) come out under the tag `uncaptioned`.
+
     Attributes:
         seeds: `Seed`s, one a caption.
     """
 
     seeds: beam.PCollection
 
-    def expand(self, best: beam.PCollection) -> beam.PCollection:
+    def expand(self, best: beam.PCollection) -> Any:
         """Joins by seed."""
         captions = self.seeds | "Captions" >> beam.Map(
             lambda seed: (seed.seed_id, (seed, None))
@@ -34,11 +38,17 @@ class JoinCaptions(beam.PTransform):
             (captions, matches)
             | "Both" >> beam.Flatten()
             | "BySeed" >> beam.GroupByKey()
-            | "Select" >> beam.FlatMapTuple(_select).with_output_types(Selected)
+            | "Select"
+            >> beam.FlatMapTuple(_select)
+            .with_output_types(Selected)
+            .with_outputs("uncaptioned", main="selected")
         )
 
 
-def _select(seed_id: str, sides: Iterable[_Side]) -> Iterator[Selected]:
+def _select(seed_id: str, sides: Iterable[_Side]) -> Iterator[Any]:
     seeds, matches = zip(*sides, strict=True)
     captions = [(seed.reference, seed.caption) for seed in seeds if seed is not None]
-    return select(seed_id, captions, [best for best in matches if best is not None])
+    found = [best for best in matches if best is not None]
+    if found and not captions:
+        yield beam.pvalue.TaggedOutput("uncaptioned", seed_id)
+    yield from select(seed_id, captions, found)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1findex_service/wire/search.proto\x12\x11\x63lipseed.index.v1\"y\n\rSearchRequest\x12\x0f\n\x07queries\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x13\n\x0b\x65mbedder_id\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\r\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"a\n\x0eSearchResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x02 \x03(\r\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x14\n\x0csimilarities\x18\x04 \x03(\x02\x12\x0b\n\x03\x63ut\x18\x05 \x03(\x08\"\x0e\n\x0cStatsRequest\"\xf1\x01\n\rStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x65mbedder_id\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\r\n\x05shard\x18\x06 \x01(\r\x12\x0e\n\x06shards\x18\x07 \x01(\r\x12\x11\n\tthreshold\x18\x08 \x01(\x01\x12\x0e\n\x06recall\x18\t \x01(\x01\x12\x0f\n\x07queries\x18\n \x01(\x04\x12\x0f\n\x07reloads\x18\x0b \x01(\x04\x12\x10\n\x08uptime_s\x18\x0c \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\r \x01(\x04\"@\n\rReloadRequest\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x1c\n\x14\x61llow_other_embedder\x18\x02 \x01(\x08\";\n\x0eReloadResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t2\xf8\x01\n\x0cIndexService\x12M\n\x06Search\x12 .clipseed.index.v1.SearchRequest\x1a!.clipseed.index.v1.SearchResponse\x12J\n\x05Stats\x12\x1f.clipseed.index.v1.StatsRequest\x1a .clipseed.index.v1.StatsResponse\x12M\n\x06Reload\x12 .clipseed.index.v1.ReloadRequest\x1a!.clipseed.index.v1.ReloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1findex_service/wire/search.proto\x12\x11\x63lipseed.index.v1\"y\n\rSearchRequest\x12\x0f\n\x07queries\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x13\n\x0b\x65mbedder_id\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\r\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"a\n\x0eSearchResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ounts\x18\x02 \x03(\r\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x14\n\x0csimilarities\x18\x04 \x03(\x02\x12\x0b\n\x03\x63ut\x18\x05 \x03(\x08\"\x0e\n\x0cStatsRequest\"\x80\x02\n\rStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x65mbedder_id\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\r\n\x05shard\x18\x06 \x01(\r\x12\x0e\n\x06shards\x18\x07 \x01(\r\x12\x11\n\tthreshold\x18\x08 \x01(\x01\x12\x0e\n\x06recall\x18\t \x01(\x01\x12\x0f\n\x07queries\x18\n \x01(\x04\x12\x0f\n\x07reloads\x18\x0b \x01(\x04\x12\x10\n\x08uptime_s\x18\x0c \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\r \x01(\x04\x12\r\n\x05\x62uild\x18\x0e \x01(\t\"@\n\rReloadRequest\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x1c\n\x14\x61llow_other_embedder\x18\x02 \x01(\x08\";\n\x0eReloadResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x18\n\x10previous_version\x18\x02 \x01(\t2\xf8\x01\n\x0cIndexService\x12M\n\x06Search\x12 .clipseed.index.v1.SearchRequest\x1a!.clipseed.index.v1.SearchResponse\x12J\n\x05Stats\x12\x1f.clipseed.index.v1.StatsRequest\x1a .clipseed.index.v1.StatsResponse\x12M\n\x06Reload\x12 .clipseed.index.v1.ReloadRequest\x1a!.clipseed.index.v1.ReloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATSREQUEST']._serialized_start=276
   _globals['_STATSREQUEST']._serialized_end=290
   _globals['_STATSRESPONSE']._serialized_start=293
-  _globals['_STATSRESPONSE']._serialized_end=534
-  _globals['_RELOADREQUEST']._serialized_start=536
-  _globals['_RELOADREQUEST']._serialized_end=600
-  _globals['_RELOADRESPONSE']._serialized_start=602
-  _globals['_RELOADRESPONSE']._serialized_end=661
-  _globals['_INDEXSERVICE']._serialized_start=664
-  _globals['_INDEXSERVICE']._serialized_end=912
+  _globals['_STATSRESPONSE']._serialized_end=549
+  _globals['_RELOADREQUEST']._serialized_start=551
+  _globals['_RELOADREQUEST']._serialized_end=615
+  _globals['_RELOADRESPONSE']._serialized_start=617
+  _globals['_RELOADRESPONSE']._serialized_end=676
+  _globals['_INDEXSERVICE']._serialized_start=679
+  _globals['_INDEXSERVICE']._serialized_end=927
 # @@protoc_insertion_point(module_scope)

@@ -39,7 +39,7 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("version", "embedder_id", "dimension", "count", "kind", "shard", "shards", "threshold", "recall", "queries", "reloads", "uptime_s", "memory_bytes")
+    __slots__ = ("version", "embedder_id", "dimension", "count", "kind", "shard", "shards", "threshold", "recall", "queries", "reloads", "uptime_s", "memory_bytes", "build")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDER_ID_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class StatsResponse(_message.Message):
     RELOADS_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BUILD_FIELD_NUMBER: _ClassVar[int]
     version: str
     embedder_id: str
     dimension: int
@@ -66,7 +67,8 @@ class StatsResponse(_message.Message):
     reloads: int
     uptime_s: float
     memory_bytes: int
-    def __init__(self, version: _Optional[str] = ..., embedder_id: _Optional[str] = ..., dimension: _Optional[int] = ..., count: _Optional[int] = ..., kind: _Optional[str] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., threshold: _Optional[float] = ..., recall: _Optional[float] = ..., queries: _Optional[int] = ..., reloads: _Optional[int] = ..., uptime_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    build: str
+    def __init__(self, version: _Optional[str] = ..., embedder_id: _Optional[str] = ..., dimension: _Optional[int] = ..., count: _Optional[int] = ..., kind: _Optional[str] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., threshold: _Optional[float] = ..., recall: _Optional[float] = ..., queries: _Optional[int] = ..., reloads: _Optional[int] = ..., uptime_s: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., build: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ("directory", "allow_other_embedder")

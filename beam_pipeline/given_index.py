@@ -1,0 +1,88 @@
+"""Matching with an index that is there already: `--index`."""
+
+import logging
+from dataclasses import dataclass
+
+from beam_pipeline.options import MineConfig
+from index_service import store
+from index_service.addresses import is_served, parse_shards
+from index_service.client import ClientConfig, ClientSecurity, IndexClient
+from index_service.open_index import open_index
+from index_service.store import IndexManifest
+from index_service.tune import Audit
+from models.embedders import Embedder
+
+_CHECK_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class GivenIndex:
+    """An index that was not built by the job.
+
+    Attributes:
+        manifest: what it is.
+        directory: where it lies, local or `gs://`; "" for a served one.
+        client: how to ask a served one.
+    """
+
+    manifest: IndexManifest
+    directory: str = ""
+    client: ClientConfig | None = None
+
+
+def find_index(config: MineConfig, embedder: Embedder) -> GivenIndex | None:
+    """Opens, or asks, what `--index` names; None where it is not given.
+
+    Raises:
+        Reject: it is damaged, or of another embedder; an address is none.
+        ShardDown: a server does not answer.
+    """
+    if config.index is None:
+        return None
+    wanted = (embedder.embedder_id, embedder.dimension)
+    if not is_served(config.index):
+        return GivenIndex(open_index(config.index, *wanted).manifest, config.index)
+    security = ClientSecurity(
+        config.index_ca, config.index_cert, config.index_key, config.index_token_file
+    )
+    client = ClientConfig(parse_shards(config.index), *wanted, security=security)
+    return GivenIndex(_ask(client), client=client)
+
+
+def _ask(config: ClientConfig) -> IndexManifest:
+    """What the servers say about the index, as one manifest."""
+    hasty = ClientConfig(
+        config.shards,
+        config.embedder_id,
+        config.dimension,
+        patience_s=_CHECK_PATIENCE_S,
+        security=config.security,
+    )
+    with IndexClient(hasty) as client:
+        stats = client.check()
+    worst = min(stats, key=lambda shard: shard.recall)
+    return IndexManifest(
+        store.FORMAT_VERSION,
+        "exact" if all(shard.kind == "exact" for shard in stats) else "scann",
+        config.embedder_id,
+        config.dimension,
+        sum(shard.count for shard in stats),
+        worst.threshold,
+        None,
+        Audit(worst.recall, "served"),
+        (),
+        shards=len(stats),
+    )
+
+
+def warn_about_recall(index: GivenIndex, floor: float) -> None:
+    """Says when the index was tuned for fewer pairs than will be asked for."""
+    manifest = index.manifest
+    if manifest.kind == "scann" and floor < manifest.threshold:
+        logging.warning(
+            "the index was tuned for similarities above %g; above %g it may find fewer "
+            "than %.2f %% of the pairs",
+            manifest.threshold,
+            floor,
+            100 * manifest.audit.recall,
+        )
