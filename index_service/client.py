@@ -144,8 +144,8 @@ class IndexClient:
         if not whole or {shard.shards for shard in stats} != {len(stats)}:
             raise Reject(
                 "wrong_shards",
-                f"the servers hold the shards {numbers} of {stats[0].shards}: name each "
-                "shard once, commas between them, and `|` between replicas",
+                f"the servers hold the shards {numbers} of {stats[0].shards}: name "
+                "each once, commas between them, and `|` between replicas",
             )
         if len({shard.build for shard in stats}) > 1:
             raise Reject(

@@ -109,7 +109,7 @@ def test_the_servers_are_held_against_the_client(
         client.check()
     with (
         IndexClient(config(served[:2])) as client,
-        pytest.raises(Reject, match="of 3: name each shard once"),
+        pytest.raises(Reject, match="of 3: name each once"),
     ):
         client.check()
     other = tmp_path / "other"
