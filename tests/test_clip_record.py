@@ -1,6 +1,8 @@
 """The record codec: round trip, the readers of Scenic and DMVR, damage."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +250,10 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(Reject, match=r"nothing\.tfrecord") as caught:
         list(read_records(str(tmp_path / "nothing.tfrecord")))
     assert caught.value.reason == "not_found"
+
+
+def test_readers_need_no_pipeline() -> None:
+    heavy = "{'apache_beam', 'av', 'jax', 'tensorflow'}"
+    code = f"import sys, transforms.clip_record as c; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr

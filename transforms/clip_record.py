@@ -12,12 +12,13 @@ keys of our own. Nothing here needs Beam, so training may import it.
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from transforms.elements import Reject
 from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
+from transforms.sequence_fields import Fields, bad_record
 
 LAYOUT_VERSION = 1
 
@@ -120,11 +121,13 @@ def decode(data: bytes) -> ClipRecord:
     try:
         example = tf.train.SequenceExample.FromString(data)
     except DecodeError as error:
-        raise _bad(f"it is no SequenceExample ({error})") from error
-    fields = _Fields(example)
+        raise bad_record(f"it is no SequenceExample ({error})") from error
+    fields = Fields(example)
     version = fields.integer("clip/layout_version")
     if version != LAYOUT_VERSION:
-        raise _bad(f"its layout is {version}, this program reads {LAYOUT_VERSION}")
+        raise bad_record(
+            f"its layout is {version}, this program reads {LAYOUT_VERSION}"
+        )
     return ClipRecord(
         clip_id=fields.text("clip/id"),
         video_id=fields.text("videoid"),
@@ -132,15 +135,15 @@ def decode(data: bytes) -> ClipRecord:
         video_duration_us=fields.integer("video/duration"),
         start_us=fields.integer("clip/start/timestamp"),
         end_us=fields.integer("clip/end/timestamp"),
-        frames=fields.frames(),
+        frames=fields.blobs(_IMAGE),
         fps=fields.number("image/fps"),
         height_px=fields.integer("image/height"),
         width_px=fields.integer("image/width"),
         sound_verdict=fields.text("sound/verdict"),
         samples=fields.floats(_WAVEFORM).reshape(-1),
         sample_rate_hz=fields.integer("WAVEFORM/sample_rate"),
-        log_mel=fields.log_mel(),
-        captions=fields.captions(),
+        log_mel=_read_log_mel(fields),
+        captions=_read_captions(fields),
         embedder=fields.text("embedder"),
     )
 
@@ -236,94 +239,26 @@ def _seconds(log_mel: np.ndarray) -> np.ndarray:
     return np.concatenate([log_mel, silence]).reshape(-1, FRAMES_PER_S * MEL_BINS)
 
 
-# --- reading -------------------------------------------------------------------------
+def _read_log_mel(fields: Fields) -> np.ndarray:
+    """float32 [frames, 128], without what fills the last second."""
+    count = fields.integer("melspec/frame_count")
+    flat = fields.floats(_MELSPEC).reshape(-1)
+    seconds, rest = divmod(len(flat), FRAMES_PER_S * MEL_BINS)
+    if rest or seconds != -(-count // FRAMES_PER_S):
+        raise bad_record(f"{_MELSPEC} has {len(flat)} floats for {count} frames")
+    return flat.reshape(-1, MEL_BINS)[:count]
 
 
-def _bad(message: str) -> Reject:
-    return Reject("bad_record", f"A clip record cannot be read: {message}.")
-
-
-class _Fields:
-    """Typed access to a SequenceExample; what is missing is named."""
-
-    def __init__(self, example: Any) -> None:
-        self._context = example.context.feature
-        self._lists = example.feature_lists.feature_list
-
-    def values(self, key: str, kind: str) -> list:
-        """All values of a context key."""
-        if key not in self._context:
-            raise _bad(f"{key} is missing")
-        found = self._context[key].WhichOneof("kind")
-        if found != kind:
-            raise _bad(f"{key} is a {found}, not a {kind}")
-        return list(getattr(self._context[key], kind).value)
-
-    def _one(self, key: str, kind: str) -> Any:
-        values = self.values(key, kind)
-        if len(values) != 1:
-            raise _bad(f"{key} has {len(values)} values, not 1")
-        return values[0]
-
-    def integer(self, key: str) -> int:
-        return self._one(key, "int64_list")
-
-    def number(self, key: str) -> float:
-        return self._one(key, "float_list")
-
-    def text(self, key: str) -> str:
-        return _utf8(key, self._one(key, "bytes_list"))
-
-    def texts(self, key: str) -> list[str]:
-        return [_utf8(key, value) for value in self.values(key, "bytes_list")]
-
-    def _steps(self, key: str) -> Any:
-        if key not in self._lists:
-            raise _bad(f"{key} is missing")
-        return self._lists[key].feature
-
-    def frames(self) -> tuple[bytes, ...]:
-        """One JPEG a step."""
-        steps = [step.bytes_list.value for step in self._steps(_IMAGE)]
-        if any(len(step) != 1 for step in steps):
-            raise _bad(f"a step of {_IMAGE} is not one JPEG")
-        return tuple(step[0] for step in steps)
-
-    def floats(self, key: str) -> np.ndarray:
-        """float32 [steps, n]; [0, 0] where there are none."""
-        steps = [
-            np.fromiter(step.float_list.value, np.float32) for step in self._steps(key)
-        ]
-        if len({len(step) for step in steps}) > 1:
-            raise _bad(f"the steps of {key} differ in length")
-        return np.stack(steps) if steps else np.zeros((0, 0), np.float32)
-
-    def log_mel(self) -> np.ndarray:
-        """float32 [frames, 128], without what fills the last second."""
-        count = self.integer("melspec/frame_count")
-        flat = self.floats(_MELSPEC).reshape(-1)
-        seconds, rest = divmod(len(flat), FRAMES_PER_S * MEL_BINS)
-        if rest or seconds != -(-count // FRAMES_PER_S):
-            raise _bad(f"{_MELSPEC} has {len(flat)} floats for {count} frames")
-        return flat.reshape(-1, MEL_BINS)[:count]
-
-    def captions(self) -> tuple[Caption, ...]:
-        """What the parallel lists say, one caption an entry."""
-        columns = (
-            self.texts("caption/string"),
-            self.texts("seed/id"),
-            self.texts("seed/image"),
-            self.values("match/similarity", "float_list"),
-            self.values("match/rank", "int64_list"),
-            self.values("match/time", "int64_list"),
-        )
-        if len({len(column) for column in columns}) > 1:
-            raise _bad("captions and their matches differ in number")
-        return tuple(Caption(*row) for row in zip(*columns, strict=True))
-
-
-def _utf8(key: str, value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise _bad(f"{key} is not UTF-8") from error
+def _read_captions(fields: Fields) -> tuple[Caption, ...]:
+    """What the parallel lists say, one caption an entry."""
+    columns = (
+        fields.texts("caption/string"),
+        fields.texts("seed/id"),
+        fields.texts("seed/image"),
+        fields.values("match/similarity", "float_list"),
+        fields.values("match/rank", "int64_list"),
+        fields.values("match/time", "int64_list"),
+    )
+    if len({len(column) for column in columns}) > 1:
+        raise bad_record("captions and their matches differ in number")
+    return tuple(Caption(*row) for row in zip(*columns, strict=True))
