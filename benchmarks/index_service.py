@@ -1,0 +1,114 @@
+"""Compares a served index with the same index in process, in batches of 256.
+
+python -m benchmarks.index_service [--seeds 100000] [--seconds 10] [--json FILE]
+
+Both search the same queries over made clustered vectors above the same threshold, with
+one searching thread each; the turns alternate. The client sends the next batch while
+the server works on the last, as the workers of a job do together.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import grpc
+import numpy as np
+
+from benchmarks.index_load import vectors
+from index_service.build import IndexConfig, build_index
+from index_service.convert import from_wire
+from index_service.search import Searcher, load_index
+from index_service.wire import search_pb2 as wire
+from index_service.wire.search_pb2_grpc import IndexServiceStub
+
+_EMBEDDER, _BATCH, _K, _THRESHOLD = "made@1", 256, 100, 0.6
+_ROUNDS, _IN_FLIGHT = 3, 2
+
+
+def in_process(searcher: Searcher, queries: np.ndarray, seconds: float) -> float:
+    """Queries a second without a server."""
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        searcher.search(queries, _K, _THRESHOLD)
+        count += len(queries)
+    return count / (time.perf_counter() - began)
+
+
+def served(stub: Any, queries: np.ndarray, seconds: float) -> float:
+    """Queries a second of a server, answers decoded."""
+    request = wire.SearchRequest(
+        queries=queries.astype("<f4").tobytes(),
+        dimension=queries.shape[1],
+        embedder_id=_EMBEDDER,
+        k=_K,
+        threshold=_THRESHOLD,
+    )
+    waiting: deque[Any] = deque()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        while len(waiting) < _IN_FLIGHT:
+            waiting.append(stub.Search.future(request))
+        count += len(from_wire(waiting.popleft().result()).hits.counts)
+    elapsed_s = time.perf_counter() - began
+    for future in waiting:
+        future.result()
+    return count / elapsed_s
+
+
+def measure(index: Path, seconds: float) -> dict[str, Any]:
+    """Both, in turns; the medians."""
+    searcher, queries = load_index(index), vectors(_BATCH, 1)
+    command = [sys.executable, "-m", "beam_pipeline.cli", "index", "serve"]
+    server = subprocess.Popen(
+        [*command, str(index), "--port=0", "--threads=1", "--audit_one_in=0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    address = server.stdout.readline().split()[-1]
+    here, there = [], []
+    with grpc.insecure_channel(address) as channel:
+        stub = IndexServiceStub(channel)
+        in_process(searcher, queries, 1), served(stub, queries, 1)
+        for _ in range(_ROUNDS):
+            here.append(in_process(searcher, queries, seconds))
+            there.append(served(stub, queries, seconds))
+    server.terminate()
+    server.wait(30)
+    return {
+        "kind": searcher.manifest.kind,
+        "in_process_per_s": median(here),
+        "served_per_s": median(there),
+        "ratio": median(there) / median(here),
+    }
+
+
+def main() -> None:
+    """Builds an exact and a ScaNN index, and compares each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--json", type=Path)
+    flags = parser.parse_args()
+    rows, ids = [], [f"{i:07d}" for i in range(flags.seeds)]
+    with tempfile.TemporaryDirectory() as scratch:
+        for exact_below in (flags.seeds + 1, 0):
+            index = Path(scratch) / f"index-{exact_below}"
+            config = IndexConfig(exact_below=exact_below)
+            made = vectors(flags.seeds, 0)
+            build_index(index, ids, made, _EMBEDDER, _THRESHOLD, None, config)
+            rows.append({"seeds": flags.seeds, **measure(index, flags.seconds)})
+            print(json.dumps(rows[-1]))
+    if flags.json:
+        flags.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
