@@ -72,7 +72,11 @@ class IndexServer:
         self._server = _grpc_server(config)
         self._health = health.HealthServicer()
         self._register()
-        self.port = self._listen(config, credentials)
+        try:
+            self.port = self._listen(config, credentials)
+        except Reject:
+            self.service.batcher.close()
+            raise
         self.metrics_port: int | None = None
         if config.metrics_port >= 0:
             web, _ = start_http_server(

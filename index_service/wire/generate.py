@@ -1,6 +1,6 @@
 """Generates the Python code of `search.proto` beside it.
 
-    python -m index_service.wire.generate
+    python -m index_service.wire.generate [DIRECTORY]
 
 Needs grpcio-tools in the version of the lock file, which CI compares the code with.
 """
@@ -21,4 +21,4 @@ def generate(directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(generate(_ROOT))
+    sys.exit(generate(Path(sys.argv[1]) if len(sys.argv) > 1 else _ROOT))
