@@ -13,6 +13,7 @@ setup(
         "index_service",
         "index_service.wire",
         "models",
+        "models.configs",
         "transforms",
     ],
     package_data={"index_service.wire": ["*.proto"]},

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 _USAGE = """usage: clipseed COMMAND [FLAGS]
 
 commands:
-  mine     mine video clips for the captions of images
-  inspect  print what a run holds, and draw a contact sheet
-  index    build an index of seeds, audit it, serve it
-  demo     render a small corpus, mine it, and check what was found
+  mine         mine video clips for the captions of images
+  inspect      print what a run holds, and draw a contact sheet
+  index        build an index of seeds, audit it, serve it
+  train        train a retrieval model on what was mined
+  evaluate     measure a trained model on the clips of a run
+  embed-clips  index the clips of a run by a trained model
+  search       find clips by a description
+  demo         render a small corpus, mine it, and check what was found
 
 `clipseed COMMAND --help` lists a command's flags."""
 
@@ -18,6 +22,10 @@ _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.inspect_run",
     "index": "beam_pipeline.index_command",
+    "train": "models.train_command",
+    "evaluate": "models.evaluate_command",
+    "embed-clips": "beam_pipeline.embed_command",
+    "search": "beam_pipeline.search_command",
     "demo": "beam_pipeline.run_demo",
 }
 

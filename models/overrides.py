@@ -38,7 +38,7 @@ def as_json(config: Any) -> Any:
     """A tree of dataclasses as dicts and lists, with each dataclass's name."""
     if dataclasses.is_dataclass(config):
         fields = {f.name: as_json(getattr(config, f.name)) for f in _fields(config)}
-        return {"kind": type(config).__name__, **fields}
+        return {"class": type(config).__name__, **fields}
     if isinstance(config, tuple | list):
         return [as_json(item) for item in config]
     return config
@@ -82,3 +82,40 @@ def _like(old: Any, value: Any, path: str) -> Any:
         wanted = type(old).__name__
         raise Reject("bad_override", f"{path} is a {wanted}, which {value!r} is not")
     return value
+
+
+def from_json(like: Any, data: Any) -> Any:
+    """The inverse of `as_json`.
+
+    Args:
+        like: a configuration of the same shape; lists of dataclasses are read as the
+            kind that its annotation would hold, plain values as they are.
+        data: what `as_json` gave.
+
+    Raises:
+        Reject: `bad_config` for a field that there is not.
+    """
+    fields = {field.name: field for field in _fields(like)}
+    unknown = set(data) - set(fields) - {"class"}
+    if unknown:
+        raise Reject(
+            "bad_config",
+            f"{', '.join(sorted(unknown))} is no setting of this version's "
+            f"{type(like).__name__}",
+        )
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name == "class":
+            continue
+        old = getattr(like, name)
+        if dataclasses.is_dataclass(old):
+            values[name] = from_json(old, value)
+        elif isinstance(value, list):
+            values[name] = tuple(map(_plain, value))
+        else:
+            values[name] = value
+    return dataclasses.replace(like, **values)
+
+
+def _plain(item: Any) -> Any:
+    return tuple(item) if isinstance(item, list) else item

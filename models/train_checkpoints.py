@@ -78,18 +78,43 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        step = self.latest if step is None else step
-        if step is None:
-            raise Reject("no_checkpoint", f"{self._place} holds no checkpoint")
+        step = self._step(step)
         wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
-        self._check(wanted, step)
+        there = self._manager.item_metadata(step).tree
+        self._check_shapes(wanted, there, step)
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
         return TrainState(**restored)
 
-    def _check(self, wanted: Any, step: int) -> None:
+    def restore_params(self, like: Any, step: int | None = None) -> Any:
+        """Reads the parameters alone, for another use than going on.
+
+        Args:
+            like: parameters of the same model.
+            step: which; None: the latest.
+
+        Raises:
+            Reject: `no_checkpoint`, `checkpoint_mismatch`.
+        """
+        import orbax.checkpoint as ocp
+
+        step = self._step(step)
+        wanted = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+        saved = self._manager.item_metadata(step).tree
+        self._check_shapes(wanted, {"params": saved["params"]}, step)
+        path = f"{self._place}/{step}/default"
+        with ocp.PyTreeCheckpointer() as reader:
+            arguments = ocp.args.PyTreeRestore(wanted, partial_restore=True)
+            return reader.restore(path, args=arguments)["params"]
+
+    def _step(self, step: int | None) -> int:
+        step = self.latest if step is None else step
+        if step is None:
+            raise Reject("no_checkpoint", f"{self._place} holds no checkpoint")
+        return step
+
+    def _check_shapes(self, wanted: Any, there: Any, step: int) -> None:
         """Compares names and shapes first: orbax would pad or cut what differs."""
-        saved = _shapes(self._manager.item_metadata(step).tree)
-        ours = _shapes(wanted)
+        saved, ours = _shapes(there), _shapes(wanted)
         if saved == ours:
             return
         names = sorted(

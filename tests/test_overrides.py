@@ -64,5 +64,5 @@ def test_what_does_not_fit_is_said(setting: str, said: str) -> None:
 
 def test_json_has_every_field() -> None:
     made = as_json(Config())
-    assert made["kind"] == "Config" and made["model"]["clips"]["layers"] == 12
-    assert made["data"][0] == {"kind": "Source", "path": "a", "weight": 1.0}
+    assert made["class"] == "Config" and made["model"]["clips"]["layers"] == 12
+    assert made["data"][0] == {"class": "Source", "path": "a", "weight": 1.0}

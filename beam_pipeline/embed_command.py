@@ -1,0 +1,81 @@
+"""`clipseed embed-clips`: the clips of a run by a trained model, in an index."""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transforms.elements import Reject
+
+ABOUT = "search.json"
+# What the index is tuned for where it is large enough for ScaNN.
+_THRESHOLD = 0.3
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs `clipseed embed-clips`; gives 0, or 2 if it could not."""
+    parser = argparse.ArgumentParser(
+        prog="clipseed embed-clips",
+        description="Embeds the clips of a run by a trained model, and indexes them.",
+    )
+    add = parser.add_argument
+    add("run", help="run directory of `clipseed mine`")
+    add("--model", required=True, help="output directory of `clipseed train`")
+    add("--output", required=True, type=Path, help="new directory of the index")
+    add("--segments", type=int, default=4, help="of a clip, equally spaced (4)")
+    add("--batch_size", type=int, default=16)
+    flags = parser.parse_args(argv)
+    try:
+        count = embed_into(
+            flags.run, flags.model, flags.output, flags.segments, flags.batch_size
+        )
+    except Reject as reject:
+        print(f"clipseed embed-clips: {reject.message}", file=sys.stderr)
+        return 2
+    print(f"{count} clips in {flags.output}")
+    return 0
+
+
+def embed_into(
+    run_dir: str, model: str, output: Path, segments: int, batch: int
+) -> int:
+    """Embeds and indexes the clips of a run; gives their number.
+
+    Raises:
+        Reject: run or model cannot be read, or the output is not empty.
+    """
+    from index_service.build import IndexConfig, build_index
+    from models.clip_dataset import EvaluationData
+    from models.evaluate import embed_clips
+    from models.trained import load_trained
+
+    trained = load_trained(model)
+    data = EvaluationData(run_dir, trained.config.segment, segments)
+    ids: list[str] = []
+    rows = []
+    for names, _, vectors in embed_clips(trained.encoder, data, batch):
+        ids += [f"{len(ids) + i:09d}/{name}" for i, name in enumerate(names)]
+        rows.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    vectors = np.concatenate(rows).astype(np.float32)
+    index = output / "index"
+    build_index(
+        index, ids, vectors, embedder_of(model), _THRESHOLD, None, IndexConfig()
+    )
+    about = {"run": str(run_dir), "model": str(model)}
+    (output / ABOUT).write_text(json.dumps(about) + "\n")
+    return len(ids)
+
+
+def embedder_of(model: str) -> str:
+    """The embedder that a trained model is, by settings and last step."""
+    from models.train import CONFIG
+    from models.train_checkpoints import Checkpoints
+
+    with Checkpoints(model) as checkpoints:
+        step = checkpoints.latest
+    digest = hashlib.sha256((Path(model) / CONFIG).read_bytes()).hexdigest()
+    return f"clips@{digest[:12]}-{step}"

@@ -1,0 +1,83 @@
+"""`clipseed search`: find clips by what a caption says."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from beam_pipeline.embed_command import ABOUT, embedder_of
+from transforms.elements import Reject
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs `clipseed search`; gives 0, or 2 if it could not."""
+    parser = argparse.ArgumentParser(
+        prog="clipseed search", description="Finds clips by a description."
+    )
+    add = parser.add_argument
+    add("text", help="what is to be seen or heard")
+    add("--index", required=True, type=Path, help="made by `clipseed embed-clips`")
+    add("--top_k", type=int, default=5, help="clips to find (5)")
+    add("--sheet", type=Path, help="PNG of the clips found")
+    flags = parser.parse_args(argv)
+    try:
+        found = search(flags.text, flags.index, flags.top_k)
+    except Reject as reject:
+        print(f"clipseed search: {reject.message}", file=sys.stderr)
+        return 2
+    for place, (similarity, clip) in enumerate(found, start=1):
+        print(f"{place:>3}  {similarity:.3f}  {_where(clip)}")
+    if flags.sheet:
+        _draw(flags.text, found, flags.sheet)
+    return 0
+
+
+def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
+    """Similarities and `ClipRecord`s of the clips nearest to a description.
+
+    Raises:
+        Reject: the index, its run or its model cannot be read.
+    """
+    from index_service.open_index import open_index
+    from models.run_clips import open_clips
+    from models.trained import load_trained
+    from transforms.clip_record import decode
+
+    try:
+        about = json.loads((index_dir / ABOUT).read_text())
+    except (OSError, ValueError) as error:
+        raise Reject(
+            "no_index", f"{index_dir} is no index of clips: make it by embed-clips"
+        ) from error
+    trained = load_trained(about["model"])
+    index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
+    hits = index.search(trained.encoder.texts([text]), top_k, None)
+    clips = open_clips(about["run"], verify=False)
+    numbers = [int(name.partition("/")[0]) for name in hits.ids]
+    records = [decode(clips.read(number)) for number in numbers]
+    return list(zip(hits.similarities.tolist(), records, strict=True))
+
+
+def _where(clip: Any) -> str:
+    span = f"{clip.start_us / 1e6:.1f}-{clip.end_us / 1e6:.1f} s"
+    return f"{clip.video}  {span}  ({clip.captions[0].text})"
+
+
+def _draw(text: str, found: list[tuple[float, Any]], path: Path) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    from beam_pipeline.contact_sheet import Example, draw_sheet, pick_frames, thumbnail
+
+    rows = []
+    for similarity, clip in found:
+        frames, middle = pick_frames(clip, (clip.start_us + clip.end_us) // 2)
+        facts = (f"similarity {similarity:.3f}", _where(clip), clip.sound_verdict)
+        poster = thumbnail(Image.open(BytesIO(frames[middle])))
+        rows.append(
+            Example(clip.captions[0].text, facts, poster, frames, -1, clip.samples)
+        )
+    draw_sheet(f"clips for: {text}", rows).save(path)

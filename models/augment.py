@@ -1,0 +1,110 @@
+"""What training changes about a segment, the same for the same seed.
+
+All is drawn by stateless random numbers: crop and flip are one for a whole segment,
+colours too; the spectrogram gets the masks of SpecAugment (Park et al.).
+"""
+
+import dataclasses
+from typing import Any
+
+from models.segments import resize
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How much is changed; the defaults follow MBT (reference/hyperparameters).
+
+    Attributes:
+        least_side: the crop's side at least, as a part of the short side.
+        flip: whether segments are mirrored half of the time. Wrong where captions say
+            left and right.
+        colour: how far brightness, contrast and saturation go; 0: not at all.
+        colour_share: part of the segments whose colours are changed.
+        frequency_masks: of a spectrogram.
+        frequency_bins: a mask's width at most.
+        time_masks: of a spectrogram.
+        time_frames: a mask's width at most.
+    """
+
+    least_side: float = 0.75
+    flip: bool = True
+    colour: float = 0.4
+    colour_share: float = 0.8
+    frequency_masks: int = 1
+    frequency_bins: int = 48
+    time_masks: int = 4
+    time_frames: int = 48
+
+
+def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> Any:
+    """A random square of the frames, mirrored and recoloured.
+
+    Args:
+        images: uint8 [n, h, w, 3].
+        px: height and width of the result.
+        config: see `AugmentConfig`.
+        seed: int [2].
+
+    Returns:
+        uint8 [n, px, px, 3].
+    """
+    import tensorflow as tf
+
+    numbers = tf.random.stateless_uniform((5,), seed)
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    short = tf.cast(tf.minimum(height, width), tf.float32)
+    part = config.least_side + (1 - config.least_side) * numbers[0]
+    side = tf.cast(tf.round(short * part), tf.int32)
+    top = tf.cast(numbers[1] * tf.cast(height - side + 1, tf.float32), tf.int32)
+    left = tf.cast(numbers[2] * tf.cast(width - side + 1, tf.float32), tf.int32)
+    cropped = resize(images[:, top : top + side, left : left + side], px)
+    if config.flip:
+        mirrored = tf.reverse(cropped, axis=[2])
+        cropped = tf.where(numbers[3] < 0.5, mirrored, cropped)
+    if not config.colour:
+        return cropped
+    changed = _recolour(cropped, config.colour, seed)
+    return tf.where(numbers[4] < config.colour_share, changed, cropped)
+
+
+def _recolour(images: Any, most: float, seed: Any) -> Any:
+    """Brightness, contrast and saturation, each by a factor of its own."""
+    import tensorflow as tf
+
+    factors = tf.random.stateless_uniform((3,), seed + 1, 1 - most, 1 + most)
+    floats = tf.cast(images, tf.float32) * factors[0]
+    grey = tf.reduce_mean(floats, axis=-1, keepdims=True)
+    floats = grey + (floats - grey) * factors[1]
+    mean = tf.reduce_mean(floats)
+    floats = mean + (floats - mean) * factors[2]
+    return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)
+
+
+def mask_spectrogram(spectrogram: Any, config: AugmentConfig, seed: Any) -> Any:
+    """Blanks bands of frequencies and stretches of time with the mean.
+
+    Args:
+        spectrogram: float32 [frames, mels], normalised: its mean is about 0.
+        config: see `AugmentConfig`.
+        seed: int [2].
+    """
+    import tensorflow as tf
+
+    plans = (
+        (config.time_masks, config.time_frames, 0),
+        (config.frequency_masks, config.frequency_bins, 1),
+    )
+    for count, widest, axis in plans:
+        length = tf.shape(spectrogram)[axis]
+        for number in range(count):
+            one = seed + tf.constant([axis + 2, number], seed.dtype)
+            draws = tf.random.stateless_uniform((2,), one)
+            most = tf.cast(tf.minimum(widest, length), tf.float32)
+            width = tf.cast(draws[0] * (most + 1), tf.int32)
+            room = tf.cast(length - width + 1, tf.float32)
+            start = tf.cast(draws[1] * room, tf.int32)
+            place = tf.range(length)
+            kept = (place < start) | (place >= start + width)
+            kept = kept[:, None] if axis == 0 else kept[None, :]
+            spectrogram = tf.where(kept, spectrogram, 0.0)
+    return spectrogram

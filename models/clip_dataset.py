@@ -1,0 +1,321 @@
+"""Clips and captions as batches, for training and for evaluation (tf.data).
+
+    data = TrainingData([Source("run")], SegmentConfig(), AugmentConfig(), tokenizer)
+    for batch in data.batches(batch=256, first_step=1000, steps=5000):
+        state, metrics = step(state, to_devices(batch.arrays, mesh))
+
+Which clip stands where, and every random number, follows from the seed and the step:
+a run that is taken up again sees what it would have seen, and several hosts read the
+parts of one and the same batch.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models import segments
+from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
+from models.draws import draw
+from models.run_clips import RunClips, open_clips
+from models.segments import SegmentConfig
+from models.tokens import Tokenizer
+from transforms.clip_record import decode
+from transforms.elements import Reject
+
+# Joins captions on their way through tf.data; no text has it.
+_BETWEEN = "\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        run_dir: what `clipseed mine` wrote.
+        weight: its share of every batch, beside the others'.
+        verify: whether its files are held against their checksums first.
+    """
+
+    run_dir: str
+    weight: float = 1.0
+    verify: bool = True
+
+
+class Batch(NamedTuple):
+    """What a step takes.
+
+    Attributes:
+        ids: of the clips.
+        captions: the texts.
+        arrays: `video` uint8 [b, frames, px, px, 3], `audio` float32 [b, frames, 128],
+            `has_video`, `has_audio` bool [b], `text_ids` int32, `text_mask` bool
+            [b, tokens]. For evaluation with k segments `video` and `audio` are
+            [b * k, ...] and so are the masks; there are no texts.
+    """
+
+    ids: list[str]
+    captions: list[list[str]]
+    arrays: dict[str, np.ndarray]
+
+
+class TrainingData:
+    """Batches without end from one or several runs.
+
+    Args:
+        sources: the data sets.
+        segment: what is cut out of a clip.
+        augment: what is changed about it.
+        tokenizer: of the captions.
+        seed: of order and changes.
+
+    Raises:
+        Reject: see `open_clips`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        segment: SegmentConfig,
+        augment: AugmentConfig,
+        tokenizer: Tokenizer,
+        seed: int = 0,
+    ) -> None:
+        self.runs = [open_clips(source.run_dir, source.verify) for source in sources]
+        self._weights = [source.weight for source in sources]
+        self._segment, self._augment = segment, augment
+        self._tokenizer = tokenizer
+        self._seed = seed
+
+    def __len__(self) -> int:
+        """Clips of all data sets."""
+        return sum(map(len, self.runs))
+
+    def batches(
+        self, batch: int, first_step: int, steps: int, host: int = 0, hosts: int = 1
+    ) -> Iterator[Batch]:
+        """This host's part of the batches from one step to before another.
+
+        Args:
+            batch: clips of all hosts together; a multiple of `hosts`.
+            first_step: from 0.
+            steps: of the whole run.
+            host: which part.
+            hosts: how many there are.
+
+        Raises:
+            Reject: `bad_record`, naming it, where a record cannot be used.
+        """
+        import tensorflow as tf
+
+        mine = slice(host * (batch // hosts), (host + 1) * (batch // hosts))
+        sizes = [len(run) for run in self.runs]
+
+        def rows(step: Any) -> np.ndarray:
+            found = draw(int(step), batch, sizes, self._weights, self._seed)
+            return found[mine]
+
+        def plan(step: Any) -> Any:
+            drawn = tf.numpy_function(rows, [step], tf.int64)
+            return tf.data.Dataset.from_tensor_slices(
+                tf.ensure_shape(drawn, (batch // hosts, 3))
+            )
+
+        dataset = (
+            tf.data.Dataset.range(first_step, steps)
+            .flat_map(plan)
+            .map(self._load, tf.data.AUTOTUNE, deterministic=True)
+            .batch(batch // hosts, drop_remainder=True)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+        return self._iterate(dataset, rows, first_step)
+
+    def _iterate(self, dataset: Any, rows: Any, first_step: int) -> Iterator[Batch]:
+        def explain(number: int) -> None:
+            for source, clip, _ in rows(first_step + number).tolist():
+                inspect(self.runs[source], clip)
+
+        for arrays in _guarded(dataset, explain):
+            captions = [text.decode() for text in arrays.pop("caption")]
+            ids = [text.decode() for text in arrays.pop("id")]
+            tokens = self._tokenizer.encode(captions)
+            arrays |= {"text_ids": tokens.ids, "text_mask": tokens.mask}
+            yield Batch(ids, [[caption] for caption in captions], arrays)
+
+    def _load(self, drawn: Any) -> dict[str, Any]:
+        """One row of a plan to a sample."""
+        import tensorflow as tf
+
+        data = tf.numpy_function(
+            lambda row: self.runs[row[0]].read(int(row[1])), [drawn], tf.string
+        )
+        clip = segments.parse(tf.ensure_shape(data, ()))
+        # Data set and draw name the sample, the second number what is drawn for it.
+        seed = tf.stack([self._seed * 1_000_003 + drawn[0], drawn[2] * 64])
+        share, which = tf.unstack(tf.random.stateless_uniform((2,), seed))
+        count = tf.cast(tf.shape(clip["captions"])[0], tf.float32)
+        chosen = tf.cast(which * count, tf.int32)
+        sample = {"id": clip["id"], "caption": clip["captions"][chosen]}
+        return sample | self._cut(clip, share, seed)
+
+    def _cut(self, clip: dict[str, Any], share: Any, seed: Any) -> dict[str, Any]:
+        segment, augment, sample = self._segment, self._augment, {}
+        if segment.frames:
+            images = _frames(clip, segment, share)
+            changed = augment_pictures(images, segment.frame_px, augment, seed + 1)
+            sample["video"] = _shaped(changed, segment)
+            sample["has_video"] = _true()
+        if segment.spectrogram_frames:
+            sound = segments.spectrogram(clip["log_mel"], segment, share)
+            sample["audio"] = mask_spectrogram(sound, augment, seed + 2)
+            sample["has_audio"] = _has_sound(clip)
+        return sample
+
+
+class EvaluationData:
+    """Every clip of a run once, in order, with all its captions.
+
+    Args:
+        run_dir: what `clipseed mine` wrote.
+        segment: what is cut out of a clip.
+        segments: how many, equally spaced (paper: 4).
+        verify: whether the files are held against their checksums first.
+    """
+
+    def __init__(
+        self, run_dir: str, segment: SegmentConfig, count: int = 4, verify: bool = True
+    ) -> None:
+        self.run = open_clips(run_dir, verify)
+        self._segment = segment
+        self.count = count
+
+    def batches(self, batch: int) -> Iterator[Batch]:
+        """Batches of `batch` clips, the last one smaller."""
+        import tensorflow as tf
+
+        dataset = (
+            tf.data.Dataset.range(len(self.run))
+            .map(self._load, tf.data.AUTOTUNE, deterministic=True)
+            .batch(batch)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+        def explain(number: int) -> None:
+            end = min((number + 1) * batch, len(self.run))
+            for clip in range(number * batch, end):
+                inspect(self.run, clip)
+
+        for arrays in _guarded(dataset, explain):
+            counts, joined = arrays.pop("captions_count"), arrays.pop("captions")
+            ids = [text.decode() for text in arrays.pop("id")]
+            flat = {
+                name: np.reshape(rows, (-1, *rows.shape[2:]))
+                for name, rows in arrays.items()
+            }
+            texts = [
+                text.decode().split(_BETWEEN) if count else []
+                for text, count in zip(joined, counts, strict=True)
+            ]
+            yield Batch(ids, texts, flat)
+
+    def _load(self, number: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        data = tf.numpy_function(
+            lambda clip: self.run.read(int(clip)), [number], tf.string
+        )
+        clip = segments.parse(tf.ensure_shape(data, ()))
+        shares = np.linspace(0, 1, self.count) if self.count > 1 else [0.5]
+        cuts = [self._cut(clip, float(share)) for share in shares]
+        stacked = {name: tf.stack([cut[name] for cut in cuts]) for name in cuts[0]}
+        texts = {
+            "captions": tf.strings.reduce_join(clip["captions"], separator=_BETWEEN),
+            "captions_count": tf.shape(clip["captions"])[0],
+        }
+        return {"id": clip["id"]} | texts | stacked
+
+    def _cut(self, clip: dict[str, Any], share: float) -> dict[str, Any]:
+        segment, sample = self._segment, {}
+        if segment.frames:
+            images = segments.centre(_frames(clip, segment, share), segment.frame_px)
+            sample["video"] = _shaped(images, segment)
+            sample["has_video"] = _true()
+        if segment.spectrogram_frames:
+            sample["audio"] = segments.spectrogram(clip["log_mel"], segment, share)
+            sample["has_audio"] = _has_sound(clip)
+        return sample
+
+
+def inspect(run: RunClips, number: int) -> None:
+    """Says what is wrong with a record that could not be used.
+
+    Raises:
+        Reject: `bad_record`, naming the record; nothing if it is good.
+    """
+    import tensorflow as tf
+
+    try:
+        record = decode(run.read(number))
+        if not record.captions:
+            raise Reject("bad_record", "It has no caption.")
+        for place, jpeg in enumerate(record.frames):
+            try:
+                tf.io.decode_jpeg(jpeg, channels=3)
+            except tf.errors.InvalidArgumentError:
+                raise Reject(
+                    "bad_record", f"Its frame {place} is no JPEG that can be decoded."
+                ) from None
+        if not record.frames:
+            raise Reject("bad_record", "It has no frame.")
+    except Reject as reject:
+        raise Reject(
+            "bad_record", f"{run.name(number)}: {reject.message} Mine the run again."
+        ) from reject
+
+
+def _guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+    """The batches; what TensorFlow cannot read is explained by our own reader."""
+    import tensorflow as tf
+
+    batches = dataset.as_numpy_iterator()
+    for number in itertools.count():
+        try:
+            arrays = next(batches)
+        except StopIteration:
+            return
+        except tf.errors.OpError as error:
+            explain(number)
+            raise Reject(
+                "bad_record", f"a record cannot be read: {error.message}"
+            ) from error
+        yield dict(arrays)
+
+
+def _frames(clip: dict[str, Any], segment: SegmentConfig, share: Any) -> Any:
+    import tensorflow as tf
+
+    count = tf.shape(clip["jpegs"])[0]
+    chosen = segments.indices(count, segment.frames, segment.frame_stride, share)
+    return segments.pictures(clip["jpegs"], chosen)
+
+
+def _shaped(images: Any, segment: SegmentConfig) -> Any:
+    import tensorflow as tf
+
+    px = segment.frame_px
+    return tf.ensure_shape(images, (segment.frames, px, px, 3))
+
+
+def _true() -> Any:
+    import tensorflow as tf
+
+    return tf.constant(True)
+
+
+def _has_sound(clip: dict[str, Any]) -> Any:
+    import tensorflow as tf
+
+    # Silence is sound; what was not there, or could not be decoded at all, is not.
+    return tf.shape(clip["log_mel"])[0] > 0

@@ -1,0 +1,1 @@
+"""Settings of training runs: each module has one `config`."""

@@ -1,0 +1,19 @@
+"""The audio-visual dual encoder of the paper (sections 4.1 and 5.2).
+
+    clipseed train base --data RUN --output DIR \
+        --set vision=vit-base-patch16-224-in21k --set text=bert-base-uncased \
+        --set vocabulary=bert-base-uncased/vocab.txt
+
+ViT-Base a modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at stride
+14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one GPU give
+`--set micro_batch=32 --set remat=True`. Expected there with VideoCC3M, zero-shot on
+MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here: no such data at hand).
+"""
+
+from models.optimisers import OptimiserConfig
+from models.train_config import TrainConfig
+
+config = TrainConfig(
+    dtype="bfloat16",
+    optimiser=OptimiserConfig(learning_rate=0.1, warmup=1.5 / 4),
+)

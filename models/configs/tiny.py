@@ -1,0 +1,41 @@
+"""A dual encoder for a CPU: learns what a small run holds, in minutes.
+
+    clipseed train tiny --data RUN --output DIR
+
+Vocabulary from the run's own captions; Adam, because it forgives.
+"""
+
+from models.augment import AugmentConfig
+from models.bert import BertConfig
+from models.bottleneck import AudioVisualConfig
+from models.dual_encoder import DualEncoderConfig
+from models.optimisers import OptimiserConfig
+from models.train_config import TrainConfig
+
+config = TrainConfig(
+    model=DualEncoderConfig(
+        clips=AudioVisualConfig(
+            hidden=96,
+            layers=4,
+            heads=4,
+            mlp=192,
+            frames=4,
+            frame_px=48,
+            video_patch=(2, 12, 12),
+            spectrogram_frames=96,
+            audio_patch=(16, 16),
+            bottlenecks=4,
+            fusion_layer=2,
+        ),
+        text=BertConfig(
+            hidden=96, layers=2, heads=4, mlp=192, vocabulary=2000, max_tokens=32
+        ),
+        embedding=64,
+    ),
+    frame_stride=60,
+    spectrogram_stride=10,
+    augment=AugmentConfig(flip=False, time_frames=8, frequency_bins=8),
+    optimiser=OptimiserConfig(kind="adam", learning_rate=1e-3, warmup=0.1),
+    batch_size=32,
+    epochs=40,
+)

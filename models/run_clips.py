@@ -1,0 +1,134 @@
+"""The clips of a run directory, record by record, without reading them all.
+
+    clips = open_clips("gs://bucket/run")
+    data = clips.read(17)  # a serialized SequenceExample
+
+The manifest (`run.json`) says which files there are; they are checked against it, and
+where each record lies is found by the lengths between the records.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from transforms import storage
+from transforms.elements import Reject
+
+_FORMAT = "clipseed-run/1"
+_MAX_MANIFEST_BYTES = 1 << 28
+# A TFRecord: uint64 length, its CRC, the data, its CRC.
+_HEAD_BYTES, _TAIL_BYTES = 12, 4
+
+
+@dataclass(frozen=True)
+class RunClips:
+    """Where the records of a run lie.
+
+    Attributes:
+        run_dir: local or `gs://`.
+        files: URI of each shard.
+        places: int64 [n, 3]: shard, offset and size in bytes of each record's data.
+    """
+
+    run_dir: str
+    files: tuple[str, ...]
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        """The number of clips."""
+        return len(self.places)
+
+    def read(self, number: int) -> bytes:
+        """The serialized record of a clip.
+
+        Raises:
+            Reject: the file cannot be read any more.
+        """
+        shard, offset, size = self.places[number].tolist()
+        return storage.read_range(self.files[shard], offset, size)
+
+    def name(self, number: int) -> str:
+        """Names a record for a message."""
+        shard, offset, _ = self.places[number].tolist()
+        return f"the record at byte {offset} of {self.files[shard]}"
+
+
+def open_clips(run_dir: str, verify: bool = True) -> RunClips:
+    """Finds the records of a run.
+
+    Args:
+        run_dir: what `clipseed mine` wrote, local or `gs://`.
+        verify: whether to hold the files against their checksums too, not their sizes
+            alone; reads everything once.
+
+    Raises:
+        Reject: `no_run`, `damaged_run` with the file's name, or `no_clips`.
+    """
+    uri = storage.join(run_dir, "run.json")
+    try:
+        run = json.loads(storage.read_bytes(uri, _MAX_MANIFEST_BYTES))
+    except Reject as reject:
+        raise Reject(
+            "no_run", f"{run_dir} is no finished run: {reject.message}; mine it first"
+        ) from reject
+    except ValueError as error:
+        raise Reject("damaged_run", f"{uri} is no JSON ({error})") from error
+    if run.get("format") != _FORMAT:
+        raise Reject(
+            "no_run", f"{uri} has the format {run.get('format')!r}, not {_FORMAT!r}"
+        )
+    shards = [file for file in run["files"] if file["path"].startswith("clips/")]
+    places = [_places(run_dir, n, file, verify) for n, file in enumerate(shards)]
+    files = tuple(storage.join(run_dir, file["path"]) for file in shards)
+    found = np.concatenate([np.zeros((0, 3), np.int64), *places])
+    if not len(found):
+        raise Reject("no_clips", f"{run_dir} holds no clip; mine with other settings")
+    return RunClips(run_dir, files, found)
+
+
+def _places(
+    run_dir: str, number: int, file: dict[str, Any], verify: bool
+) -> np.ndarray:
+    uri = storage.join(run_dir, file["path"])
+    try:
+        with storage.localize(uri) as path, open(path, "rb") as opened:
+            if verify:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+                if digest != file["sha256"]:
+                    raise _damaged(uri, "its checksum is not the manifest's")
+            found = list(_scan(opened, file["bytes"], uri))
+    except OSError as error:
+        raise _damaged(uri, f"it cannot be read ({error.strerror})") from error
+    except Reject as reject:
+        if reject.reason == "damaged_run":
+            raise
+        raise _damaged(uri, reject.message) from reject
+    if len(found) != file["records"]:
+        raise _damaged(uri, f"it has {len(found)} records, not {file['records']}")
+    rows = [(number, offset, size) for offset, size in found]
+    return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _scan(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[int, int]]:
+    """Offset and size of each record's data."""
+    if file.seek(0, 2) != size:
+        raise _damaged(uri, f"it has {file.tell()} bytes, not {size}")
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(_HEAD_BYTES)
+        length = struct.unpack("<Q", head[:8])[0] if len(head) == _HEAD_BYTES else size
+        at += _HEAD_BYTES
+        if at + length + _TAIL_BYTES > size:
+            raise _damaged(uri, f"the record at byte {at} is cut off")
+        yield at, length
+        at += length + _TAIL_BYTES
+
+
+def _damaged(uri: str, what: str) -> Reject:
+    return Reject("damaged_run", f"{uri}: {what}; copy the run again or mine it again")

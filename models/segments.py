@@ -1,0 +1,154 @@
+"""A segment of a clip as TensorFlow cuts it out of a record: frames and spectrogram.
+
+Frames are taken at a stride from a start; a clip too short for that is gone through
+from end to end in equal steps (10 s at 25 fps give the paper's 32 frames at stride 8
+in place of 14). The spectrogram's segment starts where the frames' does, by the same
+rule; a sound of fewer frames than the segment is stretched to it.
+"""
+
+import dataclasses
+from typing import Any
+
+from transforms.clip_record import LAYOUT_VERSION
+from transforms.elements import Reject
+from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentConfig:
+    """What a segment is; the defaults are the paper's.
+
+    Attributes:
+        frames: of a segment.
+        frame_stride: stored frames from one to the next (14 at 25 fps).
+        frame_px: height and width.
+        spectrogram_frames: of a segment; 0: no sound is read.
+        spectrogram_stride: frames of 10 ms from one to the next.
+        mel_mean: subtracted from the log-mel.
+        mel_deviation: it is divided by this then.
+    """
+
+    frames: int = 32
+    frame_stride: int = 14
+    frame_px: int = 224
+    spectrogram_frames: int = 800
+    spectrogram_stride: int = 3
+    mel_mean: float = -1.3
+    mel_deviation: float = 2.2
+
+    def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            Reject: `bad_segment`.
+        """
+        least = min(self.frame_stride, self.spectrogram_stride, self.frame_px)
+        if min(self.frames, self.spectrogram_frames) < 0 or least < 1:
+            raise Reject("bad_segment", f"sizes and strides must be positive: {self}")
+
+
+def parse(data: Any) -> dict[str, Any]:
+    """A serialized record (string scalar) to its tensors.
+
+    Returns:
+        `id`, `captions` string [n], `jpegs` string [frames], `log_mel` float32
+        [spectrogram frames, 128], `fps`, `verdict`, `layout`.
+    """
+    import tensorflow as tf
+
+    scalar, many = tf.io.FixedLenFeature, tf.io.VarLenFeature
+    context, lists = tf.io.parse_single_sequence_example(
+        data,
+        {
+            "clip/id": scalar([], tf.string),
+            "clip/layout_version": scalar([], tf.int64),
+            "caption/string": many(tf.string),
+            "image/fps": scalar([], tf.float32),
+            "sound/verdict": scalar([], tf.string),
+            "melspec/frame_count": scalar([], tf.int64),
+        },
+        {
+            "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+            "melspec/feature/floats": tf.io.FixedLenSequenceFeature(
+                [FRAMES_PER_S * MEL_BINS], tf.float32
+            ),
+        },
+    )
+    version = context["clip/layout_version"]
+    with tf.control_dependencies(
+        [tf.debugging.assert_equal(version, tf.constant(LAYOUT_VERSION, tf.int64))]
+    ):
+        mel = tf.reshape(lists["melspec/feature/floats"], (-1, MEL_BINS))
+    return {
+        "id": context["clip/id"],
+        "captions": tf.sparse.to_dense(context["caption/string"]),
+        "jpegs": lists["image/encoded"],
+        "log_mel": mel[: context["melspec/frame_count"]],
+        "fps": context["image/fps"],
+        "verdict": context["sound/verdict"],
+    }
+
+
+def indices(count: Any, wanted: int, stride: float, share: Any) -> Any:
+    """Which of `count` frames stand in a segment.
+
+    Args:
+        count: int scalar, frames that there are, at least 1.
+        wanted: frames of the segment.
+        stride: from one to the next.
+        share: float scalar in [0, 1], where among the possible starts it starts.
+
+    Returns:
+        int32 [wanted], rising, from 0 to below `count`.
+    """
+    import tensorflow as tf
+
+    last = tf.cast(count, tf.float32) - 1
+    step = tf.minimum(float(stride), last / max(1, wanted - 1))
+    start = share * (last - step * (wanted - 1))
+    places = start + step * tf.range(wanted, dtype=tf.float32)
+    return tf.cast(tf.clip_by_value(tf.round(places), 0, last), tf.int32)
+
+
+def pictures(jpegs: Any, chosen: Any) -> Any:
+    """Decodes the chosen frames: uint8 [n, h, w, 3]."""
+    import tensorflow as tf
+
+    return tf.map_fn(
+        lambda jpeg: tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE"),
+        tf.gather(jpegs, chosen),
+        fn_output_signature=tf.uint8,
+    )
+
+
+def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
+    """The segment of a sound: float32 [spectrogram_frames, 128], normalised.
+
+    A clip without sound gives what silence is; its mask says that it is not.
+    """
+    import tensorflow as tf
+
+    silence = tf.fill((1, MEL_BINS), tf.math.log(tf.constant(LOG_OFFSET)))
+    there = tf.cond(tf.shape(log_mel)[0] > 0, lambda: log_mel, lambda: silence)
+    chosen = indices(
+        tf.shape(there)[0], config.spectrogram_frames, config.spectrogram_stride, share
+    )
+    return (tf.gather(there, chosen) - config.mel_mean) / config.mel_deviation
+
+
+def centre(images: Any, px: int) -> Any:
+    """The middle square of frames, resized: uint8 [n, px, px, 3]."""
+    import tensorflow as tf
+
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    side = tf.minimum(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize(images[:, top : top + side, left : left + side], px)
+
+
+def resize(images: Any, px: int) -> Any:
+    """Resizes uint8 [n, h, w, 3] to uint8 [n, px, px, 3], smoothing what shrinks."""
+    import tensorflow as tf
+
+    resized = tf.image.resize(images, (px, px), antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)

@@ -1,0 +1,191 @@
+"""The training loop: read, step, note, save; taken up again where it stopped.
+
+    train(load_config("tiny", ["data=..."]), "out")
+
+The output directory holds `config.json`, `vocabulary.txt`, `checkpoints/`,
+`metrics.csv` and `tensorboard/`.
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from models import devices
+from models.build import make_model, make_tokenizer, tokenizer_of
+from models.clip_dataset import Batch, TrainingData
+from models.optimisers import make_optimiser
+from models.overrides import as_json
+from models.run_clips import open_clips
+from models.train_checkpoints import Checkpoints
+from models.train_config import TrainConfig
+from models.train_log import TrainLog
+from models.train_step import Metrics, TrainState, make_step
+from models.wordpiece import read_vocabulary, write_vocabulary
+from transforms import storage
+from transforms.elements import Reject
+
+CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
+# What may change between the attempts at one run.
+_FREE = ("checkpoint_every", "keep", "log_every", "micro_batch", "remat", "shard_from")
+
+
+def train(config: TrainConfig, output: str) -> Metrics:
+    """Trains a model, or goes on with it.
+
+    Args:
+        config: see `TrainConfig`.
+        output: local directory.
+
+    Returns:
+        The metrics of the last step.
+
+    Raises:
+        Reject: bad data, `other_config` if another run lies there, or `not_finite`
+            with the step and the clips, after saving the state before it.
+    """
+    if not config.data:
+        raise Reject("no_data", "name a run to train on: --data RUN_DIR")
+    devices.check_batch(config.batch_size, config.micro_batch)
+    directory = Path(output)
+    vocabulary = _prepare(config, directory)
+    data = TrainingData(
+        config.data,
+        config.segment,
+        config.augment,
+        tokenizer_of(vocabulary),
+        config.seed,
+    )
+    steps = config.steps(len(data))
+    mesh = devices.data_mesh()
+    graph, optimiser, state = _start(config, steps, mesh)
+    step_fn = make_step(graph, optimiser, config.micro_batch)
+    with Checkpoints(output, config.keep) as checkpoints:
+        if checkpoints.latest is not None:
+            state = checkpoints.restore(state)
+            logging.info("going on after step %d", int(state.step))
+        first = int(state.step)
+        batches = data.batches(
+            config.batch_size, first, steps, jax.process_index(), jax.process_count()
+        )
+        last: Metrics | None = None
+        with TrainLog(directory, first, steps, config.log_every) as log:
+            for step, batch in enumerate(batches, start=first + 1):
+                arrays = devices.to_devices(batch.arrays, mesh)
+                state, last = step_fn(state, arrays)
+                if not last.finite:
+                    checkpoints.save(state, step - 1)
+                    raise _not_finite(step, batch, output)
+                log.add(step, config.batch_size, last)
+                if step % config.checkpoint_every == 0 or step == steps:
+                    checkpoints.save(state, step)
+    return last if last is not None else _no_step()
+
+
+def _start(config: TrainConfig, steps: int, mesh: Any) -> tuple[Any, Any, TrainState]:
+    """Model graph, optimiser, and the state before the first step."""
+    model = make_model(config)
+    if config.init:
+        load_into(model, config.init)
+    graph, params = nnx.split(model, nnx.Param)
+    slow = None
+    if config.optimiser.pretrained_rate != 1:
+        slow = _pretrained(config, params)
+    optimiser = make_optimiser(config.optimiser, steps, slow)
+    state = TrainState(jnp.int32(0), params, optimiser.init(params))
+    return graph, optimiser, devices.place(state, mesh, config.shard_from)
+
+
+def load_into(model: nnx.Module, output: str, step: int | None = None) -> None:
+    """Sets a model's parameters to those of a training run.
+
+    Raises:
+        Reject: `no_checkpoint`, `checkpoint_mismatch`.
+    """
+    params = nnx.state(model, nnx.Param)
+    with Checkpoints(output) as checkpoints:
+        nnx.update(model, checkpoints.restore_params(params, step))
+
+
+def read_run(output: str) -> tuple[dict[str, Any], list[str]]:
+    """The configuration and the vocabulary that a run was trained with.
+
+    Raises:
+        Reject: `no_training_run`.
+    """
+    try:
+        data = storage.read_bytes(storage.join(output, CONFIG), 1 << 24)
+        return json.loads(data), read_vocabulary(storage.join(output, VOCABULARY))
+    except (Reject, ValueError) as error:
+        raise Reject(
+            "no_training_run", f"{output} is no training run: train there first"
+        ) from error
+
+
+def _prepare(config: TrainConfig, directory: Path) -> list[str]:
+    """Writes settings and vocabulary, or holds them against those that are there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = as_json(config)
+    path = directory / CONFIG
+    if path.exists():
+        before = json.loads(path.read_text())
+        differ = [
+            k for k in settings if k not in _FREE and before.get(k) != settings[k]
+        ]
+        if differ:
+            raise Reject(
+                "other_config",
+                f"{directory} holds a run with another {', '.join(differ)}: go on with "
+                "the same settings, or give another output",
+            )
+        return read_vocabulary(str(directory / VOCABULARY))
+    words = make_tokenizer(config, _captions(config))
+    write_vocabulary(str(directory / VOCABULARY), words)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+    return words
+
+
+def _captions(config: TrainConfig) -> Iterator[str]:
+    """The captions of all runs, from `pairs.csv`."""
+    for source in config.data:
+        open_clips(source.run_dir, verify=False)  # Says what is wrong with the run.
+        with storage.open_text(storage.join(source.run_dir, "pairs.csv")) as file:
+            for row in csv.reader(file):
+                yield row[3]
+
+
+def _pretrained(config: TrainConfig, params: Any) -> Any:
+    """Which parameters came from a checkpoint, by where they stand."""
+    given = {
+        "streams": config.vision or config.init,
+        "text": config.text or config.init,
+    }
+    loaded = [f"'{name}'" for name, checkpoint in given.items() if checkpoint]
+
+    def is_loaded(path: Any, _: Any) -> bool:
+        place = jax.tree_util.keystr(path)
+        return any(name in place for name in loaded)
+
+    return jax.tree_util.tree_map_with_path(is_loaded, params)
+
+
+def _not_finite(step: int, batch: Batch, output: str) -> Reject:
+    return Reject(
+        "not_finite",
+        f"loss or gradient of step {step} is no finite number; the state before it is "
+        f"in {output}. Its clips: {', '.join(batch.ids)}. Lower the learning rate, or "
+        "look at these clips",
+    )
+
+
+def _no_step() -> Metrics:
+    """What a run says that was at its end already."""
+    nan = np.float32(np.nan)
+    return Metrics(nan, nan, nan, np.float32(1))

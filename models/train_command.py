@@ -1,0 +1,41 @@
+"""`clipseed train`: a dual encoder on what was mined."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from transforms.elements import Reject
+
+
+def run(argv: Sequence[str]) -> int:
+    """Trains; gives 0, or 1 if it could not, 2 for wrong settings."""
+    parser = argparse.ArgumentParser(
+        prog="clipseed train",
+        description="Trains the audio-visual dual encoder on mined clips, or goes on "
+        "where the output directory's last checkpoint stands.",
+    )
+    add = parser.add_argument
+    add("config", help="`base`, `tiny`, or a Python file with a `config`")
+    add("--data", action="append", default=[], help="run directory; may be repeated")
+    add("--output", required=True, help="directory of the training run")
+    add("--set", action="append", default=[], metavar="FIELD=VALUE",
+        help="overrides a field, such as optimiser.learning_rate=0.01")  # fmt: skip
+    flags = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from models.clip_dataset import Source
+    from models.overrides import override
+    from models.train import train
+    from models.train_config import load_config
+
+    try:
+        config = load_config(flags.config)
+        if flags.data:
+            config = replace(config, data=tuple(map(Source, flags.data)))
+        metrics = train(override(config, flags.set), flags.output)
+    except Reject as reject:
+        print(f"clipseed train: {reject.message}", file=sys.stderr)
+        return 1 if reject.reason == "not_finite" else 2
+    print(f"loss {float(metrics.loss):.4f}, right {float(metrics.accuracy):.0%}")
+    return 0

@@ -1,0 +1,125 @@
+"""All that decides a training run, in one frozen tree.
+
+    config = load_config("tiny", ["batch_size=16", "model.clips.layers=2"])
+
+A configuration is a Python file with a `config`; the published ones are in
+`models/configs`. Pretraining and fine-tuning are the same command with another one.
+"""
+
+import dataclasses
+import importlib
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from models.augment import AugmentConfig
+from models.clip_dataset import Source
+from models.dual_encoder import DualEncoderConfig
+from models.optimisers import OptimiserConfig
+from models.overrides import override
+from models.segments import SegmentConfig
+from transforms.elements import Reject
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run; the defaults are the paper's.
+
+    Attributes:
+        data: the runs to train on, with their weights.
+        model: what is trained.
+        frame_stride: stored frames between those of a segment.
+        spectrogram_stride: frames of 10 ms between those of a segment.
+        mel_mean: of the log-mel of such data.
+        mel_deviation: of it.
+        augment: what is changed about segments.
+        optimiser: how parameters are updated.
+        batch_size: clips of a step, over all devices.
+        micro_batch: clips that are encoded at once; 0: all.
+        epochs: how often each clip is seen.
+        seed: of parameters, order and changes.
+        vocabulary: WordPiece vocabulary, a file; "": made from the captions.
+        vision: checkpoint of a ViT for both streams, a directory.
+        text: checkpoint of a BERT, a directory.
+        init: a finished training run to start from.
+        allow: patterns of tensors that a checkpoint may lack or have left over.
+        dtype: of the computation; parameters are float32.
+        remat: recompute blocks in the backward pass: less memory, more time.
+        shard_from: parameters of at least so many numbers are cut over the devices.
+        checkpoint_every: steps.
+        keep: checkpoints.
+        log_every: steps.
+    """
+
+    data: tuple[Source, ...] = ()
+    model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
+    frame_stride: int = 14
+    spectrogram_stride: int = 3
+    mel_mean: float = -1.3
+    mel_deviation: float = 2.2
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    batch_size: int = 256
+    micro_batch: int = 0
+    epochs: float = 4.0
+    seed: int = 0
+    vocabulary: str = ""
+    vision: str = ""
+    text: str = ""
+    init: str = ""
+    allow: tuple[str, ...] = ()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+    shard_from: int = 0
+    checkpoint_every: int = 500
+    keep: int = 2
+    log_every: int = 10
+
+    @property
+    def segment(self) -> SegmentConfig:
+        """What is cut out of a clip for the model."""
+        clips = self.model.clips
+        seen, heard = (name in clips.modalities for name in ("video", "audio"))
+        return SegmentConfig(
+            frames=clips.frames if seen else 0,
+            frame_stride=self.frame_stride,
+            frame_px=clips.frame_px,
+            spectrogram_frames=clips.spectrogram_frames if heard else 0,
+            spectrogram_stride=self.spectrogram_stride,
+            mel_mean=self.mel_mean,
+            mel_deviation=self.mel_deviation,
+        )
+
+    def steps(self, clips: int) -> int:
+        """Steps of the run over so many clips."""
+        return max(1, round(self.epochs * clips / self.batch_size))
+
+
+def load_config(name: str, settings: Sequence[str] = ()) -> TrainConfig:
+    """Reads a configuration and overrides fields of it.
+
+    Args:
+        name: of one in `models/configs`, or a Python file.
+        settings: `path.of.field=value`.
+
+    Raises:
+        Reject: `no_config`, or as `override`.
+    """
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise Reject("no_config", f"{name} does not exist; check the name")
+        config = runpy.run_path(name).get("config")
+    else:
+        known = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.py"))
+        known.remove("__init__")
+        if name not in known:
+            raise Reject(
+                "no_config",
+                f"there is no configuration {name!r}: name one of {', '.join(known)}, "
+                "or a file that ends in .py",
+            )
+        config = importlib.import_module(f"models.configs.{name}").config
+    if not isinstance(config, TrainConfig):
+        raise Reject("no_config", f"{name} has no `config` that is a TrainConfig")
+    return override(config, settings)

@@ -1,0 +1,41 @@
+"""A trained model, read back from its output directory."""
+
+from typing import Any, NamedTuple
+
+from models.build import make_model, tokenizer_of
+from models.dual_encoder import DualEncoder
+from models.evaluate import Encoder
+from models.overrides import from_json
+from models.train import load_into, read_run
+from models.train_config import TrainConfig
+
+
+class Trained(NamedTuple):
+    """What `clipseed train` left behind.
+
+    Attributes:
+        config: it was trained with.
+        model: with its last parameters.
+        encoder: of clips and captions.
+    """
+
+    config: TrainConfig
+    model: DualEncoder
+    encoder: Encoder
+
+
+def load_trained(output: str) -> Trained:
+    """Reads a training run.
+
+    Args:
+        output: directory of `clipseed train`.
+
+    Raises:
+        Reject: `no_training_run`, `no_checkpoint`, `checkpoint_mismatch`.
+    """
+    settings, vocabulary = read_run(output)
+    # The parameters come from the run: what it started from need not be there.
+    config: Any = from_json(TrainConfig(), settings | dict(vision="", text="", init=""))
+    model = make_model(config)
+    load_into(model, output)
+    return Trained(config, model, Encoder(model, tokenizer_of(vocabulary)))

@@ -1,0 +1,84 @@
+"""A run directory of made clips, as `clipseed mine` would leave it."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from transforms.clip_record import Caption, ClipRecord, encode, write_records
+
+FORMAT = "clipseed-run/1"
+
+
+def clip_record(
+    number: int,
+    captions: Sequence[str],
+    frames: int = 50,
+    sound: bool = True,
+    jpegs: tuple[bytes, ...] | None = None,
+) -> ClipRecord:
+    """A clip whose frames are of one grey each, `number` and the frame's place."""
+    if jpegs is None:
+        jpegs = tuple(_jpeg(number, place) for place in range(frames))
+    mel_frames = frames * 4 if sound else 0
+    mel = np.full((mel_frames, 128), float(number), np.float32)
+    mel += np.arange(mel_frames, dtype=np.float32)[:, None] / 1000
+    return ClipRecord(
+        clip_id=f"clip{number}",
+        video_id=f"video{number}",
+        video=f"{number}.mp4",
+        video_duration_us=60_000_000,
+        start_us=0,
+        end_us=frames * 40_000,
+        frames=jpegs,
+        fps=25.0,
+        height_px=48,
+        width_px=64,
+        sound_verdict="ok" if sound else "none",
+        samples=np.zeros(mel_frames * 160, np.float32),
+        sample_rate_hz=16_000,
+        log_mel=mel,
+        captions=tuple(
+            Caption(text, f"seed{i}", f"{i}.jpg", 0.75, 1, 5_000_000)
+            for i, text in enumerate(captions)
+        ),
+        embedder="made@1",
+    )
+
+
+def grey(number: int, place: int) -> int:
+    """What the frame at a place of a clip shows."""
+    return 25 * number + 2 * place
+
+
+def _jpeg(number: int, place: int) -> bytes:
+    buffer = io.BytesIO()
+    shade = grey(number, place)
+    Image.new("RGB", (64, 48), (shade, shade, shade)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def write_run(directory: Path, records: Sequence[ClipRecord], shards: int = 2) -> Path:
+    """Writes clips and the manifest that readers trust."""
+    (directory / "clips").mkdir(parents=True)
+    files = []
+    for shard in range(shards):
+        name = f"clips/clips-{shard:05d}-of-{shards:05d}.tfrecord"
+        mine = records[shard::shards]
+        write_records(str(directory / name), map(encode, mine))
+        data = (directory / name).read_bytes()
+        files.append(
+            {
+                "path": name,
+                "records": len(mine),
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+        )
+    run = {"format": FORMAT, "files": files}
+    (directory / "run.json").write_text(json.dumps(run))
+    return directory
