@@ -33,9 +33,9 @@ _EMBEDDER, _DIMENSION, _SEEDS, _BATCH = "made@1", 128, 100_000, 64
 _CLIENTS, _DEADLINE_S = 8, 5.0
 
 
-def vectors(count: int, seed: int) -> np.ndarray:
+def vectors(count: int, seed: int, clusters: int = 5_000) -> np.ndarray:
     """Clustered unit vectors: float32 [count, 128]."""
-    centres = np.random.default_rng(0).standard_normal((1000, _DIMENSION))
+    centres = np.random.default_rng(0).standard_normal((clusters, _DIMENSION))
     rng = np.random.default_rng(seed)
     rows = centres[rng.integers(0, len(centres), count)]
     rows = (rows + 0.5 * rng.standard_normal(rows.shape)).astype(np.float32)

@@ -29,7 +29,7 @@ from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 _EMBEDDER, _BATCH, _K, _THRESHOLD = "made@1", 256, 100, 0.6
-_ROUNDS, _IN_FLIGHT = 3, 2
+_ROUNDS, _IN_FLIGHT, _SEEDS_A_CLUSTER = 3, 2, 20
 
 
 def in_process(searcher: Searcher, queries: np.ndarray, seconds: float) -> float:
@@ -64,7 +64,9 @@ def served(stub: Any, queries: np.ndarray, seconds: float) -> float:
 
 def measure(index: Path, seconds: float) -> dict[str, Any]:
     """Both, in turns; the medians."""
-    searcher, queries = load_index(index), vectors(_BATCH, 1)
+    searcher = load_index(index)
+    clusters = len(searcher.ids) // _SEEDS_A_CLUSTER
+    queries = vectors(_BATCH, 1, clusters)
     command = [sys.executable, "-m", "beam_pipeline.cli", "index", "serve"]
     server = subprocess.Popen(
         [*command, str(index), "--port=0", "--threads=1", "--audit_one_in=0"],
@@ -102,7 +104,7 @@ def main() -> None:
         for exact_below in (flags.seeds + 1, 0):
             index = Path(scratch) / f"index-{exact_below}"
             config = IndexConfig(exact_below=exact_below)
-            made = vectors(flags.seeds, 0)
+            made = vectors(flags.seeds, 0, flags.seeds // _SEEDS_A_CLUSTER)
             build_index(index, ids, made, _EMBEDDER, _THRESHOLD, None, config)
             rows.append({"seeds": flags.seeds, **measure(index, flags.seconds)})
             print(json.dumps(rows[-1]))
