@@ -14,7 +14,7 @@ from flax import nnx
 
 from models.clip_dataset import EvaluationData
 from models.dual_encoder import RetrievalModel
-from models.retrieval_metrics import Retrieval, retrieval, retrieval_of_any
+from models.retrieval_metrics import Retrieval, retrieval
 from models.tokens import Tokenizer
 
 _TEXTS_A_BATCH = 64
@@ -26,16 +26,16 @@ class EmbeddedRun(NamedTuple):
     Attributes:
         ids: of the clips.
         clips: float32 [n, d], the mean over a clip's segments; not of unit norm.
-        captions: all texts.
+        captions: the distinct texts.
         texts: float32 [c, d], unit norm.
-        own: int [c], the clip of each caption.
+        relevant: bool [c, n], whether a clip has a caption; several may have the same.
     """
 
     ids: list[str]
     clips: np.ndarray
     captions: list[str]
     texts: np.ndarray
-    own: np.ndarray
+    relevant: np.ndarray
 
 
 class Encoder:
@@ -102,18 +102,21 @@ def embed_run(
     parts = list(embed_clips(encoder, data, batch, without))
     ids = [clip for part in parts for clip in part[0]]
     captions = [texts for part in parts for texts in part[1]]
-    own = np.repeat(np.arange(len(ids)), [len(texts) for texts in captions])
-    flat = [text for texts in captions for text in texts]
+    distinct = sorted({text for texts in captions for text in texts})
+    rows = {text: row for row, text in enumerate(distinct)}
+    relevant = np.zeros((len(distinct), len(ids)), bool)
+    for clip, texts in enumerate(captions):
+        relevant[[rows[text] for text in texts], clip] = True
     clips = np.concatenate([part[2] for part in parts])
-    return EmbeddedRun(ids, clips, flat, encoder.texts(flat), own)
+    return EmbeddedRun(ids, clips, distinct, encoder.texts(distinct), relevant)
 
 
 def evaluate(embedded: EmbeddedRun) -> dict[str, Retrieval]:
     """Figures of both directions: `text_to_clip` and `clip_to_text`."""
     similarities = embedded.texts @ embedded.clips.T
     return {
-        "text_to_clip": retrieval(similarities, embedded.own),
-        "clip_to_text": retrieval_of_any(similarities, embedded.own),
+        "text_to_clip": retrieval(similarities, embedded.relevant),
+        "clip_to_text": retrieval(similarities.T, embedded.relevant.T),
     }
 
 

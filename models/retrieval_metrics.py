@@ -1,11 +1,13 @@
 """How well queries find what belongs to them: R@K, median and mean rank.
 
-    similarities = texts @ clips.T
-    retrieval(similarities, own=np.arange(len(clips)))  # text -> clip
+    relevant = np.eye(len(clips), dtype=bool)
+    retrieval(texts @ clips.T, relevant)      # text -> clip
+    retrieval(clips @ texts.T, relevant.T)    # clip -> text
 
-The rank of a candidate is 1 + the number of candidates with a higher score; of equal
-scores the mean rank of all of them counts, so that a model that gives every clip the
-same score is at chance and not at 100 %. (Published code disagrees about ties.)
+The rank of a query is 1 + the number of candidates with a higher score than the best of
+its own. Where others have the same score, the mean over all their orders counts, so
+that a model that gives everything the same score is at chance and not at 100 %.
+(Published code disagrees about ties.)
 """
 
 from typing import NamedTuple
@@ -36,45 +38,29 @@ class Retrieval(NamedTuple):
     candidates: int
 
 
-def retrieval(similarities: np.ndarray, own: np.ndarray) -> Retrieval:
-    """Text to clip: each caption is a query, one clip is its own.
+def retrieval(similarities: np.ndarray, relevant: np.ndarray) -> Retrieval:
+    """The figures of one direction.
 
     Args:
         similarities: float [queries, candidates].
-        own: int [queries], the candidate that belongs to each query.
+        relevant: bool [queries, candidates], what belongs to a query: the clip of a
+            caption; the captions of a clip, of which the best counts; all clips of a
+            caption that several have. Rows without any are no queries.
 
     Raises:
         Reject: `not_finite` for NaN, `no_query` for none.
     """
-    return _summary(ranks(similarities, own), similarities.shape[1])
+    asked = relevant.any(axis=1)
+    found = ranks(np.asarray(similarities)[asked], relevant[asked])
+    return _summary(found, similarities.shape[1])
 
 
-def retrieval_of_any(similarities: np.ndarray, own: np.ndarray) -> Retrieval:
-    """Clip to text: of a clip's captions the one that ranks best counts.
-
-    Args:
-        similarities: float [captions, clips], as for `retrieval`.
-        own: int [captions], the clip of each caption. Clips without a caption are
-            no queries.
-
-    Raises:
-        Reject: as `retrieval`.
-    """
-    turned = np.asarray(similarities).T
-    best = {}
-    for clip in np.unique(own):
-        captions = np.flatnonzero(own == clip)
-        row = np.repeat(turned[clip][None], len(captions), axis=0)
-        best[int(clip)] = ranks(row, captions).min()
-    return _summary(np.array(list(best.values())), len(own))
-
-
-def ranks(similarities: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The rank of each query's own candidate, from 1; ties share their mean rank.
+def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The rank of the best of each query's own, from 1; ties share the mean.
 
     Args:
         similarities: float [queries, candidates].
-        own: int [queries].
+        relevant: bool [queries, candidates], at least one a row.
 
     Returns:
         float64 [queries].
@@ -82,7 +68,6 @@ def ranks(similarities: np.ndarray, own: np.ndarray) -> np.ndarray:
     Raises:
         Reject: `not_finite` where a score is NaN: no order would be true.
     """
-    similarities = np.asarray(similarities)
     bad = int(np.isnan(similarities).any(axis=1).sum())
     if bad:
         raise Reject(
@@ -90,15 +75,17 @@ def ranks(similarities: np.ndarray, own: np.ndarray) -> np.ndarray:
             f"{bad} queries have a similarity that is no number; look at the model "
             "that made the embeddings",
         )
-    found = []
+    found = [np.zeros(0)]
     for start in range(0, len(similarities), _QUERIES_A_BLOCK):
         rows = similarities[start : start + _QUERIES_A_BLOCK]
-        columns = own[start : start + _QUERIES_A_BLOCK, None]
-        truth = np.take_along_axis(rows, columns, axis=1)
-        higher = (rows > truth).sum(axis=1)
-        equal = (rows == truth).sum(axis=1)  # Itself among them.
-        found.append(1 + higher + (equal - 1) / 2)
-    return np.concatenate(found) if found else np.zeros(0)
+        own = relevant[start : start + _QUERIES_A_BLOCK]
+        best = np.where(own, rows, -np.inf).max(axis=1, keepdims=True)
+        higher = (rows > best).sum(axis=1)
+        equal = rows == best
+        others, ours = (equal & ~own).sum(axis=1), (equal & own).sum(axis=1)
+        # Of `ours` among `others` in any order, the first stands here on average.
+        found.append(1 + higher + others / (ours + 1))
+    return np.concatenate(found)
 
 
 def _summary(found: np.ndarray, candidates: int) -> Retrieval:

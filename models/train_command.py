@@ -24,6 +24,7 @@ def run(argv: Sequence[str]) -> int:
         help="overrides a field, such as optimiser.learning_rate=0.01")  # fmt: skip
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
     from models.clip_dataset import Source
     from models.overrides import override
     from models.train import train
