@@ -56,8 +56,8 @@ class TrainConfig:
     model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
     frame_stride: int = 14
     spectrogram_stride: int = 3
-    mel_mean: float = -1.3
-    mel_deviation: float = 2.2
+    mel_mean: float = -1.6
+    mel_deviation: float = 1.7
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
     batch_size: int = 256
