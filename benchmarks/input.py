@@ -1,0 +1,89 @@
+"""Measures how fast clips are read and decoded against what a training step needs.
+
+python -m benchmarks.input RUN [--config tiny] [--steps 20] [--json FILE]
+
+In one run: clips a second of the input pipeline alone, of the training step alone (on
+one batch again and again, compiled before), and of both together. The pipeline keeps up
+where its rate is above the step's; together then takes no longer than the step.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from models import devices
+from models.build import make_model, make_tokenizer, tokenizer_of
+from models.clip_dataset import Batch, Source, TrainingData
+from models.optimisers import make_optimiser
+from models.overrides import override
+from models.train_config import TrainConfig, load_config
+from models.train_step import TrainState, make_step
+
+
+def measure(config: TrainConfig, captions: list[str], steps: int) -> dict[str, float]:
+    """Clips a second of the pipeline, of the step, and of both."""
+    tokenizer = tokenizer_of(make_tokenizer(config, captions))
+    data = TrainingData(config.data, config.segment, config.augment, tokenizer)
+
+    def batches(count: int) -> Iterator[Batch]:
+        return data.batches(config.batch_size, 0, count)
+
+    graph, params = nnx.split(make_model(config), nnx.Param)
+    optimiser = make_optimiser(config.optimiser, steps)
+    mesh = devices.data_mesh()
+    state = TrainState(jnp.int32(0), params, optimiser.init(params))
+    state = devices.place(state, mesh, config.shard_from)
+    step = make_step(graph, optimiser, config.micro_batch)
+    first = next(batches(1))
+    state, _ = step(state, devices.to_devices(first.arrays, mesh))  # Compiles.
+
+    began = time.perf_counter()
+    for _ in batches(steps):
+        pass
+    reading_s = time.perf_counter() - began
+    state, stepping_s = _run(step, state, [first] * steps, mesh)
+    state, both_s = _run(step, state, batches(steps), mesh)
+    clips = steps * config.batch_size
+    return {
+        "input_clips_per_s": clips / reading_s,
+        "step_clips_per_s": clips / stepping_s,
+        "together_clips_per_s": clips / both_s,
+    }
+
+
+def _run(step: Any, state: TrainState, batches: Any, mesh: Any) -> tuple[Any, float]:
+    began = time.perf_counter()
+    metrics = None
+    for batch in batches:
+        state, metrics = step(state, devices.to_devices(batch.arrays, mesh))
+    assert metrics is not None
+    float(metrics.loss)  # Waits for the device.
+    return state, time.perf_counter() - began
+
+
+def main() -> None:
+    """Reads the flags, measures, reports."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="run directory of `clipseed mine`")
+    parser.add_argument("--config", default="tiny")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    flags = parser.parse_args()
+    config = replace(load_config(flags.config), data=(Source(flags.run),))
+    figures = measure(override(config, flags.set), ["a made caption"], flags.steps)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if flags.json:
+        flags.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
