@@ -20,7 +20,7 @@ from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
 from transforms.clip_record import encode, write_records
-from transforms.clips import Selected, caption_rows, make_record, select
+from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
 from transforms.elements import (
     EmbeddedChunk,
@@ -37,6 +37,7 @@ from transforms.filter_videos import filter_reason
 from transforms.list_videos import list_videos
 from transforms.load_seeds import batches, load_batch
 from transforms.match_frames import match_chunk
+from transforms.pairs import Selected, caption_rows, select
 from transforms.read_seeds import list_seed_files, read_seeds
 from transforms.shards import shard_name, shard_of
 from transforms.top_matches import select_top

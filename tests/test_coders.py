@@ -13,9 +13,9 @@ from beam_pipeline.mine import build_pipeline
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import make_plan
 from models.embedders import load_embedder
-from transforms.clips import Pair, Selected
 from transforms.elements import Match, Rejected, Seed, SeedRow, Span, Video
 from transforms.load_seeds import SeedBatch
+from transforms.pairs import Pair, Selected
 
 # What pickles every element that is not of a primitive type.
 PICKLING = re.compile("FastPrimitives|Pickle|Dill")

@@ -4,9 +4,9 @@ import apache_beam as beam
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.clips import Selected
 from transforms.elements import Match, Seed, Video
 from transforms.join_captions import JoinCaptions
+from transforms.pairs import Selected
 
 FILM = Video("v", "film.mp4", "/film.mp4")
 BEST, NEXT = Match("s", 0.9, FILM, 5), Match("s", 0.8, FILM, 3)

@@ -17,7 +17,7 @@ from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
 from models.descriptor import describe
 from transforms import storage
-from transforms.clips import Pair
+from transforms.pairs import Pair
 from transforms.run_manifest import (
     FORMAT,
     RunInfo,

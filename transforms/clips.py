@@ -12,70 +12,18 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam import coders
 
 from transforms import progress, storage
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
-from transforms.elements import Match, Reject, Rejected, Video
+from transforms.elements import Reject, Rejected, Video
 from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.local_copy import local_copy
 from transforms.log_mel import log_mel
+from transforms.pairs import Pair, Selected, caption_rows
 from transforms.shards import GroupIntoShards, describe_file, shard_name
 from transforms.sound import BROKEN, OK
-
-
-class Selected(NamedTuple):
-    """A match among its seed's best, with one caption of the seed.
-
-    Attributes:
-        seed_id: of the seed.
-        image: the seed image's reference.
-        caption: one of its captions.
-        rank: 1 for the seed's best match.
-        similarity: of the matched frame.
-        time_us: of the matched frame.
-        video: that it is in.
-    """
-
-    seed_id: str
-    image: str
-    caption: str
-    rank: int
-    similarity: float
-    time_us: int
-    video: Video
-
-
-class Pair(NamedTuple):
-    """A row of `pairs.csv`, the first four fields, and where it comes from.
-
-    Attributes:
-        video: the video's reference.
-        start_us: of the clip.
-        end_us: likewise.
-        caption: byte for byte as in the seeds.
-        clip_id: names the clip's record in `clips/`.
-        sound: the verdict on the clip's sound.
-    """
-
-    video: str
-    start_us: int
-    end_us: int
-    caption: str
-    clip_id: str
-    video_id: str
-    seed_id: str
-    image: str
-    rank: int
-    similarity: float
-    time_us: int
-    sound: str
-
-
-for _element in (Selected, Pair):
-    coders.registry.register_coder(_element, coders.RowCoder)
 
 
 class ClipReport(NamedTuple):
@@ -107,42 +55,6 @@ class ClipsConfig:
     require_sound: bool
     fetch: FetchConfig
     isolate: bool
-
-
-def select(
-    seed_id: str, captions: Iterable[tuple[str, str]], matches: Iterable[list[Match]]
-) -> Iterator[Selected]:
-    """Yields each of a seed's matches with each of its captions.
-
-    Args:
-        seed_id: of the seed.
-        captions: `(reference, caption)` pairs; of equal captions the first by
-            reference counts.
-        matches: at most one list, the best first.
-    """
-    images: dict[str, str] = {}
-    for reference, caption in sorted(captions):
-        images.setdefault(caption, reference)
-    for best in matches:
-        for rank, match in enumerate(best, start=1):
-            for caption, image in sorted(images.items()):
-                yield Selected(
-                    seed_id,
-                    image,
-                    caption,
-                    rank,
-                    match.similarity,
-                    match.time_us,
-                    match.video,
-                )
-
-
-def caption_rows(selected: Iterable[Selected]) -> list[Selected]:
-    """What one clip is captioned with: of equal captions the most similar seed's."""
-    best: dict[str, Selected] = {}
-    for row in sorted(selected, key=lambda r: (-r.similarity, r.seed_id, r.time_us)):
-        best.setdefault(row.caption, row)
-    return list(best.values())
 
 
 def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:

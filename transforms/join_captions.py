@@ -6,8 +6,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.clips import Selected, select
 from transforms.elements import Match, Seed
+from transforms.pairs import Selected, select
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.
 _Side = tuple[Seed | None, list[Match] | None]

@@ -12,8 +12,8 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.clips import Pair
 from transforms.elements import Match, Rejected
+from transforms.pairs import Pair
 from transforms.shards import WriteShards
 from transforms.top_matches import select_top
 
