@@ -6,26 +6,19 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.contact_sheet import (
-    Row,
-    draw_sheet,
-    examples,
-    printable,
-    span,
-)
+from beam_pipeline.contact_sheet import draw_sheet, printable
+from beam_pipeline.examples import Row, load_examples, span, survey
 from beam_pipeline.summary import read_run, summary
 from transforms import storage
 from transforms.backends import blob_of, is_gs, rejecting
 from transforms.elements import Reject, Rejected
 from transforms.run_manifest import FORMAT
 
-_SHOWN_PAIRS = 10
 _MAX_EXAMPLES = 200
 _LINE_CHARS = 200
 _BATCH = 4096
@@ -220,47 +213,12 @@ def _one_line(text: str) -> str:
     return text if len(text) <= _LINE_CHARS else text[: _LINE_CHARS - 1] + "…"
 
 
-# --- which pairs ---------------------------------------------------------------------
-
-
 def read_pairs(run_dir: str, manifest: Row) -> Iterator[list[Row]]:
     """The rows of `pairs/` in batches, in the order of `pairs.csv`."""
     for path in _local_files(run_dir, manifest, "pairs"):
         with _reading(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH):
                 yield batch.to_pylist()
-
-
-def survey(batches: Iterable[list[Row]], count: int) -> tuple[list[Row], list[Row]]:
-    """The first pairs, and `count` to look at; holds one batch at a time."""
-    first: list[Row] = []
-    chosen: list[Row] = []
-    for rows in batches:
-        first += rows[: _SHOWN_PAIRS - len(first)]
-        chosen = choose([*chosen, *rows], count)
-    return first, chosen
-
-
-def choose(pairs: Sequence[Row], count: int) -> list[Row]:
-    """Pairs to look at: half the best, half the nearest to the threshold.
-
-    Each half takes a pair a seed as long as there are seeds.
-    """
-    ordered = sorted(
-        pairs,
-        key=lambda r: (-r["similarity"], r["seed_id"], r["clip_id"], r["caption"]),
-    )
-    best: dict[str, Row] = {}
-    weakest: dict[str, Row] = {}
-    for row in ordered:
-        best.setdefault(row["seed_id"], row)
-    for row in reversed(ordered):
-        weakest.setdefault(row["seed_id"], row)
-    chosen = list(best.values())[: (count + 1) // 2]
-    for row in chain(weakest.values(), reversed(ordered)):
-        if len(chosen) < count and row not in chosen:
-            chosen.append(row)
-    return sorted(chosen, key=ordered.index)
 
 
 # --- pictures ------------------------------------------------------------------------
@@ -276,7 +234,7 @@ def _save_sheet(
         f"{len(rows)} of {manifest['counts']['pairs']} pairs, the best and the "
         f"weakest above {manifest['threshold']:g}: {run_dir}"
     )
-    picture = draw_sheet(title, examples(run_dir, manifest["config"], rows, _fail))
+    picture = draw_sheet(title, load_examples(run_dir, manifest["config"], rows, _fail))
     try:
         with storage.writing(uri) as local_path:
             picture.save(local_path, format="PNG")

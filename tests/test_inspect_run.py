@@ -7,18 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from beam_pipeline import inspect_run, mine
-from beam_pipeline.contact_sheet import (
-    HEADER_PX,
-    ROW_PX,
-    Example,
-    clock,
-    draw_sheet,
-    fit_lines,
-    frame_picks,
-)
+from beam_pipeline.contact_sheet import HEADER_PX, ROW_PX
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
 from transforms import storage
 
@@ -295,101 +287,3 @@ def test_a_sheet_that_cannot_be_written_is_told(
     sheet = run_dir / "run.json" / "sheet.png"
     assert inspect_run.run([str(run_dir), f"--sheet={sheet}"]) == 1
     assert "the contact sheet cannot be written" in capsys.readouterr().err
-
-
-# --- pieces --------------------------------------------------------------------------
-
-
-def pair(seed: str, similarity: float) -> dict:
-    clip = f"{seed}{similarity}"
-    return {
-        "seed_id": seed,
-        "similarity": similarity,
-        "clip_id": clip,
-        "caption": "a cat",
-    }
-
-
-PAIRS = [
-    pair(seed, similarity)
-    for seed, similarities in {
-        "a": (0.99, 0.98, 0.97, 0.61),
-        "b": (0.90, 0.62, 0.60),
-        "c": (0.80, 0.79),
-    }.items()
-    for similarity in similarities
-]
-
-
-@pytest.mark.parametrize(
-    ("count", "similarities"),
-    [
-        (1, [0.99]),
-        (2, [0.99, 0.60]),
-        (4, [0.99, 0.90, 0.61, 0.60]),
-        (5, [0.99, 0.90, 0.80, 0.61, 0.60]),
-        (7, [0.99, 0.90, 0.80, 0.79, 0.62, 0.61, 0.60]),
-        (20, sorted((p["similarity"] for p in PAIRS), reverse=True)),
-    ],
-)
-def test_examples_are_the_best_and_the_weakest_of_many_seeds(
-    count: int, similarities: list[float]
-) -> None:
-    chosen = inspect_run.choose(PAIRS, count)
-    assert [row["similarity"] for row in chosen] == similarities
-    assert inspect_run.choose(PAIRS[::-1], count) == chosen
-
-
-def test_a_survey_sees_all_batches() -> None:
-    batches = [PAIRS[:4], [], PAIRS[4:]]
-    first, chosen = inspect_run.survey(batches, 4)
-    assert first == PAIRS
-    assert chosen == inspect_run.choose(PAIRS, 4)
-    first, _ = inspect_run.survey([PAIRS, PAIRS], 4)
-    assert first == [*PAIRS, PAIRS[0]]
-
-
-@pytest.mark.parametrize(
-    ("count", "matched", "picks"),
-    [(250, 125, [0, 62, 125, 187, 249]), (250, 240, [0, 62, 124, 187, 240]),
-     (2, 1, [0, 1]), (1, 0, [0])],
-)  # fmt: skip
-def test_the_matched_frame_is_among_the_picks(
-    count: int, matched: int, picks: list[int]
-) -> None:
-    assert frame_picks(count, matched) == picks
-
-
-@pytest.mark.parametrize(
-    ("time_us", "text"),
-    [(0, "0:00.0"), (59_960_000, "1:00.0"), (61_500_000, "1:01.5"),
-     (3_599_900_000, "59:59.9")],
-)  # fmt: skip
-def test_clock(time_us: int, text: str) -> None:
-    assert clock(time_us) == text
-
-
-@pytest.mark.parametrize("text", ["w" * 900, "a cat " * 900, "漢字" * 900])
-def test_long_text_is_cut_to_its_place(text: str) -> None:
-    font = ImageFont.load_default(14)
-    lines = fit_lines(text, font, 340, 3)
-    assert len(lines) == 3 and lines[-1].endswith("…")
-    assert all(200 < font.getlength(line) <= 340 for line in lines)
-    assert lines[0].startswith(text[:5])
-
-
-@pytest.mark.parametrize(
-    "caption",
-    [
-        "",
-        "\x00\x1b[31m\ud800",
-        "emoji 🦜 and 漢字 and العربية",
-        "\n\t" * 40,
-        "x" * 10_000,
-    ],
-)
-def test_any_caption_can_be_drawn(caption: str) -> None:
-    samples = np.array([0.5], np.float32)
-    example = Example(caption, ("", caption, "sound: ok"), None, (), 0, samples)
-    sheet = draw_sheet(caption, [example, example])
-    assert sheet.height == HEADER_PX + 2 * ROW_PX
