@@ -1,3 +1,5 @@
+"""The demo's films, seeds and manifest on disk."""
+
 import contextlib
 import csv
 import itertools
@@ -18,21 +20,8 @@ from beam_pipeline.demo.corpus import (
     Film,
     render_corpus,
 )
-from beam_pipeline.demo.truth import Truth, Verdict, check_pairs, read_truth
-from beam_pipeline.demo.world import (
-    COLOURS,
-    MOTION_PHRASES,
-    PERIOD_S,
-    PLACE_PHRASES,
-    RMS,
-    SOUND_PHRASES,
-    VERBS,
-    Scene,
-    caption,
-    draw,
-    sound,
-)
-from transforms.elements import Reject
+from beam_pipeline.demo.truth import Truth, read_truth
+from beam_pipeline.demo.world import RMS
 
 SMALL = (
     Film("whole", (3, 2)),
@@ -41,7 +30,6 @@ SMALL = (
     Film("filtered", (2,), seeds=0, views=10),
     Film("broken", (3, 4), seeds=1, breaks_s=5),
 )
-BALL = Scene("meadow", "ball", "red", "left", "bell")
 
 
 @pytest.fixture(scope="module")
@@ -73,117 +61,6 @@ def hear(path: Path) -> np.ndarray:
         assert container.streams.audio[0].rate == RATE
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
     return np.concatenate(frames, axis=1)[0]
-
-
-# --- the world ----------------------------------------------------------------------
-
-
-def test_a_caption_says_all_five_facts() -> None:
-    assert caption(BALL) == (
-        "a red ball rolls to the left over a meadow while a bell rings"
-    )
-    assert caption(Scene("sea", "kite", "orange", "circle", "rain")) == (
-        "an orange kite glides in circles over the sea while rain patters"
-    )
-
-
-def test_every_fact_changes_the_caption() -> None:
-    captions = {
-        caption(Scene(place, object_, colour, motion, sound_))
-        for place in PLACE_PHRASES
-        for object_ in VERBS
-        for colour in COLOURS
-        for motion in MOTION_PHRASES
-        for sound_ in SOUND_PHRASES
-    }
-    assert len(captions) == len(PLACE_PHRASES) * 8**4
-
-
-def test_an_unknown_fact_is_refused() -> None:
-    with pytest.raises(ValueError, match="'plaid' is none of red, orange"):
-        Scene("meadow", "ball", "plaid", "left", "bell")
-
-
-@pytest.mark.parametrize("place", PLACE_PHRASES)
-def test_a_place_is_textured_and_varies_with_the_seed(place: str) -> None:
-    scene = Scene(place, "ball", "red", "left", "bell")
-    image = draw(scene, 1.0)
-    assert image.dtype == np.uint8
-    assert image.shape == (240, 320, 3)
-    assert image.std() > 20
-    assert np.abs(image.astype(int) - draw(scene, 1.0, seed=1)).mean() > 5
-
-
-@pytest.mark.parametrize("object_", VERBS)
-def test_colour_is_seen_on_every_object(object_: str) -> None:
-    red = Scene("moon", object_, "red", "circle", "bell")
-    image = draw(red, PERIOD_S / 2).astype(int)
-    reddish = (image[..., 0] > 150) & (image[..., 1] < 90) & (image[..., 2] < 90)
-    assert 400 < reddish.sum() < 10_000
-
-
-def reddish_centre(scene: Scene, t_s: float) -> tuple[float, float, int]:
-    """The mean x, y of what is red on the grey moon, and its area."""
-    image = draw(scene, t_s).astype(int)
-    y, x = np.nonzero((image[..., 0] > 150) & (image[..., 1] < 90))
-    return float(x.mean()), float(y.mean()), x.size
-
-
-@pytest.mark.parametrize(
-    ("motion", "what", "sign"),
-    [
-        ("left", 0, -1),
-        ("right", 0, 1),
-        ("rise", 1, -1),
-        ("sink", 1, 1),
-        ("closer", 2, 1),
-        ("away", 2, -1),
-    ],
-)
-def test_a_motion_goes_where_its_name_says(motion: str, what: int, sign: int) -> None:
-    scene = Scene("moon", "star", "red", motion, "bell")
-    before, after = reddish_centre(scene, 2.4), reddish_centre(scene, 3.4)
-    assert sign * (after[what] - before[what]) > 20
-
-
-def test_a_still_in_mid_motion_does_not_tell_left_from_right() -> None:
-    # Different scenes have different backdrops: compare the object's own pixels.
-    for object_ in VERBS:
-        centres = [
-            reddish_centre(Scene("moon", object_, "red", motion, "bell"), PERIOD_S / 2)
-            for motion in ("left", "right")
-        ]
-        assert centres[0] == pytest.approx(centres[1], rel=0.03)
-
-
-@pytest.mark.parametrize("voice", SOUND_PHRASES)
-def test_a_sound_has_its_energy_and_is_not_clipped(voice: str) -> None:
-    scene = Scene("sea", "ball", "red", "left", voice)
-    wave = sound(scene, 9 * RATE, RATE)
-    assert wave.dtype == np.float32
-    assert wave.shape == (9 * RATE,)
-    assert np.sqrt(np.mean(np.square(wave))) == pytest.approx(RMS, rel=1e-3)
-    assert np.abs(wave).max() < 0.9
-    seconds = np.sqrt(np.mean(np.square(wave.reshape(9, RATE)), axis=1))
-    assert seconds.min() > RMS / 4  # something is heard in every second
-
-
-def test_kinds_of_sound_differ_in_spectrum_or_rhythm() -> None:
-    waves = [
-        sound(Scene("sea", "ball", "red", "left", voice), 4 * RATE, RATE)
-        for voice in SOUND_PHRASES
-    ]
-    # Energy in 20 ms by third-octave-like bands, over time: what an ear tells apart.
-    grams = []
-    for wave in waves:
-        power = np.abs(np.fft.rfft(wave.reshape(200, -1), axis=1)[:, 1:257]) ** 2
-        gram = np.log(power.reshape(200, 32, 8).sum(axis=2) + 1e-6).ravel()
-        grams.append((gram - gram.mean()) / np.linalg.norm(gram - gram.mean()))
-    likeness = np.stack(grams) @ np.stack(grams).T - np.eye(len(grams))
-    assert likeness.max() < 0.9
-
-
-# --- the corpus ---------------------------------------------------------------------
 
 
 def test_two_renders_are_equal_byte_for_byte(
@@ -307,64 +184,3 @@ def test_two_films_fail_the_paper_s_filters() -> None:
         or AS_OF - timedelta(days=film.age_days) < ten_years_ago
     ]
     assert dropped == ["golf_few_views", "hotel_too_recent"]
-
-
-# --- the verdict --------------------------------------------------------------------
-
-TRUTH = [
-    Truth("seeds/a.jpg", 'a "red" ball, rolling', "videos/a.mp4", 0, 9_000_000),
-    Truth("seeds/b.jpg", "a blue kite", "videos/b.mp4", 9_000_000, 19_000_000),
-]
-RIGHT = [
-    ("videos/a.mp4", 1_000_000, 11_000_000, 'a "red" ball, rolling'),
-    ("videos/b.mp4", 18_000_000, 28_000_000, "a blue kite"),
-]
-
-
-def write_pairs(path: Path, rows: list[tuple]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
-    return path
-
-
-@pytest.mark.parametrize("header", [[], [("video", "start", "end", "caption")]])
-def test_right_pairs_are_found(tmp_path: Path, header: list[tuple]) -> None:
-    verdict = check_pairs(write_pairs(tmp_path / "pairs.csv", header + RIGHT), TRUTH)
-    assert verdict == Verdict(2, 2, [], [])
-    assert verdict.ok
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        ("videos/a.mp4", 9_000_000, 19_000_000, "a blue kite"),  # another video
-        ("videos/b.mp4", 0, 9_000_000, "a blue kite"),  # before the scene
-        ("videos/b.mp4", 19_000_000, 29_000_000, "a blue kite"),  # after it
-    ],
-)
-def test_a_pair_elsewhere_finds_nothing(tmp_path: Path, row: tuple) -> None:
-    verdict = check_pairs(write_pairs(tmp_path / "p.csv", [RIGHT[0], row]), TRUTH)
-    assert verdict == Verdict(1, 2, [], [row])
-    assert not verdict.ok
-    beside = check_pairs(write_pairs(tmp_path / "q.csv", [*RIGHT, row]), TRUTH)
-    assert beside.elsewhere == [row]
-    assert beside.ok
-
-
-def test_a_caption_of_no_scene_is_wrong(tmp_path: Path) -> None:
-    row = ("videos/a.mp4", 0, 10_000_000, "a green robot")
-    verdict = check_pairs(write_pairs(tmp_path / "p.csv", [*RIGHT, row]), TRUTH)
-    assert verdict == Verdict(2, 2, [row], [])
-    assert not verdict.ok
-
-
-def test_no_pairs_find_nothing(tmp_path: Path) -> None:
-    verdict = check_pairs(write_pairs(tmp_path / "p.csv", []), TRUTH)
-    assert (verdict.found, verdict.expected, verdict.ok) == (0, 2, False)
-
-
-@pytest.mark.parametrize("row", [("a.mp4", 1, 2), ("a.mp4", "soon", 2, "x")])
-def test_a_row_of_another_layout_is_refused(tmp_path: Path, row: tuple) -> None:
-    with pytest.raises(Reject, match="row 3: need video,start,end,caption") as caught:
-        check_pairs(write_pairs(tmp_path / "p.csv", [*RIGHT, row]), TRUTH)
-    assert caught.value.reason == "bad_pairs_row"
