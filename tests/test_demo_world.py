@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beam_pipeline.demo.corpus import RATE
+from beam_pipeline.demo.corpus import REEL
 from beam_pipeline.demo.world import (
     COLOURS,
     MOTION_PHRASES,
@@ -102,18 +102,18 @@ def test_a_still_in_mid_motion_does_not_tell_left_from_right() -> None:
 @pytest.mark.parametrize("voice", SOUND_PHRASES)
 def test_a_sound_has_its_energy_and_is_not_clipped(voice: str) -> None:
     scene = Scene("sea", "ball", "red", "left", voice)
-    wave = sound(scene, 9 * RATE, RATE)
+    wave = sound(scene, 9 * REEL.rate, REEL.rate)
     assert wave.dtype == np.float32
-    assert wave.shape == (9 * RATE,)
+    assert wave.shape == (9 * REEL.rate,)
     assert np.sqrt(np.mean(np.square(wave))) == pytest.approx(RMS, rel=1e-3)
     assert np.abs(wave).max() < 0.9
-    seconds = np.sqrt(np.mean(np.square(wave.reshape(9, RATE)), axis=1))
+    seconds = np.sqrt(np.mean(np.square(wave.reshape(9, REEL.rate)), axis=1))
     assert seconds.min() > RMS / 4  # something is heard in every second
 
 
 def test_kinds_of_sound_differ_in_spectrum_or_rhythm() -> None:
     waves = [
-        sound(Scene("sea", "ball", "red", "left", voice), 4 * RATE, RATE)
+        sound(Scene("sea", "ball", "red", "left", voice), 4 * REEL.rate, REEL.rate)
         for voice in SOUND_PHRASES
     ]
     # Energy in 20 ms by third-octave-like bands, over time: what an ear tells apart.

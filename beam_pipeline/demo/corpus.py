@@ -11,13 +11,12 @@ that a run shows what becomes of each.
 import csv
 from dataclasses import dataclass
 from datetime import date, timedelta
-from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
-import av
 import numpy as np
 
+from beam_pipeline.demo.films import Reel, Track, cut_off, write_film
+from beam_pipeline.demo.stills import reframe, write_still
 from beam_pipeline.demo.truth import Truth, write_truth
 from beam_pipeline.demo.world import (
     COLOURS,
@@ -28,14 +27,10 @@ from beam_pipeline.demo.world import (
     VERBS,
     Scene,
     caption,
-    draw,
-    sound,
 )
 
 AS_OF = date(2026, 1, 1)  # the day the manifest is to be judged by
-FPS = 25
-RATE = 32_000
-HEIGHT, WIDTH = 240, 320
+REEL = Reel()
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Film:
 
     name: str
     scenes_s: tuple[int, ...]
-    track: Literal["scenes", "silent", "none"] = "scenes"
+    track: Track = "scenes"
     seeds: int = 3
     views: int = 20_000
     age_days: int = 400
@@ -106,7 +101,9 @@ def render_corpus(
     for film in films:
         cast = list(zip(scenes, film.scenes_s, strict=False))
         scenes = scenes[len(cast) :]
-        _write_film(directory / film.path, film, cast, seed)
+        write_film(directory / film.path, cast, REEL, seed, film.track)
+        if film.breaks_s:
+            cut_off(directory / film.path, film.breaks_s * REEL.fps)
         truth += _truth(film, cast)
         wanted += [scene for scene, _ in cast[: film.seeds]]
     wanted += scenes  # what is left over stands in no video
@@ -161,67 +158,10 @@ def _seed_path(scene: Scene) -> str:
 # --- files --------------------------------------------------------------------------
 
 
-def _write_film(
-    path: Path, film: Film, cast: list[tuple[Scene, int]], seed: int
-) -> None:
-    """Encodes scenes one after another as H.264 and AAC, the header in front."""
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        options = {"preset": "veryfast", "crf": "26", "g": str(2 * FPS), "bf": "0"}
-        video = container.add_stream("libx264", rate=FPS, options=options)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.thread_count = 1  # the bytes depend on the number of threads
-        audio = None
-        if film.track != "none":
-            audio = container.add_stream("aac", rate=RATE, layout="mono")
-            audio.bit_rate = 48_000
-        for scene, seconds in cast:
-            wave = sound(scene, seconds * RATE, RATE, seed) * (film.track == "scenes")
-            for second in range(seconds):  # so that pictures and sound interleave
-                for k in range(FPS):
-                    image = draw(scene, second + k / FPS, HEIGHT, WIDTH, seed)
-                    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                    container.mux(video.encode(frame))
-                if audio:
-                    heard = wave[None, second * RATE : (second + 1) * RATE]
-                    container.mux(audio.encode(_audio_frame(heard)))
-        container.mux(video.encode(None))
-        if audio:
-            container.mux(audio.encode(None))
-    if film.breaks_s:
-        _cut_off(path, film.breaks_s)
-
-
-def _audio_frame(wave: np.ndarray) -> av.AudioFrame:
-    """Wraps float32 [1, n] for the encoder."""
-    frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
-    frame.sample_rate = RATE
-    return frame
-
-
-def _cut_off(path: Path, breaks_s: int) -> None:
-    """Ends a file within the picture at `breaks_s`, its header still promising all."""
-    with av.open(str(path)) as container:
-        packets = container.demux(container.streams.video[0])
-        ends = [each.pos + each.size // 2 for each in packets if each.pos is not None]
-    path.write_bytes(path.read_bytes()[: ends[breaks_s * FPS]])
-
-
 def _write_seed(path: Path, scene: Scene, seed: int, rng: np.random.Generator) -> None:
     """Writes a still of a scene as another hand would have: reframed and recoloured."""
-    still = draw(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), HEIGHT, WIDTH, seed)
-    height, width = (int(rng.uniform(0.86, 0.95) * side) for side in (HEIGHT, WIDTH))
-    top, left = rng.integers(HEIGHT - height + 1), rng.integers(WIDTH - width + 1)
-    still = still[top : top + height, left : left + width]
-    if rng.random() < 0.5:
-        still = still[:, ::-1]
-    still = np.clip(still * rng.uniform(0.88, 1.1, 3), 0, 255).astype(np.uint8)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(still), format="rgb24")
-    frame = frame.reformat(WIDTH, HEIGHT, "yuvj420p", interpolation="BICUBIC")
-    codec = av.CodecContext.create("mjpeg", "w")
-    codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-    codec.time_base = Fraction(1, FPS)
-    codec.options = {"qmin": "4", "qmax": "4"}
-    path.write_bytes(b"".join(map(bytes, codec.encode(frame) + codec.encode(None))))
+    still = REEL.frame(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), seed)
+    write_still(path, reframe(still, rng), REEL.height, REEL.width)
 
 
 def _manifest(films: tuple[Film, ...]) -> tuple[tuple[str, ...], list[tuple]]:

@@ -117,7 +117,12 @@ def caption(scene: Scene) -> str:
 
 
 def draw(
-    scene: Scene, t_s: float, height: int = 240, width: int = 320, seed: int = 0
+    scene: Scene,
+    t_s: float,
+    height: int = 240,
+    width: int = 320,
+    seed: int = 0,
+    zoom: float = 1.0,
 ) -> np.ndarray:
     """Draws one instant of a scene, the camera panning gently.
 
@@ -127,6 +132,7 @@ def draw(
         height: of the frame, in pixels.
         width: of the frame, in pixels.
         seed: varies the layout and the light of the place.
+        zoom: how much larger than usual the object is.
 
     Returns:
         uint8 [height, width, 3], RGB.
@@ -134,7 +140,7 @@ def draw(
     backdrop = _backdrop(scene, height, width, seed)
     pan_px = (backdrop.shape[1] - width) * (0.5 + 0.5 * math.sin(t_s / 3))
     frame = backdrop[:, int(pan_px) : int(pan_px) + width].copy()
-    _stamp(frame, scene, t_s)
+    _stamp(frame, scene, t_s, zoom)
     return frame
 
 
@@ -172,11 +178,11 @@ _MOTIONS: dict[str, Callable[[float], tuple[float, float, float]]] = {
 }
 
 
-def _stamp(frame: np.ndarray, scene: Scene, t_s: float) -> None:
+def _stamp(frame: np.ndarray, scene: Scene, t_s: float, zoom: float) -> None:
     """Draws the object of a scene into `frame`, uint8 [h, w, 3], in place."""
     height, width = frame.shape[:2]
     x, y, size = _MOTIONS[scene.motion](t_s / PERIOD_S % 1)
-    x_px, y_px, radius_px = x * width, y * height, 0.21 * size * height
+    x_px, y_px, radius_px = x * width, y * height, 0.21 * zoom * size * height
     reach_px = 1.4 * radius_px
     rows = slice(max(int(y_px - reach_px), 0), max(int(y_px + reach_px), 0))
     cols = slice(max(int(x_px - reach_px), 0), max(int(x_px + reach_px), 0))
