@@ -10,19 +10,18 @@ parts of one and the same batch.
 """
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from models import segments
 from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
+from models.bad_records import guarded, inspect
 from models.draws import draw
-from models.run_clips import RunClips, open_clips
+from models.run_clips import open_clips
 from models.segments import SegmentConfig
 from models.tokens import Tokenizer
-from transforms.clip_record import decode
 from transforms.elements import Reject
 
 # Joins captions on their way through tf.data; no text has it.
@@ -106,7 +105,8 @@ class TrainingData:
             hosts: how many there are.
 
         Raises:
-            Reject: `bad_record`, naming it, where a record cannot be used.
+            Reject: `bad_record`, naming it, where a record cannot be used;
+                `nothing_to_learn` for a clip without all that the model takes.
         """
         import tensorflow as tf
 
@@ -137,9 +137,10 @@ class TrainingData:
             for source, clip, _ in rows(first_step + number).tolist():
                 inspect(self.runs[source], clip)
 
-        for arrays in _guarded(dataset, explain):
+        for arrays in guarded(dataset, explain):
             captions = [text.decode() for text in arrays.pop("caption")]
             ids = [text.decode() for text in arrays.pop("id")]
+            _check_present(ids, arrays)
             tokens = self._tokenizer.encode(captions)
             arrays |= {"text_ids": tokens.ids, "text_mask": tokens.mask}
             yield Batch(ids, [[caption] for caption in captions], arrays)
@@ -163,14 +164,14 @@ class TrainingData:
     def _cut(self, clip: dict[str, Any], share: Any, seed: Any) -> dict[str, Any]:
         segment, augment, sample = self._segment, self._augment, {}
         if segment.frames:
-            images = _frames(clip, segment, share)
+            images = segments.frames(clip["jpegs"], segment, share)
             changed = augment_pictures(images, segment.frame_px, augment, seed + 1)
             sample["video"] = _shaped(changed, segment)
-            sample["has_video"] = _true()
+            sample["has_video"] = _is_there(clip["jpegs"])
         if segment.spectrogram_frames:
             sound = segments.spectrogram(clip["log_mel"], segment, share)
             sample["audio"] = mask_spectrogram(sound, augment, seed + 2)
-            sample["has_audio"] = _has_sound(clip)
+            sample["has_audio"] = _is_there(clip["log_mel"])
         return sample
 
 
@@ -205,9 +206,9 @@ class EvaluationData:
         def explain(number: int) -> None:
             end = min((number + 1) * batch, len(self.run))
             for clip in range(number * batch, end):
-                inspect(self.run, clip)
+                inspect(self.run, clip, captioned=False)
 
-        for arrays in _guarded(dataset, explain):
+        for arrays in guarded(dataset, explain):
             counts, joined = arrays.pop("captions_count"), arrays.pop("captions")
             ids = [text.decode() for text in arrays.pop("id")]
             flat = {
@@ -239,66 +240,37 @@ class EvaluationData:
     def _cut(self, clip: dict[str, Any], share: float) -> dict[str, Any]:
         segment, sample = self._segment, {}
         if segment.frames:
-            images = segments.centre(_frames(clip, segment, share), segment.frame_px)
-            sample["video"] = _shaped(images, segment)
-            sample["has_video"] = _true()
+            images = segments.frames(clip["jpegs"], segment, share)
+            squares = segments.centre(images, segment.frame_px)
+            sample["video"] = _shaped(squares, segment)
+            sample["has_video"] = _is_there(clip["jpegs"])
         if segment.spectrogram_frames:
             sample["audio"] = segments.spectrogram(clip["log_mel"], segment, share)
-            sample["has_audio"] = _has_sound(clip)
+            sample["has_audio"] = _is_there(clip["log_mel"])
         return sample
 
 
-def inspect(run: RunClips, number: int) -> None:
-    """Says what is wrong with a record that could not be used.
+def present(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which rows of a batch hold anything that the model looks at or listens to."""
+    masks = [arrays[name] for name in ("has_video", "has_audio") if name in arrays]
+    return np.any(masks, axis=0)
+
+
+def _check_present(ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """A clip that gives the model nothing would teach it rubbish.
 
     Raises:
-        Reject: `bad_record`, naming the record; nothing if it is good.
+        Reject: `nothing_to_learn`, naming the clips.
     """
-    import tensorflow as tf
-
-    try:
-        record = decode(run.read(number))
-        if not record.captions:
-            raise Reject("bad_record", "It has no caption.")
-        for place, jpeg in enumerate(record.frames):
-            try:
-                tf.io.decode_jpeg(jpeg, channels=3)
-            except tf.errors.InvalidArgumentError:
-                raise Reject(
-                    "bad_record", f"Its frame {place} is no JPEG that can be decoded."
-                ) from None
-        if not record.frames:
-            raise Reject("bad_record", "It has no frame.")
-    except Reject as reject:
+    empty = [ids[row] for row in np.flatnonzero(~present(arrays)).tolist()]
+    if empty:
+        named = {"has_video": "frame", "has_audio": "sound"}
+        lacking = " and no ".join(named[name] for name in named if name in arrays)
         raise Reject(
-            "bad_record", f"{run.name(number)}: {reject.message} Mine the run again."
-        ) from reject
-
-
-def _guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:
-    """The batches; what TensorFlow cannot read is explained by our own reader."""
-    import tensorflow as tf
-
-    batches = dataset.as_numpy_iterator()
-    for number in itertools.count():
-        try:
-            arrays = next(batches)
-        except StopIteration:
-            return
-        except tf.errors.OpError as error:
-            explain(number)
-            raise Reject(
-                "bad_record", f"a record cannot be read: {error.message}"
-            ) from error
-        yield dict(arrays)
-
-
-def _frames(clip: dict[str, Any], segment: SegmentConfig, share: Any) -> Any:
-    import tensorflow as tf
-
-    count = tf.shape(clip["jpegs"])[0]
-    chosen = segments.indices(count, segment.frames, segment.frame_stride, share)
-    return segments.pictures(clip["jpegs"], chosen)
+            "nothing_to_learn",
+            f"the clips {', '.join(empty)} have no {lacking}, and this model takes "
+            "nothing else: mine with --require_sound, or train on both",
+        )
 
 
 def _shaped(images: Any, segment: SegmentConfig) -> Any:
@@ -308,14 +280,8 @@ def _shaped(images: Any, segment: SegmentConfig) -> Any:
     return tf.ensure_shape(images, (segment.frames, px, px, 3))
 
 
-def _true() -> Any:
-    import tensorflow as tf
-
-    return tf.constant(True)
-
-
-def _has_sound(clip: dict[str, Any]) -> Any:
+def _is_there(steps: Any) -> Any:
     import tensorflow as tf
 
     # Silence is sound; what was not there, or could not be decoded at all, is not.
-    return tf.shape(clip["log_mel"])[0] > 0
+    return tf.shape(steps)[0] > 0

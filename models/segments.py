@@ -122,6 +122,19 @@ def pictures(jpegs: Any, chosen: Any) -> Any:
     )
 
 
+def frames(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
+    """The segment of a clip's frames: uint8 [frames, h, w, 3].
+
+    A clip without frames gives black; its mask says that it is not.
+    """
+    import tensorflow as tf
+
+    black = tf.io.encode_jpeg(tf.zeros((16, 16, 3), tf.uint8))
+    there = tf.cond(tf.shape(jpegs)[0] > 0, lambda: jpegs, lambda: black[None])
+    count = tf.shape(there)[0]
+    return pictures(there, indices(count, config.frames, config.frame_stride, share))
+
+
 def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
     """The segment of a sound: float32 [spectrogram_frames, 128], normalised.
 

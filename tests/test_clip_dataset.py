@@ -1,5 +1,6 @@
 """Batches of clips and captions: order, segments, masks, bad records."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -254,3 +255,20 @@ def test_a_bad_record_is_named(
     if what != "caption":
         with pytest.raises(Reject, match=said):
             list(EvaluationData(str(run), SEGMENT, 1).batches(2))
+
+
+def test_a_clip_without_frames_is_masked(tmp_path: Path) -> None:
+    heard = dataclasses.replace(clip_record(1, ["x"]), frames=())
+    run = write_run(tmp_path / "run", [clip_record(0, ["x"]), heard], shards=1)
+    batch = next(EvaluationData(str(run), SEGMENT, 1).batches(2))
+    assert batch.arrays["has_video"].tolist() == [True, False]
+    assert batch.arrays["has_audio"].all() and not batch.arrays["video"][1].any()
+    trained = next(training(run).batches(2, 0, 1))
+    assert sorted(trained.arrays["has_video"].tolist()) == [False, True]
+
+
+def test_a_clip_that_has_nothing_for_the_model_is_named(run_dir: Path) -> None:
+    blind = SegmentConfig(frames=0, spectrogram_frames=10)
+    data = TrainingData([Source(str(run_dir))], blind, PLAIN, Letters())
+    with pytest.raises(Reject, match=r"nothing_to_learn.*clip3 have no sound"):
+        list(data.batches(7, 0, 1))

@@ -1,0 +1,71 @@
+"""What is wrong with a record that TensorFlow could not use, in words."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from models.run_clips import RunClips
+from transforms.clip_record import ClipRecord, decode
+from transforms.elements import Reject
+
+
+def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+    """The batches of a dataset; where one cannot be read our own reader says why.
+
+    Args:
+        dataset: a `tf.data.Dataset` of dicts.
+        explain: calls `inspect` on the records of a batch, given its number from 0.
+
+    Raises:
+        Reject: `bad_record`.
+    """
+    import tensorflow as tf
+
+    batches = dataset.as_numpy_iterator()
+    for number in itertools.count():
+        try:
+            arrays = next(batches)
+        except StopIteration:
+            return
+        except tf.errors.OpError as error:
+            explain(number)
+            raise Reject(
+                "bad_record", f"a record cannot be read: {error.message}"
+            ) from error
+        yield dict(arrays)
+
+
+def inspect(run: RunClips, number: int, captioned: bool = True) -> None:
+    """Says what is wrong with a record; nothing if it is good.
+
+    Args:
+        run: that it is of.
+        number: which.
+        captioned: whether it needs a caption.
+
+    Raises:
+        Reject: `bad_record`, naming the record.
+    """
+    try:
+        record = decode(run.read(number))
+        if captioned and not record.captions:
+            raise Reject("bad_record", "It has no caption.")
+        if not record.frames and not len(record.log_mel):
+            raise Reject("bad_record", "It has neither a frame nor sound.")
+        _check_frames(record)
+    except Reject as reject:
+        raise Reject(
+            "bad_record", f"{run.name(number)}: {reject.message} Mine the run again."
+        ) from reject
+
+
+def _check_frames(record: ClipRecord) -> None:
+    import tensorflow as tf
+
+    for place, jpeg in enumerate(record.frames):
+        try:
+            tf.io.decode_jpeg(jpeg, channels=3)
+        except tf.errors.InvalidArgumentError:
+            raise Reject(
+                "bad_record", f"Its frame {place} is no JPEG that can be decoded."
+            ) from None
