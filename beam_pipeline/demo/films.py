@@ -69,8 +69,7 @@ def write_film(
             for second in range(seconds):  # so that pictures and sound interleave
                 for k in range(reel.fps):
                     image = reel.frame(scene, second + k / reel.fps, seed)
-                    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                    container.mux(video.encode(frame))
+                    container.mux(video.encode(_video_frame(image)))
                 if audio:
                     heard = wave[None, second * reel.rate : (second + 1) * reel.rate]
                     container.mux(audio.encode(_audio_frame(heard, reel.rate)))
@@ -85,6 +84,14 @@ def cut_off(path: Path, frame: int) -> None:
         packets = container.demux(container.streams.video[0])
         ends = [each.pos + each.size // 2 for each in packets if each.pos is not None]
     path.write_bytes(path.read_bytes()[: ends[frame]])
+
+
+def _video_frame(image: np.ndarray) -> av.VideoFrame:
+    """Wraps uint8 [h, w, 3], RGB, for the encoder."""
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+    # The encoder would convert it too, by as many threads as there are cores: other
+    # slices, other bytes.
+    return frame.reformat(format="yuv420p", threads=1)
 
 
 def _audio_frame(wave: np.ndarray, rate: int) -> av.AudioFrame:

@@ -25,7 +25,8 @@ def write_still(path: Path, still: np.ndarray, height: int, width: int) -> None:
     The same pixels write the same bytes.
     """
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(still), format="rgb24")
-    frame = frame.reformat(width, height, "yuvj420p", interpolation="BICUBIC")
+    size = (width, height, "yuvj420p")
+    frame = frame.reformat(*size, interpolation="BICUBIC", threads=1)
     codec = av.CodecContext.create("mjpeg", "w")
     codec.width, codec.height, codec.pix_fmt = width, height, "yuvj420p"
     codec.time_base = Fraction(1, 25)
