@@ -19,13 +19,14 @@ import io
 import os
 import posixpath
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
 from transforms.backends import blob_of, bucket_and_key, is_gs, rejecting, scheme
+from transforms.bucket_copy import copy_object
 from transforms.elements import Reject
+from transforms.scratch import is_full, no_room, scratch_folder
 
 # --- names ---------------------------------------------------------------------------
 
@@ -131,7 +132,8 @@ def open_text(uri: str) -> TextIO:
 def localize(uri: str) -> Iterator[str]:
     """Gives a local path: the file itself, or a scratch copy deleted at the end.
 
-    The copy keeps the name's suffix, which some decoders look at.
+    The copy keeps the name's suffix, which some decoders look at. `Reject
+    ("scratch_full")` when the disk has no room for it.
     """
     if not is_gs(uri):
         if not os.path.isfile(uri):
@@ -139,10 +141,14 @@ def localize(uri: str) -> Iterator[str]:
             raise Reject(reason, f"{uri} is not a file; check the path")
         yield uri
         return
-    with _scratch_folder() as scratch:
+    with scratch_folder() as scratch:
         path = os.path.join(scratch, "copy" + posixpath.splitext(uri)[1])
-        with rejecting(uri):
-            blob_of(uri).download_to_filename(path)
+        try:
+            copy_object(uri, path)
+        except OSError as error:
+            if is_full(error):
+                raise no_room(uri) from error
+            raise
         yield path
 
 
@@ -172,7 +178,7 @@ def writing(uri: str) -> Iterator[str]:
     """
     with contextlib.ExitStack() as cleanup:
         if is_gs(uri):
-            folder = cleanup.enter_context(_scratch_folder())
+            folder = cleanup.enter_context(scratch_folder())
         else:
             folder = parent(uri)
             os.makedirs(folder, exist_ok=True)
@@ -230,10 +236,6 @@ def remove_tree(uri: str) -> None:
         shutil.rmtree(uri)
     elif os.path.lexists(uri):
         os.unlink(uri)
-
-
-def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="clipseed-")
 
 
 def _sync(path: str) -> None:
