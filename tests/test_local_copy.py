@@ -3,6 +3,8 @@
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from web_server import Handler, Server, in_turn, ok, raw, respond
 from transforms import storage
 from transforms.elements import Reject
 from transforms.fetch import FetchConfig, download
-from transforms.local_copy import local_copy
+from transforms.local_copy import copies_deleted, local_copy
 
 # What `fetch` would refuse as too large must not matter here.
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1)
@@ -21,18 +23,26 @@ UNBOUNDED = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 @pytest.fixture(autouse=True)
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder where copies are made, empty."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+    with copies_deleted():
+        yield folder
 
 
-def reason(uri: str, config: FetchConfig = OPEN, max_bytes: int = 2**20) -> str:
-    with pytest.raises(Reject) as caught, local_copy(uri, config, max_bytes):
+def reason(uri: str, config: FetchConfig = OPEN) -> str:
+    with pytest.raises(Reject) as caught, local_copy(uri, config):
         pass
     return caught.value.reason
+
+
+def left_in(scratch: Path) -> list[str]:
+    """What lies on the scratch disk when the job has ended."""
+    with copies_deleted():
+        pass
+    return os.listdir(scratch)
 
 
 def test_a_film_of_the_web_is_copied_and_deleted(server: Server, scratch: Path) -> None:
@@ -43,19 +53,19 @@ def test_a_film_of_the_web_is_copied_and_deleted(server: Server, scratch: Path) 
         assert Path(path).read_bytes() == FILM
         assert path.endswith(".webm")
         assert scratch in Path(path).parents
-    assert os.listdir(scratch) == []
+    assert left_in(scratch) == []
 
 
 @pytest.mark.parametrize("name", ["", "film", "a.b/film", "x." + "y" * 300, "é.mé"])
 def test_a_suffix_that_is_none_is_left_out(server: Server, name: str) -> None:
     with local_copy(f"{server.url}/{name}", OPEN) as path:
-        assert os.path.basename(path) == "copy"
+        assert "." not in os.path.basename(path)
 
 
 def test_the_copy_is_deleted_when_the_work_fails(server: Server, scratch: Path) -> None:
     with pytest.raises(ZeroDivisionError), local_copy(server.url, OPEN):
         raise ZeroDivisionError
-    assert os.listdir(scratch) == []
+    assert left_in(scratch) == []
 
 
 def test_files_that_are_here_stay_where_they_are(tmp_path: Path) -> None:
@@ -72,17 +82,32 @@ def test_files_of_a_bucket_are_copied(bucket: str, scratch: Path) -> None:
     storage.write_bytes(f"{bucket}/film.mp4", FILM)
     with local_copy(f"{bucket}/film.mp4", OPEN) as path:
         assert Path(path).read_bytes() == FILM
-    assert os.listdir(scratch) == []
+    assert left_in(scratch) == []
     assert reason(f"{bucket}/absent.mp4") == "not_found"
+
+
+def test_a_film_is_fetched_once_while_it_is_kept(server: Server, bucket: str) -> None:
+    storage.write_bytes(f"{bucket}/kept.mp4", FILM)
+    for uri in (f"{server.url}/film.mp4", f"{bucket}/kept.mp4"):
+        paths = set()
+        for _ in range(3):
+            with local_copy(uri, OPEN) as path:
+                paths.add(path)
+        assert len(paths) == 1
+        with copies_deleted():
+            assert os.path.exists(path)
+        assert not os.path.exists(path)
+    assert len(server.requests) == 1
 
 
 def test_size_is_bounded_whatever_is_declared(server: Server, scratch: Path) -> None:
     for answer in (respond(body=FILM), raw(UNBOUNDED + FILM)):
         server.answer = answer
-        assert reason(server.url, max_bytes=len(FILM) - 1) == "too_large"
-        with local_copy(server.url, OPEN, len(FILM)) as path:
+        small = replace(OPEN, scratch_bytes=len(FILM) - 1)
+        assert reason(server.url, small) == "too_large"
+        with local_copy(server.url, replace(OPEN, scratch_bytes=len(FILM))) as path:
             assert os.path.getsize(path) == len(FILM)
-    assert os.listdir(scratch) == []
+        assert left_in(scratch) == []
 
 
 def test_private_addresses_are_refused(server: Server) -> None:
@@ -124,7 +149,7 @@ def test_a_film_that_stands_still_times_out(server: Server, scratch: Path) -> No
     assert reason(server.url, HASTY) == "timeout"
     assert HASTY.timeout_s <= time.monotonic() - start_s < 1.5
     assert len(server.requests) == 1
-    assert os.listdir(scratch) == []
+    assert left_in(scratch) == []
 
 
 def test_a_drip_ends_at_the_total(server: Server, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class FetchConfig:
         retries: further tries after a connection error, a 429 or a 5xx.
         user_agent: sent with every request; says who asks.
         allow_private: also connect to loopback, private and other special addresses.
+        scratch_bytes: of the copies of videos that a process has at a time.
     """
 
     timeout_s: float = 10.0
@@ -58,6 +59,7 @@ class FetchConfig:
     retries: int = 3
     user_agent: str = "clipseed/0.1 (+https://github.com/clipseed)"
     allow_private: bool = False
+    scratch_bytes: int = 16 * 2**30
 
 
 class _Passing(Exception):
@@ -116,6 +118,7 @@ def download(
     max_bytes: int,
     *,
     total_s: float = _DOWNLOAD_S,
+    make_room: Callable[[int], None] = lambda size_bytes: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Streams a URL to a file, which is overwritten; each new try starts it anew.
@@ -126,6 +129,7 @@ def download(
         config: the bounds but for size.
         max_bytes: size of the response body.
         total_s: seconds in all, every try and what is written included.
+        make_room: told the size that the file is about to have, piece by piece.
         sleep: as for `fetch`.
 
     Raises:
@@ -140,6 +144,7 @@ def download(
         pieces = _pieces(url, config, max_bytes, deadline, permitted)
         with open(path, "wb") as file, contextlib.closing(pieces):
             for piece in pieces:
+                make_room(file.tell() + len(piece))
                 file.write(piece)
                 deadline.renew()  # a slow disk is no silence of the server
 

@@ -7,51 +7,64 @@ FFmpeg could open URLs itself, but to any address and for any time.
 """
 
 import contextlib
-import os
 import posixpath
 import re
-import tempfile
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from transforms.bucket_copy import copy_object
 from transforms.fetch import FetchConfig, download, is_web
+from transforms.kept_copies import KeptCopies, MakeRoom
 from transforms.storage import localize
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
-# A film of some hours in high definition; less than a worker's scratch disk.
-_MAX_BYTES = 16 * 2**30
+_copies = KeptCopies()
 
 
 @contextlib.contextmanager
-def local_copy(
-    uri: str, config: FetchConfig, max_bytes: int = _MAX_BYTES
-) -> Iterator[str]:
-    """Gives a local path: the file itself, or a scratch copy deleted at the end.
+def local_copy(uri: str, config: FetchConfig) -> Iterator[str]:
+    """Gives a local path: the file itself, or a copy on the scratch disk.
 
-    The copy keeps the name's suffix, which some decoders look at.
+    The copy keeps the name's suffix, which some decoders look at. This process may keep
+    it for those who ask next, until `copies_deleted` or its end.
 
     Args:
         uri: a local path, `gs://`, `http://` or `https://`.
-        config: bounds of a download; its `max_bytes` is for images and not looked at.
-        max_bytes: size of a download.
+        config: bounds of a download, `scratch_bytes` of all copies; `max_bytes` is for
+            images and not looked at.
 
     Raises:
-        Reject: as `storage.localize`, and for URLs as `fetch.download`.
+        Reject: as `storage.localize` and `KeptCopies.use`, and for URLs as
+            `fetch.download`.
     """
-    if not is_web(uri):
+    if not (is_web(uri) or uri.startswith("gs://")):
         with localize(uri) as path:
             yield path
         return
-    with tempfile.TemporaryDirectory(prefix="clipseed-") as scratch:
-        path = os.path.join(scratch, "copy" + _suffix(uri))
-        download(uri, path, config, max_bytes)
+
+    def fetch(path: str, make_room: MakeRoom) -> None:
+        if is_web(uri):
+            download(uri, path, config, config.scratch_bytes, make_room=make_room)
+        else:
+            copy_object(uri, path, make_room)
+
+    with _copies.use(uri, _suffix(uri), fetch, config.scratch_bytes) as path:
         yield path
 
 
-def _suffix(url: str) -> str:
-    """The suffix of a URL's path if it looks like one, else ""."""
+@contextlib.contextmanager
+def copies_deleted() -> Iterator[None]:
+    """Deletes the copies kept by this process at the end, whatever happens."""
     try:
-        suffix = posixpath.splitext(urlsplit(url).path)[1]
+        yield
+    finally:
+        _copies.empty()
+
+
+def _suffix(uri: str) -> str:
+    """The suffix of a name's path if it looks like one, else ""."""
+    try:
+        suffix = posixpath.splitext(urlsplit(uri).path)[1]
     except ValueError:  # no URL; the download says so
         return ""
     return suffix if _SUFFIX.fullmatch(suffix) else ""
