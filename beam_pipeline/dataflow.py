@@ -1,0 +1,140 @@
+"""Mining on Dataflow: what must be given, and what was built when nothing runs yet.
+
+`clipseed mine --runner=DataflowRunner ...` takes Dataflow's own flags (`--project`,
+`--region`, `--temp_location`, `--sdk_container_image`, `--machine_type`,
+`--max_num_workers`, `--service_account_email`, `--subnetwork`, ...). With
+`--accelerator` the two embedding steps, of frames and of seeds, ask for workers of
+their own (right fitting); everything else stays on workers without an accelerator.
+"""
+
+import os
+import re
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+    TestOptions,
+    WorkerOptions,
+)
+from apache_beam.portability.api import beam_runner_api_pb2
+
+from beam_pipeline.options import MineConfig
+from beam_pipeline.preflight import UsageError
+from transforms.storage import is_remote
+
+_ACCELERATOR = "beam:resources:accelerator:v1"
+_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
+_PATHS = ("seeds", "videos", "output", "index", "embeddings_of", "merge_with")
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Whether the job is for Dataflow, however Beam lets the runner be spelt."""
+    runner = options.view_as(StandardOptions).runner or ""
+    return runner.lower().removesuffix("runner").split(".")[-1] == "dataflow"
+
+
+def is_dry_run(options: PipelineOptions) -> bool:
+    """Whether the graph is built, and neither submitted nor stored."""
+    return bool(options.view_as(TestOptions).dry_run)
+
+
+def runs_later(options: PipelineOptions) -> bool:
+    """Whether the job has not run when `Pipeline.run` is done: there is no result."""
+    cloud = options.view_as(GoogleCloudOptions)
+    return is_dry_run(options) or bool(is_dataflow(options) and cloud.template_location)
+
+
+def check(config: MineConfig, options: PipelineOptions) -> None:
+    """Refuses what Dataflow would fail on after minutes, or not tell at all.
+
+    Raises:
+        UsageError: a flag is missing, or workers could not reach a path.
+    """
+    if not is_dataflow(options):
+        if is_dry_run(options):
+            raise UsageError("--dry_run needs --runner=DataflowRunner")
+        return
+    _check_given(options)
+    for name in _PATHS:
+        path = getattr(config, name, None)
+        if path and not is_remote(path):
+            raise UsageError(f"--{name} {path}: {_OUT_OF_REACH}")
+    model = config.embedder.partition(":")[2]
+    if model and not is_remote(model) and os.path.exists(model):
+        raise UsageError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")
+
+
+_OUT_OF_REACH = (
+    "Dataflow's workers do not reach this machine's files; copy it to a bucket and "
+    "name it gs://BUCKET/..."
+)
+_NEEDED = {
+    "project": "the Google Cloud project to run in",
+    "region": "such as us-central1",
+    "temp_location": "gs://BUCKET/tmp",
+    "sdk_container_image": "the worker image that this repository's Dockerfile builds",
+}
+
+
+def _check_given(options: PipelineOptions) -> None:
+    given = options.get_all_options()
+    for name, what in _NEEDED.items():
+        if not given[name]:
+            raise UsageError(f"DataflowRunner needs --{name}: {what}")
+    for name in ("temp_location", "staging_location", "template_location"):
+        place = given[name]
+        if place and not _BUCKET.fullmatch(place):  # Beam would ask for two minutes.
+            raise UsageError(f"--{name} {place}: give it as gs://BUCKET/FOLDER")
+
+
+def describe(
+    graph: beam_runner_api_pb2.Pipeline, options: PipelineOptions, output: str
+) -> str:
+    """What was built, a line each."""
+    cloud, workers = (
+        options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions)
+    )
+    template = cloud.template_location
+    built = f"a template in {template}" if template else "the job graph (dry run)"
+    steps = [t for t in graph.components.transforms.values() if not t.subtransforms]
+    lines = [
+        ("built", f"{built}; nothing was submitted"),
+        ("steps", str(len(steps))),
+        ("images", ", ".join(sorted(images(graph)))),
+        ("workers", _workers(workers)),
+        *(("on " + hint, ", ".join(names)) for hint, names in hinted(graph).items()),
+        ("output", output),
+    ]
+    return "\n".join(f"{name:>8}  {text}" for name, text in lines)
+
+
+def _workers(options: Any) -> str:
+    machine = options.machine_type or "machines of Dataflow's choice"
+    bounds = [options.num_workers, options.max_num_workers]
+    count = " to ".join(str(bound) for bound in bounds if bound)
+    return f"{machine}, {count or 'as many as Dataflow chooses'}"
+
+
+def images(graph: beam_runner_api_pb2.Pipeline) -> set[str]:
+    """The container images that the steps run in."""
+    return {
+        beam_runner_api_pb2.DockerPayload.FromString(
+            environment.payload
+        ).container_image
+        for environment in graph.components.environments.values()
+    }
+
+
+def hinted(graph: beam_runner_api_pb2.Pipeline) -> dict[str, list[str]]:
+    """The steps of the graph that ask for an accelerator, by what they ask for."""
+    found: dict[str, list[str]] = {}
+    for step in graph.components.transforms.values():
+        if step.subtransforms or not step.environment_id:
+            continue
+        environment = graph.components.environments[step.environment_id]
+        hint = environment.resource_hints.get(_ACCELERATOR)
+        if hint:
+            found.setdefault(hint.decode(), []).append(step.unique_name)
+    return {hint: sorted(names) for hint, names in found.items()}
