@@ -2,16 +2,19 @@
 
 import os
 
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+_RUNNER = "FnApiRunner"
 
 
 def local_defaults(flags: list[str]) -> list[str]:
     """Beam flags for a run in this process, on all its cores, unless told otherwise."""
     given = {flag.split("=")[0] for flag in flags if flag.startswith("--")}
-    if "--runner" in given:
+    if PipelineOptions(flags).view_as(StandardOptions).runner not in (None, _RUNNER):
         return flags
     defaults = {
-        "--runner": "FnApiRunner",
+        "--runner": _RUNNER,
         "--direct_running_mode": "multi_threading",
         "--direct_num_workers": str(len(os.sched_getaffinity(0))),
     }

@@ -26,6 +26,8 @@ def test_all_cores_are_the_default() -> None:
     ("given", "added"),
     [
         (["--runner=FlinkRunner"], []),
+        (["--runner", "DirectRunner"], []),
+        (["--runner=FnApiRunner"], ["--direct_running_mode=multi_threading"]),
         (["--direct_num_workers=1"], ["--runner=FnApiRunner"]),
     ],
 )
