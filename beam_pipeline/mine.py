@@ -15,7 +15,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline import preflight, summary
+from beam_pipeline import dataflow, preflight, summary
 from beam_pipeline.given_index import find_index, warn_about_recall
 from beam_pipeline.index_part import built_index, given_index
 from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
@@ -75,7 +75,9 @@ def split_corpus(pipeline: beam.Pipeline, plan: Plan) -> _Part:
         | "ListVideos" >> ListVideos(plan.filters)
     )
     build = plan.build
-    split = listed.videos | SplitVideos(plan.sampling, build.fetch, build.isolate)
+    split = listed.videos | SplitVideos(
+        plan.sampling, build.fetch, build.isolate, plan.kept
+    )
     tallies = [listed.videos | "VideosIn" >> Tally("videos")]
     rejected = [listed.rejected, split.rejected]
     return _Part((split.spans, split.reports), rejected, tallies)
@@ -86,7 +88,7 @@ def match_corpus(
 ) -> _Part:
     """Spans to `(matches, audits, reports)`; frames live and die inside."""
     build = plan.build
-    frames = spans | ExtractFrames(plan.sampling, build.fetch, build.isolate)
+    frames = spans | ExtractFrames(plan.sampling, build.fetch, build.isolate, plan.kept)
     embed = Embed(plan.embedder, "embed_frames", plan.accelerator)
     embedded = frames.chunks | "EmbedFrames" >> embed
     matched = embedded.ok | "Match" >> matcher
@@ -94,6 +96,8 @@ def match_corpus(
         frames.chunks | "Frames" >> Tally("frames", lambda c: len(c.keys)),
         embedded.ok | "FramesOk" >> Tally("frames_embedded", lambda c: len(c.keys)),
         matched.matches | "Matches" >> Tally("matches"),
+        frames.reports | "Parts" >> Tally("parts"),
+        frames.reports | "PartsKept" >> Tally("parts_kept", lambda r: int(r.kept)),
     ]
     rejected = [frames.rejected, embedded.rejected]
     output = (matched.matches, matched.audit, frames.reports)
@@ -218,26 +222,39 @@ def run(argv: Sequence[str] | None = None) -> int:
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """
     config, beam_flags = parse_mine(argv)
+    options = PipelineOptions(local_defaults(beam_flags))
     _quiet()
     try:
+        dataflow.check(config, options)
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
         embedder = preflight.check_embedder(config, seed_files)
         index = find_index(config, embedder)
         steps = make_plan(config, seed_files, embedder, index)
-        preflight.prepare_output(config.output, config.overwrite)
+        preflight.check_embeddings_of(config, embedder)
+        kept = 0
+        if not dataflow.is_dry_run(options):
+            kept = preflight.prepare_output(
+                config.output, config.overwrite, config.keep_embeddings
+            )
     except (preflight.UsageError, Reject, ShardDown) as error:
         what = error.message if isinstance(error, Reject) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
     if index is not None:
         warn_about_recall(index, steps.info.floor)
+    if kept:
+        print(f"resuming: {kept} parts of videos are kept", file=sys.stderr)
     send_whole_elements_only()
-    options = PipelineOptions(local_defaults(beam_flags))
     with summary.Progress():
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, steps)
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        if not dataflow.runs_later(options):
+            result.wait_until_finish()
+    if dataflow.runs_later(options):
+        print(dataflow.describe(pipeline.runner.proto_pipeline, options, config.output))
+        return 0
     return summary.report(config.output)
 
 

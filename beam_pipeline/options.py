@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ _NOT_IN_HASH = frozenset(
     {
         "output",
         "overwrite",
+        "keep_embeddings",
+        "embeddings_of",
         "accelerator",
         "isolate_decoder",
         "video_timeout_s",
@@ -66,6 +69,8 @@ class MineConfig:
     fps: float
     frames: str
     part_s: float
+    keep_embeddings: bool
+    embeddings_of: str | None
     video_timeout_s: float
     isolate_decoder: bool
     threshold: float | None
@@ -105,8 +110,9 @@ def parse_mine(argv: Sequence[str] | None) -> tuple[MineConfig, list[str]]:
     Raises:
         SystemExit: 2, with a message, when a flag is wrong.
     """
-    parser = _parser()
-    known, beam_flags = parser.parse_known_args(argv)
+    parser = mine_parser()
+    known, left = parser.parse_known_args(argv)
+    beam_flags = _spell_out(left)
     fields = vars(known)
     fields["as_of"] = known.as_of or datetime.datetime.now(datetime.UTC).date()
     config = MineConfig(**fields)
@@ -132,11 +138,21 @@ def _problem(config: MineConfig) -> str | None:
     return None
 
 
+def _spell_out(flags: list[str]) -> list[str]:
+    """Lets `--dry_run` stand alone; Beam wants a value, and takes any for yes."""
+    return [
+        f"{flag}=True" if flag == "--dry_run" and after.startswith("--") else flag
+        for flag, after in itertools.pairwise([*flags, "--"])
+    ]
+
+
 def _unknown_flag(flags: list[str]) -> str | None:
     """Beam drops flags that it does not know; here a slip of the pen is an error."""
-    runner = PipelineOptions(flags).get_all_options().get("runner")
-    if runner not in (None, "FnApiRunner", "DirectRunner"):
+    given = PipelineOptions(flags).get_all_options()
+    if given["runner"] not in (None, "FnApiRunner", "DirectRunner", "DataflowRunner"):
         return None  # Their job servers know options that are not known here.
+    if given["template_location"]:
+        return None  # A flex template's launcher adds flags of its own.
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
         if hasattr(options, "_add_argparse_args"):
@@ -160,7 +176,8 @@ def _limit(kind: type) -> Callable[[str], Any]:
     return parse
 
 
-def _parser() -> argparse.ArgumentParser:
+def mine_parser() -> argparse.ArgumentParser:
+    """The flags of `clipseed mine`, with their help."""
     parser = argparse.ArgumentParser(
         prog="clipseed mine",
         description="Mines video clips for the captions of images (VideoCC, section "
@@ -186,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_seed_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("seeds").add_argument
-    add("--seeds_format", default="auto",
+    add("--seeds_format", default="auto", help="how to read them",
         choices=["auto", "cc3m", "cc12m", "table", "webdataset"])  # fmt: skip
     add("--image_column", help="of a table; found by its usual names")
     add("--caption_column", help="likewise")
@@ -220,6 +237,10 @@ def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
         help="the frame at each instant, or the nearest keyframe (cheap)")  # fmt: skip
     add("--part_s", type=float, default=120.0,
         help="longer videos are sampled in parts of this length")  # fmt: skip
+    add("--no_keep_embeddings", dest="keep_embeddings", action="store_false",
+        help="keep no embeddings of frames in OUTPUT/work for later runs")  # fmt: skip
+    add("--embeddings_of", help="run directory whose kept embeddings are used instead "
+        "of decoding: for new seeds or another threshold")  # fmt: skip
     add("--video_timeout_s", type=float, default=600.0,
         help="limit for decoding one video or part")  # fmt: skip
     add("--isolate_decoder", action=argparse.BooleanOptionalAction, default=True,

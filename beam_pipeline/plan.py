@@ -11,11 +11,13 @@ from transforms.cut_clips import CutConfig
 from transforms.extract_frames import SamplingConfig
 from transforms.fetch import FetchConfig
 from transforms.filter_videos import FilterConfig, read_denylist
+from transforms.kept_embeddings import FOLDER, KeptFrames
 from transforms.load_seeds import LoadConfig
 from transforms.read_seeds import SeedsConfig
 from transforms.run_manifest import RunInfo
 from transforms.run_tables import Selection
 from transforms.seed_index import BuildConfig
+from transforms.storage import join
 
 _SHORT_SIDE_PX = 256
 
@@ -37,6 +39,7 @@ class Plan:
     selection: Selection
     clips: ClipsConfig
     index: GivenIndex | None = None
+    kept: KeptFrames | None = None
 
 
 def make_plan(
@@ -58,6 +61,7 @@ def make_plan(
     )
     span_us = round(config.span_s * 1_000_000)
     cut = CutConfig(span_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
+    kept = _kept_frames(config, embedder, sampling)
     return Plan(
         info=RunInfo(
             config.output,
@@ -67,6 +71,7 @@ def make_plan(
             threshold,
             floor,
             time.time(),
+            config.keep_embeddings,
         ),
         seed_files=seed_files,
         videos=config.videos,
@@ -86,6 +91,7 @@ def make_plan(
             sampling,
             fetch,
             isolate,
+            kept,
         ),
         selection=Selection(threshold, config.top_k, config.gap_us),
         clips=ClipsConfig(
@@ -98,7 +104,18 @@ def make_plan(
             isolate,
         ),
         index=index,
+        kept=kept,
     )
+
+
+def _kept_frames(
+    config: MineConfig, embedder: Embedder, sampling: SamplingConfig
+) -> KeptFrames | None:
+    folder = join(config.output, FOLDER) if config.keep_embeddings else ""
+    older = join(config.embeddings_of, FOLDER) if config.embeddings_of else ""
+    if not folder and not older:
+        return None
+    return KeptFrames(folder, embedder.embedder_id, sampling, older)
 
 
 def _filters(config: MineConfig) -> FilterConfig:

@@ -3,10 +3,12 @@
 import logging
 
 from beam_pipeline.options import MineConfig
+from beam_pipeline.summary import read_run
 from models.embedders import Embedder, load_embedder
 from transforms import storage
 from transforms.elements import Reject
 from transforms.fetch import is_web
+from transforms.kept_embeddings import FOLDER, count_parts, tidy
 from transforms.listing import list_files
 from transforms.read_seeds import list_seed_files, seed_embedding_info
 from transforms.tables import table_format
@@ -81,8 +83,43 @@ def check_videos(videos: str) -> None:
         raise UsageError(f"--videos {videos}: {reject.message}") from reject
 
 
-def prepare_output(output: str, overwrite: bool) -> None:
+def check_embeddings_of(config: MineConfig, embedder: Embedder) -> None:
+    """Holds the run that `--embeddings_of` names against this one.
+
+    Raises:
+        UsageError: nothing is kept there, or by other means.
+    """
+    older = config.embeddings_of
+    if older is None:
+        return
+    if not count_parts(storage.join(older, FOLDER)):
+        raise UsageError(
+            f"--embeddings_of {older}: no embeddings are kept there; name a run "
+            "directory that was mined without --no_keep_embeddings"
+        )
+    try:
+        run = read_run(older)
+    except Reject:
+        return  # Broken off: what it kept is used as far as it goes.
+    wanted = {"embedder": embedder.embedder_id, "fps": config.fps}
+    wanted |= {"frames": config.frames, "part_s": config.part_s}
+    there = {**run["config"], "embedder": run["embedder"]}
+    for name, value in wanted.items():
+        if there[name] != value:
+            raise UsageError(
+                f"--embeddings_of {older} was mined with --{name}={there[name]}, not "
+                f"{value}: give the same here, or mine without --embeddings_of"
+            )
+
+
+def prepare_output(output: str, overwrite: bool, keep_embeddings: bool = False) -> int:
     """Makes room for a run, and refuses to harm what is there.
+
+    Embeddings that an earlier attempt, or the run to be replaced, has kept stay: their
+    names tell what they are of.
+
+    Returns:
+        the number of parts of videos that need not be decoded.
 
     Raises:
         UsageError: another run is there (and not to be overwritten), or other files.
@@ -100,7 +137,12 @@ def prepare_output(output: str, overwrite: bool) -> None:
     if present:
         logging.info("replacing the run in %s", output)
     for entry in RUN_ENTRIES:  # run.json first: from here on there is no result.
+        if entry == "work" and keep_embeddings:
+            entry = "work/seeds"
         storage.remove_tree(storage.join(output, entry))
+    kept = storage.join(output, FOLDER)
+    tidy(kept)
+    return count_parts(kept)
 
 
 def _files(output: str) -> list[str]:

@@ -15,6 +15,7 @@ from transforms.elements import Reject
 from transforms.extract_frames import SamplingConfig
 from transforms.fetch import FetchConfig
 from transforms.filter_videos import FilterConfig
+from transforms.kept_embeddings import KeptFrames
 from transforms.load_seeds import LoadConfig
 from transforms.read_seeds import SeedsConfig
 from transforms.run_tables import Selection
@@ -50,7 +51,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--fps=0.5", "--frames=keyframe", "--part_s=30", "--video_timeout_s=9",
         "--no-isolate_decoder", "--threshold=0.8", "--floor=0.4", "--top_k=3",
         "--min_gap_s=1.5", "--span_s=4.25", "--clip_fps=12", "--require_sound",
-        "--num_shards=2",
+        "--num_shards=2", "--embeddings_of=old",
     )  # fmt: skip
     fetch = FetchConfig(allow_private=True)
     sampling = SamplingConfig(0.5, "keyframe", 96, 30.0, 9.0)
@@ -64,11 +65,23 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         datetime.date(2025, 1, 2), 5, 6.0, 7, 8, False, denied, denied
     )
     assert made.sampling == sampling
+    kept = KeptFrames("o/work/frames", "fake@1", sampling, "old/work/frames")
+    assert made.kept == kept
     assert made.build == BuildConfig(
-        "o", "hub:x", "fake@1", 0.4, sampling, fetch, False
+        "o", "hub:x", "fake@1", 0.4, sampling, fetch, False, kept
     )
     assert made.selection == Selection(0.8, 3, 1_500_000)
     assert made.clips == ClipsConfig("o", 2, cut, "fake@1", True, fetch, False)
+
+
+def test_embeddings_are_kept_unless_told_otherwise() -> None:
+    kept = plan().kept
+    assert kept is not None and (kept.folder, kept.older) == ("o/work/frames", "")
+    assert plan("--no_keep_embeddings").kept is None
+    reading = plan("--no_keep_embeddings", "--embeddings_of=old").kept
+    assert reading is not None and (reading.folder, reading.older) == (
+        "", "old/work/frames",
+    )  # fmt: skip
 
 
 def test_the_run_is_told_what_decided_it() -> None:

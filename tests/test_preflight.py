@@ -83,6 +83,18 @@ def test_what_a_broken_run_left_is_replaced_unasked(
     assert caplog.messages == [f"replacing the run in {tmp_path}"]
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_kept_embeddings_stay(root: str, finished: bool) -> None:
+    kept = ("work/frames/ab/abc.part", "work/frames/ab/abc-0000.chunk")
+    fill(root, *kept, "work/seeds/a.npz", "clips/a", *["run.json"] * finished)
+    assert preflight.prepare_output(root, finished, keep_embeddings=True) == 1
+    assert [name for name in kept if not storage.exists(f"{root}/{name}")] == []
+    for name in ("run.json", "work/seeds", "clips"):
+        assert not storage.exists(f"{root}/{name}")
+    assert preflight.prepare_output(root, finished) == 0
+    assert not storage.exists(f"{root}/work")
+
+
 def test_a_new_place_is_left_as_it_is(tmp_path: Path) -> None:
     preflight.prepare_output(str(tmp_path / "new"), overwrite=False)
     assert list(tmp_path.iterdir()) == []

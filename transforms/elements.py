@@ -77,11 +77,16 @@ class Video(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A part `[start_us, end_us)` of a video that one worker samples."""
+    """A part `[start_us, end_us)` of a video that one worker samples.
+
+    Attributes:
+        keep_as: the name that its frames' embeddings are kept under; "" for not at all.
+    """
 
     video: Video
     start_us: int
     end_us: int
+    keep_as: str = ""
 
 
 class Match(NamedTuple):
@@ -105,11 +110,13 @@ class ImageChunk(NamedTuple):
         source: where they come from: a `Video`, or the name of a batch of seeds.
         keys: one key an image: a frame's time in µs, or a seed's id and reference.
         images: uint8 [n, h, w, 3], RGB.
+        keep_as: the file to write their embeddings to; "" for none.
     """
 
     source: Any
     keys: tuple
     images: np.ndarray
+    keep_as: str = ""
 
 
 class EmbeddedChunk(NamedTuple):
@@ -119,8 +126,10 @@ class EmbeddedChunk(NamedTuple):
         source: the chunk's.
         keys: the keys of the images that have an embedding, in order.
         embeddings: float32 [n, d], unit norm.
+        keep_as: the chunk's.
     """
 
     source: Any
     keys: tuple
     embeddings: np.ndarray
+    keep_as: str = ""

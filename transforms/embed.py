@@ -10,13 +10,15 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from models.embedders import Embedder, EmbeddingError, load_embedder, unit_rows
 from transforms.elements import EmbeddedChunk, ImageChunk, Rejected
+from transforms.kept_embeddings import keep_chunk
 
 
-class EmbedderHandler(ModelHandler[ImageChunk, tuple, Embedder]):
+class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder]):
     """Runs an embedder on chunks: `ImageChunk` to `(EmbeddedChunk, rejected)`.
 
     A chunk is a batch already, so Beam need not batch: what an embedder sees together
-    depends on the source alone, and its floats are the same in every run.
+    depends on the source alone, and its floats are the same in every run. A chunk whose
+    embeddings were kept passes through: to flatten the two kinds would store them all.
     """
 
     def __init__(self, embedder: str, stage: str = "embed") -> None:
@@ -30,16 +32,25 @@ class EmbedderHandler(ModelHandler[ImageChunk, tuple, Embedder]):
 
     def run_inference(
         self,
-        batch: Sequence[ImageChunk],
+        batch: Sequence[ImageChunk | EmbeddedChunk],
         model: Embedder,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterable[tuple[EmbeddedChunk, list[Rejected]]]:
         """Embeds each chunk by itself."""
-        return [embed_chunk(chunk, model, self._stage) for chunk in batch]
+        return [
+            (chunk, [])
+            if isinstance(chunk, EmbeddedChunk)
+            else embed_chunk(chunk, model, self._stage)
+            for chunk in batch
+        ]
 
-    def get_num_bytes(self, batch: Sequence[ImageChunk]) -> int:
-        """The pixels' size; Beam would pickle them to find out."""
-        return sum(chunk.images.nbytes for chunk in batch)
+    def get_num_bytes(self, batch: Sequence[ImageChunk | EmbeddedChunk]) -> int:
+        """The arrays' size; Beam would pickle them to find out."""
+        arrays = (
+            chunk.images if isinstance(chunk, ImageChunk) else chunk.embeddings
+            for chunk in batch
+        )
+        return sum(array.nbytes for array in arrays)
 
     def get_metrics_namespace(self) -> str:
         """Names the metrics that RunInference emits."""
@@ -71,7 +82,7 @@ def embed_chunk(
         for i in np.flatnonzero(~good).tolist()
     ]
     keys = tuple(key for key, ok in zip(chunk.keys, good, strict=True) if ok)
-    return EmbeddedChunk(chunk.source, keys, embeddings), rejected
+    return EmbeddedChunk(chunk.source, keys, embeddings, chunk.keep_as), rejected
 
 
 def _embed_rows(
@@ -99,6 +110,8 @@ def _name(source: Any) -> str:
 class Embed(beam.PTransform):
     """`ImageChunk` to `EmbeddedChunk`, with dead letters under the tag `rejected`.
 
+    Embeddings that are to be kept are written to their files.
+
     Attributes:
         embedder: as `--embedder` names it.
         stage: what dead letters call this step.
@@ -117,6 +130,7 @@ class Embed(beam.PTransform):
         return (
             chunks
             | "RunEmbedder" >> inference
+            | "Keep" >> beam.Map(keep_chunk)
             | "Separate" >> beam.FlatMap(_separate).with_outputs("rejected", main="ok")
         )
 

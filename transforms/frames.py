@@ -8,7 +8,14 @@ import apache_beam as beam
 import numpy as np
 
 from transforms import progress
-from transforms.elements import ImageChunk, Reject, Rejected, Span, Video
+from transforms.elements import (
+    EmbeddedChunk,
+    ImageChunk,
+    Reject,
+    Rejected,
+    Span,
+    Video,
+)
 from transforms.extract_frames import (
     Break,
     Frame,
@@ -18,6 +25,7 @@ from transforms.extract_frames import (
 )
 from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
+from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
 from transforms.local_copy import local_copy
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
@@ -31,20 +39,29 @@ class SpanReport(NamedTuple):
         video_id: of the video.
         frames: sampled and undamaged.
         breaks: places where it is damaged, a part that could not be read among them.
+        kept: whether it was not decoded, but read from kept embeddings.
     """
 
     video_id: str
     frames: int
     breaks: int
+    kept: bool = False
 
 
 class _DecoderFn(beam.DoFn):
     """A DoFn with a decoder process of its own."""
 
-    def __init__(self, config: SamplingConfig, isolate: bool, fetch: FetchConfig):
+    def __init__(
+        self,
+        config: SamplingConfig,
+        isolate: bool,
+        fetch: FetchConfig,
+        kept: KeptFrames | None = None,
+    ) -> None:
         self._config = config
         self._isolate = isolate
         self._fetch = fetch
+        self._kept = kept
 
     def setup(self) -> None:
         self._isolation = Isolation(self._isolate)
@@ -55,37 +72,52 @@ class _DecoderFn(beam.DoFn):
 
 class _SplitFn(_DecoderFn):
     def process(self, video: Video) -> Iterator[Any]:
-        limit_s, part_s = self._config.limit_s, self._config.part_s
         try:
-            with local_copy(video.uri, self._fetch) as path:
-                for start_us, end_us in list(
-                    self._isolation.iterate(video_parts, path, part_s, limit_s=limit_s)
-                ):
-                    yield Span(video, start_us, end_us)
+            yield from self._spans(video)
         except Reject as reject:
             letter = Rejected("probe", video.reference, reject.reason, reject.message)
             yield beam.pvalue.TaggedOutput("rejected", letter)
             report = SpanReport(video.video_id, 0, 1)
             yield beam.pvalue.TaggedOutput("reports", report)
 
+    def _spans(self, video: Video) -> list[Span]:
+        version = video_version(video.uri) if self._kept else ""
+        if self._kept is None or not version:
+            return [Span(video, *ends) for ends in self._probe(video)]
+        spans = self._kept.spans(video, version)
+        if spans is None:
+            ends = self._probe(video)
+            self._kept.keep_ends(video, version, ends)
+            spans = self._kept.name_spans(video, version, ends)
+        return spans
+
+    def _probe(self, video: Video) -> list[tuple[int, int]]:
+        limit_s, part_s = self._config.limit_s, self._config.part_s
+        with local_copy(video.uri, self._fetch) as path:
+            parts = self._isolation.iterate(video_parts, path, part_s, limit_s=limit_s)
+            return list(parts)
+
 
 class _ExtractFn(_DecoderFn):
     def process(self, span: Span) -> Iterator[Any]:
         video, frames, breaks = span.video, 0, 0
-        for item in self._items(span):
-            if isinstance(item, ImageChunk):
-                frames += len(item.keys)
-                yield item
-            else:
+        part = (
+            self._kept.read_part(span.keep_as) if self._kept and span.keep_as else None
+        )
+        for item in self._decode(span) if part is None else _from_kept(video, part):
+            if isinstance(item, Rejected):
                 breaks += 1
                 yield beam.pvalue.TaggedOutput("rejected", item)
+            else:
+                frames += len(item.keys)
+                yield item
         progress.add("parts")
-        report = SpanReport(video.video_id, frames, breaks)
+        report = SpanReport(video.video_id, frames, breaks, part is not None)
         yield beam.pvalue.TaggedOutput("reports", report)
 
-    def _items(self, span: Span) -> Iterator[ImageChunk | Rejected]:
+    def _decode(self, span: Span) -> Iterator[ImageChunk | Rejected]:
         """Chunks of frames, and a dead letter for each damage."""
-        reference, held = span.video.reference, []
+        part = _Part(span, self._kept if span.keep_as else None)
         try:
             with local_copy(span.video.uri, self._fetch) as path:
                 for item in self._isolation.iterate(
@@ -96,23 +128,63 @@ class _ExtractFn(_DecoderFn):
                     self._config,
                     limit_s=self._config.limit_s,
                 ):
-                    if isinstance(item, Break):
-                        yield _letter(reference, item)
-                        continue
-                    held.append(item)
-                    if len(held) == _CHUNK:
-                        yield _chunk(span.video, held)
-                        held = []
+                    yield from part.take(item)
         except Reject as reject:
+            reference = span.video.reference
+            yield from part.end()
             yield Rejected("extract_frames", reference, reject.reason, reject.message)
-        if held:
-            yield _chunk(span.video, held)
+        else:
+            yield from part.end()
+            part.keep()
 
 
-def _chunk(video: Video, frames: list[Frame]) -> ImageChunk:
-    progress.add("frames", len(frames))
-    times = tuple(frame.time_us for frame in frames)
-    return ImageChunk(video, times, np.stack([frame.image for frame in frames]))
+class _Part:
+    """Puts a part's frames into chunks, and remembers what it was made of."""
+
+    def __init__(self, span: Span, kept: KeptFrames | None) -> None:
+        self._span = span
+        self._kept = kept
+        self._held: list[Frame] = []
+        self._lengths: list[int] = []
+        self._breaks: list[Break] = []
+
+    def take(self, item: Frame | Break) -> Iterator[ImageChunk | Rejected]:
+        """Yields a chunk when it is full, and a dead letter for each damage."""
+        if isinstance(item, Break):
+            self._breaks.append(item)
+            yield _letter(self._span.video.reference, item)
+            return
+        self._held.append(item)
+        if len(self._held) == _CHUNK:
+            yield from self.end()
+
+    def end(self) -> Iterator[ImageChunk]:
+        """Yields the frames that wait, if any."""
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        keep_as = ""
+        if self._kept is not None:
+            number = len(self._lengths)
+            name = self._kept.chunk_name(self._span.keep_as, number)
+            keep_as = self._kept.uri(name)
+        self._lengths.append(len(held))
+        progress.add("frames", len(held))
+        times = tuple(frame.time_us for frame in held)
+        images = np.stack([frame.image for frame in held])
+        yield ImageChunk(self._span.video, times, images, keep_as)
+
+    def keep(self) -> None:
+        """Tells later runs what the part is made of; what failed they try again."""
+        if self._kept is not None:
+            self._kept.keep_part(self._span.keep_as, self._lengths, self._breaks)
+
+
+def _from_kept(video: Video, part: KeptPart) -> Iterator[EmbeddedChunk | Rejected]:
+    for times_us, embeddings in part.chunks:
+        yield EmbeddedChunk(video, times_us, embeddings)
+    for damage in part.breaks:
+        yield _letter(video.reference, damage)
 
 
 def _letter(reference: str, damage: Break) -> Rejected:
@@ -131,15 +203,17 @@ class SplitVideos(beam.PTransform):
         config: how frames are taken.
         fetch: bounds for videos on the web.
         isolate: whether FFmpeg runs in a child process.
+        kept: what earlier attempts found out, and this one keeps; None for nothing.
     """
 
     config: SamplingConfig
     fetch: FetchConfig
     isolate: bool = True
+    kept: KeptFrames | None = None
 
     def expand(self, videos: beam.PCollection) -> Any:
         """Spreads the videos, and reads their headers."""
-        split = _SplitFn(self.config, self.isolate, self.fetch)
+        split = _SplitFn(self.config, self.isolate, self.fetch, self.kept)
         return (
             videos
             | "SpreadVideos" >> beam.Reshuffle()
@@ -154,19 +228,23 @@ class SplitVideos(beam.PTransform):
 class ExtractFrames(beam.PTransform):
     """`Span` to `ImageChunk`; tags `reports` (`SpanReport`) and `rejected`.
 
+    Of a part whose embeddings are kept, `EmbeddedChunk`s come instead.
+
     Attributes:
         config: how frames are taken.
         fetch: bounds for videos on the web.
         isolate: whether decoding runs in a child process.
+        kept: as of `SplitVideos`.
     """
 
     config: SamplingConfig
     fetch: FetchConfig
     isolate: bool = True
+    kept: KeptFrames | None = None
 
     def expand(self, spans: beam.PCollection) -> Any:
         """Spreads the parts of videos, and decodes them."""
-        extract = _ExtractFn(self.config, self.isolate, self.fetch)
+        extract = _ExtractFn(self.config, self.isolate, self.fetch, self.kept)
         return (
             spans
             | "SpreadSpans" >> beam.Reshuffle()

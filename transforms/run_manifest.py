@@ -64,6 +64,7 @@ class RunInfo:
         threshold: τ in force.
         floor: of `matches/`, in force.
         started_s: seconds since the epoch.
+        keeps_embeddings: whether frames' embeddings stay in `work/`.
     """
 
     run_dir: str
@@ -73,6 +74,7 @@ class RunInfo:
     threshold: float
     floor: float
     started_s: float
+    keeps_embeddings: bool = False
 
 
 def accounting(tallies: dict[str, int]) -> list[dict[str, Any]]:
@@ -154,7 +156,8 @@ def write_run(
     """Writes `pairs.csv` and, last, `run.json`; gives the latter's content."""
     written = sorted(set(files))
     csv_file = _write_pairs_csv(info.run_dir, written)
-    storage.remove_tree(storage.join(info.run_dir, "work"))
+    scratch = "work/seeds" if info.keeps_embeddings else "work"
+    storage.remove_tree(storage.join(info.run_dir, scratch))
     run = {
         "format": FORMAT,
         "config": info.config,

@@ -24,6 +24,7 @@ from transforms.embed import embed_chunk
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
+from transforms.kept_embeddings import KeptFrames, write_chunk
 from transforms.local_copy import local_copy
 from transforms.shards import WrittenFile, describe_file
 
@@ -44,6 +45,7 @@ class BuildConfig:
         sampling: how the corpus is sampled.
         fetch: bounds for videos on the web.
         isolate: whether decoding runs in a child process.
+        kept: frames' embeddings that are kept; None for none.
     """
 
     run_dir: str
@@ -53,6 +55,7 @@ class BuildConfig:
     sampling: SamplingConfig
     fetch: FetchConfig
     isolate: bool
+    kept: KeptFrames | None = None
 
 
 @dataclass(eq=False)
@@ -189,35 +192,56 @@ def sample_queries(spans: Iterable[Span], config: BuildConfig) -> np.ndarray | N
 
     Spans that cannot be decoded are passed over here; the decoding step reports them.
     """
-    embedder = load_embedder(config.embedder)
-    sampling = config.sampling._replace(mode="keyframe")
     isolation = Isolation(config.isolate)
-    parts = []
-    for span in spans:
-        frames: list[Frame] = []
-        try:
-            with local_copy(span.video.uri, config.fetch) as path:
-                for item in isolation.iterate(
-                    extract_frames,
-                    path,
-                    span.start_us,
-                    span.end_us,
-                    sampling,
-                    limit_s=sampling.limit_s,
-                ):
-                    if isinstance(item, Frame):
-                        frames.append(item)
-                    if len(frames) == _FRAMES_A_SPAN:
-                        break
-        except Reject as reject:
-            logging.info("not in the index's sample: %s: %s", span.video, reject)
-        if frames:
-            images = np.stack([frame.image for frame in frames])
-            keys = tuple(frame.time_us for frame in frames)
-            chunk, _ = embed_chunk(ImageChunk(span.video, keys, images), embedder)
-            parts.append(chunk.embeddings)
+    found = [_sample_span(span, config, isolation) for span in spans]
     isolation.close()
+    parts = [embeddings for embeddings in found if embeddings is not None]
     return np.concatenate(parts) if parts else None
+
+
+def _sample_span(
+    span: Span, config: BuildConfig, isolation: Isolation
+) -> np.ndarray | None:
+    """What was kept of a span's sample, or else its first keyframes."""
+    keep_as = ""
+    if config.kept is not None and span.keep_as:
+        name = f"{span.keep_as}-{_FRAMES_A_SPAN}.sample"
+        chunk = config.kept.read_chunk(name)
+        if chunk is not None:
+            return chunk[1]
+        keep_as = config.kept.uri(name)
+    frames = _keyframes(span, config, isolation)
+    if not frames:
+        return None
+    images = np.stack([frame.image for frame in frames])
+    keys = tuple(frame.time_us for frame in frames)
+    source = ImageChunk(span.video, keys, images)
+    embedded, _ = embed_chunk(source, load_embedder(config.embedder))
+    if keep_as:
+        write_chunk(keep_as, embedded.keys, embedded.embeddings)
+    return embedded.embeddings
+
+
+def _keyframes(span: Span, config: BuildConfig, isolation: Isolation) -> list[Frame]:
+    sampling = config.sampling._replace(mode="keyframe")
+    frames: list[Frame] = []
+    try:
+        with local_copy(span.video.uri, config.fetch) as path:
+            for item in isolation.iterate(
+                extract_frames,
+                path,
+                span.start_us,
+                span.end_us,
+                sampling,
+                limit_s=sampling.limit_s,
+            ):
+                if isinstance(item, Frame):
+                    frames.append(item)
+                if len(frames) == _FRAMES_A_SPAN:
+                    break
+    except Reject as reject:
+        logging.info("not in the index's sample: %s: %s", span.video, reject)
+    return frames
 
 
 def describe_index(directory: Path, count: int) -> Iterator[WrittenFile]:
