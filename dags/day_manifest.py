@@ -1,0 +1,93 @@
+"""The videos of a corpus that were uploaded on one day, as a manifest to mine.
+
+    day = uploads_of("gs://bucket/corpus.csv", date(2026, 1, 1))
+    write_manifest(day.entries, "gs://bucket/mined/manifests/2026-01-01.csv")
+
+Ids are those that the corpus gives, or gives rise to; videos are named by their whole
+address, so that the manifest may lie anywhere.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from transforms import storage
+from transforms.elements import Reject, Rejected
+from transforms.list_videos import VideoEntry, list_videos
+
+_COLUMNS = ("video", "id", "view_count", "duration", "upload_date", "safe")
+_LETTERS_KEPT = 5
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """What a corpus says about a day; every row of it is counted once.
+
+    Attributes:
+        entries: the videos of the day, in the order of the corpus.
+        counts: rows: `listed`, `other_days`, `undated`, `rejected/REASON`.
+        letters: the first rows that could not be read, so belong to no day.
+    """
+
+    entries: list[VideoEntry]
+    counts: dict[str, int]
+    letters: list[Rejected]
+
+
+def uploads_of(videos: str, day: date) -> Uploads:
+    """Picks a day's uploads from a corpus.
+
+    Args:
+        videos: a manifest with upload dates (see `transforms.list_videos`).
+        day: in UTC.
+
+    Raises:
+        Reject: `missing_upload_date` where no video has one; those of `list_videos`.
+    """
+    entries: list[VideoEntry] = []
+    letters: list[Rejected] = []
+    counts: Counter[str] = Counter()
+    for item in list_videos(videos):
+        if isinstance(item, Rejected):
+            counts[f"rejected/{item.reason}"] += 1
+            letters += [item] if len(letters) < _LETTERS_KEPT else []
+        elif item.metadata.upload_date is None:
+            counts["undated"] += 1
+        elif item.metadata.upload_date == day:
+            entries.append(item)
+        else:
+            counts["other_days"] += 1
+    counts["listed"] = len(entries)
+    if counts["undated"] and not entries and not counts["other_days"]:
+        raise Reject(
+            "missing_upload_date",
+            f"no video of {videos} has an upload date: give the manifest a column "
+            "upload_date (2026-01-31)",
+        )
+    return Uploads(entries, dict(sorted(counts.items())), letters)
+
+
+def write_manifest(entries: Sequence[VideoEntry], uri: str) -> None:
+    """Writes a manifest that `list_videos` reads back; at once or not at all."""
+    with (
+        storage.writing(uri) as path,
+        open(path, "w", newline="", encoding="utf-8") as file,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(_COLUMNS)
+        rows.writerows(_row(entry) for entry in entries)
+
+
+def _row(entry: VideoEntry) -> tuple[object, ...]:
+    """Cells in the order of the columns; None is written as an empty cell."""
+    known = entry.metadata
+    return (
+        entry.video.uri,
+        entry.video.video_id,
+        known.view_count,
+        known.duration_s,
+        known.upload_date,
+        known.safe,
+    )
