@@ -7,11 +7,14 @@ float32 [n, d], as a SavedModel of TF 2 (callable) or of TF 1 (signature `defaul
 import hashlib
 import os
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from models.embedders import PAPER_THRESHOLD, EmbeddingError
+from transforms.elements import Reject
+from transforms.local_tree import local_tree
 
 _DEFAULT_SIZE_PX = 224
 # Batches are padded to one of these sizes: few shapes to compile, and the same frames
@@ -40,20 +43,13 @@ class HubEmbedder:
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")
             import tensorflow_hub as hub
 
-        try:
-            directory = str(hub.resolve(handle))
-            model = hub.load(directory)
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"cannot load the embedder {handle!r}: {error}. It must be a TF-Hub "
-                "handle or a SavedModel directory"
-            ) from error
+        model, digest = _load(tf, hub, handle)
         self._tf = tf
         self._model = model  # Keeps the variables of the function alive.
         self._function = _image_function(model, handle)
         self.image_size_px = _input_size_px(self._function, handle)
         name = handle.rstrip("/").split("/")[-1]
-        self.embedder_id = f"hub:{name}@{_hash(tf.io.gfile, directory)}"
+        self.embedder_id = f"hub:{name}@{digest}"
         blank = np.zeros((1, self.image_size_px, self.image_size_px, 3), np.uint8)
         try:
             self.dimension = self.embed(blank).shape[1]
@@ -81,6 +77,22 @@ class HubEmbedder:
             output = output.get("default", next(iter(output.values())))
         features = np.asarray(output, np.float32)
         return features.reshape(size, -1)[: len(images)]
+
+
+def _load(tf: Any, hub: Any, handle: str) -> tuple[Any, str]:
+    """A model, and the hash of its files."""
+    is_folder = handle.startswith("gs://") and not handle.endswith("gz")
+    try:
+        # From a bucket by our own client: one way to give credentials, and to retry.
+        with local_tree(handle) if is_folder else nullcontext(handle) as place:
+            directory = str(hub.resolve(place))
+            return hub.load(directory), _hash(tf.io.gfile, directory)
+    except (OSError, ValueError, RuntimeError, Reject, tf.errors.OpError) as error:
+        what = error.message if isinstance(error, Reject) else error
+        raise ValueError(
+            f"cannot load the embedder {handle!r}: {what}. It must be a TF-Hub handle "
+            "or a SavedModel directory"
+        ) from error
 
 
 def _image_function(model: Any, handle: str) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from models.embedders import PAPER_THRESHOLD, EmbeddingError, load_embedder
 from models.hub_embedder import HubEmbedder
+from transforms import storage
 
 SIDE = 8
 Make = Callable[..., Any]
@@ -70,6 +71,19 @@ def test_a_signature_gives_its_features(plain: str) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(images(5)), atol=1e-6)
     assert isinstance(load_embedder(f"hub:{plain}"), HubEmbedder)
+
+
+def test_a_model_of_a_bucket_is_the_same_model(plain: str, bucket: str) -> None:
+    uri = f"{bucket}/models/plain"
+    for path in Path(plain).rglob("*"):
+        if path.is_file():
+            name = path.relative_to(plain).as_posix()
+            storage.write_bytes(f"{uri}/{name}", path.read_bytes())
+    here, there = HubEmbedder(plain), HubEmbedder(uri)
+    assert there.embedder_id == here.embedder_id
+    np.testing.assert_array_equal(there.embed(images(9)), here.embed(images(9)))
+    with pytest.raises(ValueError, match=r"gs://.*no file"):
+        HubEmbedder(f"{bucket}/models/absent")
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 64, 65, 150])

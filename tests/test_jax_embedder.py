@@ -11,6 +11,7 @@ from beam_pipeline.mine import run
 from models.embedders import load_embedder
 from models.jax_embedder import JaxEmbedder
 from models.vit_weights import load_vit
+from transforms import storage
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(
@@ -31,6 +32,17 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def embedder(directory: str) -> JaxEmbedder:
     return JaxEmbedder(directory)
+
+
+def test_a_checkpoint_of_a_bucket_is_the_same(
+    directory: str, embedder: JaxEmbedder, bucket: str
+) -> None:
+    for path in Path(directory).iterdir():
+        storage.write_bytes(f"{bucket}/vit/{path.name}", path.read_bytes())
+    there = JaxEmbedder(f"{bucket}/vit")
+    assert there.embedder_id == embedder.embedder_id
+    images = pictures(3, 8)
+    np.testing.assert_array_equal(there.embed(images), embedder.embed(images))
 
 
 def test_embeds_by_the_cls_token_of_pixels_in_the_unit_range(

@@ -33,21 +33,23 @@ def copy_object(
     with rejecting(uri):
         blob = blob_of(uri)
         blob.reload()
-        make_room(blob.size)
+        # Downloading overwrites what the blob says of itself.
+        size, generation, crc32c = blob.size, blob.generation, blob.crc32c
+        make_room(size)
         if blob.content_encoding == "gzip":  # Unpacked by the server, without ranges.
             blob.download_to_filename(path)
             return
         digest = google_crc32c.Checksum()
         with open(path, "wb") as file:
-            for start in range(0, blob.size, _PIECE_BYTES):
+            for start in range(0, size, _PIECE_BYTES):
                 piece = blob.download_as_bytes(
                     start=start,
-                    end=min(start + _PIECE_BYTES, blob.size) - 1,
+                    end=min(start + _PIECE_BYTES, size) - 1,
                     raw_download=True,
                     checksum=None,  # The server knows that of the whole only.
-                    if_generation_match=blob.generation,
+                    if_generation_match=generation,
                 )
                 file.write(piece)
                 digest.update(piece)
-    if digest.digest() != base64.b64decode(blob.crc32c):
+    if digest.digest() != base64.b64decode(crc32c):
         raise Reject("unreadable", f"{uri} came with another CRC32C; run again")

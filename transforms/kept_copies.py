@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from transforms.elements import Reject
-from transforms.scratch import is_full, no_room, scratch_folder
+from transforms.scratch import is_full, no_room, refusing_when_full, scratch_folder
 
 # Copies are kept while this share of the disk is free for those who write there.
 _FREE_SHARE = 0.1
@@ -115,12 +115,8 @@ class KeptCopies:
 
     def _open_folder(self, key: str) -> str:
         if self._folder is None:
-            try:
+            with refusing_when_full(key):
                 self._folder = self._cleanup.enter_context(scratch_folder())
-            except OSError as error:
-                if is_full(error):
-                    raise no_room(key) from error
-                raise
         return self._folder
 
     def _fill(self, copy: _Copy, key: str, fetch: Fetch, limit_bytes: int) -> None:

@@ -54,6 +54,17 @@ def no_room(uri: str) -> Reject:
     )
 
 
+@contextlib.contextmanager
+def refusing_when_full(uri: str) -> Iterator[None]:
+    """Turns the error of a full disk into the `Reject` of the file copied to it."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise no_room(uri) from error
+        raise
+
+
 @functools.cache
 def _sweep(root: str) -> None:
     """Deletes, once a process, what killed processes left."""

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, TextIO
 from transforms.backends import blob_of, bucket_and_key, is_gs, rejecting, scheme
 from transforms.bucket_copy import copy_object
 from transforms.elements import Reject
-from transforms.scratch import is_full, no_room, scratch_folder
+from transforms.scratch import refusing_when_full, scratch_folder
 
 # --- names ---------------------------------------------------------------------------
 
@@ -143,12 +143,8 @@ def localize(uri: str) -> Iterator[str]:
         return
     with scratch_folder() as scratch:
         path = os.path.join(scratch, "copy" + posixpath.splitext(uri)[1])
-        try:
+        with refusing_when_full(uri):
             copy_object(uri, path)
-        except OSError as error:
-            if is_full(error):
-                raise no_room(uri) from error
-            raise
         yield path
 
 
