@@ -13,6 +13,7 @@ from made_media import still
 from PIL import Image
 
 from beam_pipeline.dataflow import hinted, images, is_dataflow, runs_later
+from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
 from transforms import storage
 from transforms.listing import list_files
@@ -74,9 +75,15 @@ def flags(**values: str | None) -> list[str]:
 
 @pytest.fixture(scope="module")
 def template(places: dict[str, str], bucket: str) -> dict[str, bytes]:
-    """What `--template_location` writes, by file name."""
+    """What a flex template's launch writes for Dataflow to start, by file name."""
     where = f"{bucket}/templates/mine"
-    assert run([*flags(**places, **CLOUD, template_location=where), "--no_auth"]) == 0
+    storage.write_bytes(f"{bucket}/run/run.json", b"{}")
+    given = {**places, **CLOUD, "runner": None, "sdk_container_image": None}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CLIPSEED_WORKER_IMAGE", IMAGE)
+        parameters = flags(**given, template_location=where, overwrite="true")
+        assert launch([*parameters, "--no_auth"]) == 0
+    assert not storage.exists(f"{bucket}/run/run.json")
     staged = [uri for uri in list_files(f"{bucket}/tmp") if uri.endswith("pipeline.pb")]
     assert len(staged) == 1
     return {
