@@ -29,6 +29,7 @@ from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
 from transforms.load_seeds import LoadSeeds
+from transforms.local_copy import copies_deleted
 from transforms.run_manifest import Tally, WriteRunManifest
 from transforms.run_tables import RunTables
 from transforms.seeds import ReadSeeds
@@ -246,7 +247,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if kept:
         print(f"resuming: {kept} parts of videos are kept", file=sys.stderr)
     send_whole_elements_only()
-    with summary.Progress():
+    with summary.Progress(), copies_deleted():
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, steps)
         result = pipeline.run()

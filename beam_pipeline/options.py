@@ -24,6 +24,7 @@ _NOT_IN_HASH = frozenset(
         "accelerator",
         "isolate_decoder",
         "video_timeout_s",
+        "scratch_gib",
         "index_ca",
         "index_cert",
         "index_key",
@@ -38,6 +39,7 @@ _POSITIVE = (
     "num_shards",
     "part_s",
     "video_timeout_s",
+    "scratch_gib",
 )
 
 
@@ -72,6 +74,7 @@ class MineConfig:
     keep_embeddings: bool
     embeddings_of: str | None
     video_timeout_s: float
+    scratch_gib: float
     isolate_decoder: bool
     threshold: float | None
     floor: float | None
@@ -243,6 +246,8 @@ def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
         "of decoding: for new seeds or another threshold")  # fmt: skip
     add("--video_timeout_s", type=float, default=600.0,
         help="limit for decoding one video or part")  # fmt: skip
+    add("--scratch_gib", type=float, default=16.0, help="disk for copies of remote "
+        "videos, in the folder for temporary files, a worker process")  # fmt: skip
     add("--isolate_decoder", action=argparse.BooleanOptionalAction, default=True,
         help="decode in a child process, which a bad file cannot outlive")  # fmt: skip
 

@@ -53,7 +53,8 @@ def make_plan(
     if threshold is None:
         threshold = embedder.default_threshold
     floor = threshold if config.floor is None else min(config.floor, threshold)
-    fetch = FetchConfig(allow_private=config.allow_private)
+    scratch_bytes = round(config.scratch_gib * 2**30)
+    fetch = FetchConfig(allow_private=config.allow_private, scratch_bytes=scratch_bytes)
     isolate, limit_s = config.isolate_decoder, config.video_timeout_s
     size_px = embedder.image_size_px
     sampling = SamplingConfig(

@@ -44,6 +44,7 @@ def test_defaults_are_the_papers() -> None:
         fps=1.0,
         frames="exact",
         part_s=120.0,
+        scratch_gib=16.0,
         keep_embeddings=True,
         embeddings_of=None,
         video_timeout_s=600.0,

@@ -27,6 +27,7 @@ from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
 from transforms.local_copy import local_copy
+from transforms.spread_spans import SpreadSpans
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
 _CHUNK = 64
@@ -247,7 +248,7 @@ class ExtractFrames(beam.PTransform):
         extract = _ExtractFn(self.config, self.isolate, self.fetch, self.kept)
         return (
             spans
-            | "SpreadSpans" >> beam.Reshuffle()
+            | SpreadSpans()
             | "Decode"
             >> beam.ParDo(extract).with_outputs("reports", "rejected", main="chunks")
         )

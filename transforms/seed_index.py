@@ -1,10 +1,9 @@
 """Building the seeds' index once, inside the job."""
 
+import contextlib
 import hashlib
 import heapq
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.kept_embeddings import KeptFrames, write_chunk
 from transforms.local_copy import local_copy
+from transforms.scratch import scratch_folder
 from transforms.shards import WrittenFile, describe_file
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
@@ -145,28 +145,36 @@ def _build(
         yield ""
         return
     directory = storage.join(config.run_dir, "index")
-    local = tempfile.mkdtemp() if storage.is_remote(directory) else directory
     index_config = IndexConfig()
     queries = None
     if len(ids) >= index_config.exact_below:
         queries = sample_queries(spans, config)
-    manifest = build_index(
-        Path(local),
-        ids,
-        embeddings,
-        config.embedder_id,
-        config.floor,
-        queries,
-        index_config,
-    )
-    _log(manifest)
-    for file in describe_index(Path(local), manifest.count):
-        yield beam.pvalue.TaggedOutput("files", file)
-    if local != directory:
-        upload_directory(local, directory)
-        shutil.rmtree(local)
+    with _published(directory) as local:
+        manifest = build_index(
+            Path(local),
+            ids,
+            embeddings,
+            config.embedder_id,
+            config.floor,
+            queries,
+            index_config,
+        )
+        _log(manifest)
+        for file in describe_index(Path(local), manifest.count):
+            yield beam.pvalue.TaggedOutput("files", file)
     yield directory
     yield beam.pvalue.TaggedOutput("manifest", manifest)
+
+
+@contextlib.contextmanager
+def _published(directory: str) -> Iterator[str]:
+    """Gives the directory itself, or a scratch folder that is uploaded to it."""
+    if not storage.is_remote(directory):
+        yield directory
+        return
+    with scratch_folder() as local:
+        yield local
+        upload_directory(local, directory)
 
 
 def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
