@@ -10,6 +10,7 @@ commands:
   mine         mine video clips for the captions of images
   inspect      print what a run holds, and draw a contact sheet
   index        build an index of seeds, audit it, serve it
+  cut          cut a published benchmark's videos into a run
   train        train a retrieval model on what was mined
   evaluate     measure a trained model on the clips of a run
   embed-clips  index the clips of a run by a trained model
@@ -22,6 +23,7 @@ _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.inspect_run",
     "index": "beam_pipeline.index_command",
+    "cut": "models.cut_command",
     "train": "models.train_command",
     "evaluate": "models.evaluate_command",
     "embed-clips": "beam_pipeline.embed_command",

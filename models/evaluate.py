@@ -1,18 +1,24 @@
 """How well a trained model finds clips by caption, and captions by clip.
 
+    embedded = embed_run(encoder, EvaluationData("run", segment))
+    evaluate(embedded)["text_to_clip"].recall
+
 Every clip is seen in K equally spaced segments; a caption's similarity to a clip is the
 mean of those to its segments (protocol of the paper, section 5.2), which is the dot
 product with the mean of the segments' embeddings.
+
+A clip of a benchmark that is not at hand, and one that has nothing that the model takes
+(no sound for one that listens), stay in the count: they are found last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
 
-from models.clip_dataset import EvaluationData
+from models.clip_dataset import EvaluationData, present
 from models.dual_encoder import RetrievalModel
 from models.retrieval_metrics import Retrieval, retrieval
 from models.tokens import Tokenizer
@@ -25,10 +31,12 @@ class EmbeddedRun(NamedTuple):
 
     Attributes:
         ids: of the clips.
-        clips: float32 [n, d], the mean over a clip's segments; not of unit norm.
-        captions: the distinct texts.
+        clips: float32 [n, d], the mean over a clip's segments; not of unit norm; zeros
+            for those missing.
+        captions: the queries.
         texts: float32 [c, d], unit norm.
-        relevant: bool [c, n], whether a clip has a caption; several may have the same.
+        relevant: bool [c, n], which clips a query asks for.
+        missing: why a clip has no embedding, by id.
     """
 
     ids: list[str]
@@ -36,6 +44,7 @@ class EmbeddedRun(NamedTuple):
     captions: list[str]
     texts: np.ndarray
     relevant: np.ndarray
+    missing: dict[str, str]
 
 
 class Encoder:
@@ -85,39 +94,86 @@ def embed_clips(
         without: `video` or `audio`: what is masked in every clip.
 
     Yields:
-        ids, captions of each clip, and float32 [b, d], the mean over segments.
+        ids, captions of each clip, and float32 [b, d], the mean over segments; zeros
+        for a clip that has nothing that the model takes.
     """
     for ids, captions, arrays in data.batches(batch):
         if without:
             arrays[f"has_{without}"] = np.zeros_like(arrays[f"has_{without}"])
-        vectors = encoder.clips(_padded(arrays, batch * data.count))
-        segments = vectors[: len(ids) * data.count].reshape(len(ids), data.count, -1)
-        yield ids, captions, segments.mean(axis=1)
+        there = present(arrays)
+        vectors = encoder.clips(_padded(arrays, batch * data.count))[: len(there)]
+        vectors = np.where(there[:, np.newaxis], vectors, np.float32(0))
+        yield ids, captions, vectors.reshape(len(ids), data.count, -1).mean(axis=1)
 
 
 def embed_run(
     encoder: Encoder, data: EvaluationData, batch: int = 16, without: str = ""
 ) -> EmbeddedRun:
-    """Embeds the clips of a run, and all their captions."""
+    """Embeds the clips of a run, and all their captions.
+
+    A run tells nobody which of equal captions was meant: there a caption asks for every
+    clip that has it. In a benchmark each caption asks for its own clip alone.
+    """
     parts = list(embed_clips(encoder, data, batch, without))
     ids = [clip for part in parts for clip in part[0]]
     captions = [texts for part in parts for texts in part[1]]
-    distinct = sorted({text for texts in captions for text in texts})
-    rows = {text: row for row, text in enumerate(distinct)}
-    relevant = np.zeros((len(distinct), len(ids)), bool)
-    for clip, texts in enumerate(captions):
-        relevant[[rows[text] for text in texts], clip] = True
     clips = np.concatenate([part[2] for part in parts])
-    return EmbeddedRun(ids, clips, distinct, encoder.texts(distinct), relevant)
+    empty = np.flatnonzero(~clips.any(axis=1)).tolist()
+    missing = {ids[row]: "it has nothing that is measured here" for row in empty}
+    benchmark = data.run.benchmark
+    for lacking in benchmark.missing if benchmark else ():
+        ids.append(lacking.clip_id)
+        captions.append(list(lacking.captions))
+        missing[lacking.clip_id] = f"{lacking.reason}: {lacking.message}"
+    clips = np.pad(clips, ((0, len(ids) - len(clips)), (0, 0)))
+    queries, relevant = _queries(captions, shared=benchmark is None)
+    texts = encoder.texts(queries)
+    return EmbeddedRun(ids, clips, queries, texts, relevant, missing)
 
 
-def evaluate(embedded: EmbeddedRun) -> dict[str, Retrieval]:
-    """Figures of both directions: `text_to_clip` and `clip_to_text`."""
-    similarities = embedded.texts @ embedded.clips.T
+def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrieval]:
+    """Figures of both directions: `text_to_clip` and `clip_to_text`.
+
+    Args:
+        embedded: clips and queries.
+        leave_out: measure without the missing clips and their captions, rather than
+            count them as found last.
+    """
+    similarities, relevant = embedded.texts @ embedded.clips.T, embedded.relevant
+    there = np.array([name not in embedded.missing for name in embedded.ids])
+    if leave_out:
+        similarities, relevant = similarities[:, there], relevant[:, there]
+        asked = relevant.any(axis=1)
+        similarities, relevant = similarities[asked], relevant[asked]
+    else:
+        # Below every true similarity; for its own captions below even that.
+        own = relevant[:, ~there]
+        similarities[:, ~there] = np.where(own, -np.inf, np.finfo(np.float32).min)
     return {
-        "text_to_clip": retrieval(similarities, embedded.relevant),
-        "clip_to_text": retrieval(similarities.T, embedded.relevant.T),
+        "text_to_clip": retrieval(similarities, relevant),
+        "clip_to_text": retrieval(similarities.T, relevant.T),
     }
+
+
+def _queries(
+    captions: Sequence[Sequence[str]], shared: bool
+) -> tuple[list[str], np.ndarray]:
+    """The captions of clips as queries, and which clips each asks for."""
+    if shared:
+        queries = sorted({text for texts in captions for text in texts})
+        rows = {text: row for row, text in enumerate(queries)}
+        owned = [[rows[text] for text in texts] for texts in captions]
+    else:
+        queries = [text for texts in captions for text in texts]
+        ends = np.cumsum([len(texts) for texts in captions]).tolist()
+        owned = [
+            list(range(end - len(texts), end))
+            for end, texts in zip(ends, captions, strict=True)
+        ]
+    relevant = np.zeros((len(queries), len(captions)), bool)
+    for clip, mine in enumerate(owned):
+        relevant[mine, clip] = True
+    return queries, relevant
 
 
 def _padded(arrays: dict[str, np.ndarray], rows: int) -> dict[str, Any]:

@@ -1,44 +1,170 @@
-"""`clipseed evaluate`: retrieval figures of a trained model on a run's clips."""
+"""`clipseed evaluate`: retrieval figures of a trained model.
+
+clipseed evaluate model --data run
+clipseed evaluate model --protocol msr_vtt --annotations DIR --videos DIR
+"""
 
 import argparse
-import json
+import contextlib
+import logging
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transforms.elements import Reject
+
+if TYPE_CHECKING:
+    from models.retrieval_metrics import Retrieval
+    from models.segments import SegmentConfig
+
+_PROTOCOLS = ("msr_vtt", "audiocaps", "clotho")
+_MODALITIES = {"V": "video", "A": "audio"}
+# Of what is missing, so many are named on the terminal; the JSON names all.
+_NAMED = 10
+
+
+class Measured(NamedTuple):
+    """What was measured, and on what.
+
+    Attributes:
+        figures: by direction.
+        protocol: whose rows of the paper belong beside them; "" for a mined run.
+        label: modality, and how the model came to be.
+        facts: for the JSON; `missing` says why a clip was not embedded, by id.
+    """
+
+    figures: "dict[str, Retrieval]"
+    protocol: str
+    label: str
+    facts: dict[str, Any]
 
 
 def run(argv: Sequence[str]) -> int:
     """Evaluates; gives 0, or 2 if it could not."""
-    parser = argparse.ArgumentParser(
-        prog="clipseed evaluate",
-        description="Text to clip and clip to text over the clips of a run: recall at "
-        "1, 5 and 10, median and mean rank; ties count as chance.",
-    )
-    add = parser.add_argument
-    add("model", help="output directory of `clipseed train`")
-    add("--data", required=True, help="run directory")
-    add("--segments", type=int, default=4, help="of a clip, equally spaced (4)")
-    add("--batch_size", type=int, default=16)
-    add("--without", choices=["", "video", "audio"], default="", help="masked")
-    add("--output", type=Path, help="file of the figures, JSON")
-    flags = parser.parse_args(argv)
-    from models.clip_dataset import EvaluationData
-    from models.evaluate import embed_run, evaluate
-    from models.results_table import as_markdown
-    from models.trained import load_trained
+    flags = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from models.results_table import as_json, as_markdown
 
     try:
-        trained = load_trained(flags.model)
-        data = EvaluationData(flags.data, trained.config.segment, flags.segments)
-        embedded = embed_run(trained.encoder, data, flags.batch_size, flags.without)
-        figures = evaluate(embedded)
+        with _data(flags) as data:
+            measured = measure(flags, data)
     except Reject as reject:
         print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
         return 2
-    print(as_markdown(figures))
+    table = as_markdown(measured.figures, measured.protocol, measured.label)
+    text = "\n".join(
+        [table, *_missing_lines(measured.facts["missing"], flags.leave_out)]
+    )
+    print(text)
     if flags.output:
-        text = json.dumps({k: v._asdict() for k, v in figures.items()}, indent=2)
-        flags.output.write_text(text + "\n")
+        content = as_json(measured.figures, measured.protocol, measured.facts)
+        flags.output.write_text(content)
+        flags.output.with_suffix(".md").write_text(text + "\n")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clipseed evaluate",
+        description="Text to clip and clip to text: recall at 1, 5 and 10, median and "
+        "mean rank; ties count as chance. On the clips of a run (--data), or by a "
+        "published protocol, whose videos or sounds are cut first.",
+    )
+    add = parser.add_argument
+    add("model", help="output directory of `clipseed train`")
+    add("--data", help="run directory, mined or cut by `clipseed cut`")
+    add("--protocol", choices=_PROTOCOLS)
+    add("--annotations", help="folder of the protocol's annotation files")
+    add("--videos", help="folder of its videos or sounds, local or gs://")
+    add("--split", default="test", help="of the protocol (test)")
+    add("--clips", help="directory to keep the cut clips in, and to find them in")
+    add("--modality", choices=["A+V", "V", "A"],
+        help="what the model gets of a clip (all that it takes)")  # fmt: skip
+    add("--leave_out", action="store_true", help="measure without the clips that are "
+        "missing; else they count as found last")  # fmt: skip
+    add("--segments", type=int, default=4, help="of a clip, equally spaced (4)")
+    add("--batch_size", type=int, default=16)
+    add("--output", type=Path, help="JSON file; the table goes beside it as .md")
+    return parser
+
+
+@contextlib.contextmanager
+def _data(flags: argparse.Namespace) -> Iterator[str]:
+    """The run directory to measure on, cut first where a protocol is named."""
+    parts = (flags.protocol, flags.annotations, flags.videos)
+    if bool(flags.data) == any(parts) or any(parts) != all(parts):
+        raise Reject(
+            "usage", "give --data, or --protocol with --annotations and --videos"
+        )
+    if flags.data:
+        yield flags.data
+        return
+    from models.benchmark_clips import cut_benchmark
+    from models.protocols import read_benchmark
+
+    benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
+    with tempfile.TemporaryDirectory(prefix="clipseed-") as scratch:
+        directory = flags.clips or scratch
+        cut_benchmark(benchmark, flags.videos, directory)
+        yield directory
+
+
+def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
+    """Embeds a run, and measures.
+
+    Raises:
+        Reject: model or run cannot be read, or the model has not the modality.
+    """
+    from models.clip_dataset import EvaluationData
+    from models.evaluate import embed_run, evaluate
+    from models.lineage import read_lineage, setting
+    from models.trained import load_trained
+
+    trained = load_trained(flags.model)
+    modality, without = _modality(flags.modality, trained.config.segment)
+    data = EvaluationData(run_dir, trained.config.segment, flags.segments)
+    embedded = embed_run(trained.encoder, data, flags.batch_size, without)
+    figures = evaluate(embedded, flags.leave_out)
+    facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
+    if data.run.benchmark is None:
+        return Measured(figures, "", flags.modality or "", facts)
+    name = data.run.benchmark.name
+    lineage = read_lineage(flags.model)
+    facts |= {
+        "benchmark": name,
+        "setting": setting(lineage, name),
+        "trained_on": [row._asdict() for row in lineage],
+    }
+    label = f"{modality}, {facts['setting']}"
+    return Measured(figures, name.partition("/")[0], label, facts)
+
+
+def _modality(wanted: str | None, segment: "SegmentConfig") -> tuple[str, str]:
+    """The paper's name of what is measured, and what is masked for it.
+
+    Raises:
+        Reject: `no_modality`.
+    """
+    taken = {"A": segment.spectrogram_frames > 0, "V": segment.frames > 0}
+    have = [name for name, is_taken in taken.items() if is_taken]
+    names = wanted.split("+") if wanted else have
+    if not set(names) <= set(have):
+        raise Reject(
+            "no_modality",
+            f"the model takes {'+'.join(have)}, not {wanted}: give another --modality",
+        )
+    masked = [_MODALITIES[name] for name in have if name not in names]
+    return "+".join(names), "".join(masked)
+
+
+def _missing_lines(missing: dict[str, str], left_out: bool) -> Iterator[str]:
+    if not missing:
+        return
+    fate = "left out of the figures" if left_out else "counted as found last"
+    yield f"\nClips missing, {fate}: {len(missing)}"
+    for name in sorted(missing)[:_NAMED]:
+        yield f"- {name}: {missing[name]}"
+    if len(missing) > _NAMED:
+        yield f"- and {len(missing) - _NAMED} more; --output names all"

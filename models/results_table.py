@@ -1,6 +1,6 @@
 """Retrieval figures as Markdown and as JSON, beside the paper's.
 
-    print(as_markdown(figures, "msr_vtt"))
+    print(as_markdown(figures, "msr_vtt", "A+V, zero-shot"))
 
 The paper's figures are its tables 1 (pretraining data), 3 (CLIP) and 4 (sounds): text
 to clip, by the protocols of `models.protocols`.
@@ -8,7 +8,7 @@ to clip, by the protocols of `models.protocols`.
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from models.retrieval_metrics import CUTS, Retrieval
 from transforms.elements import Reject
@@ -81,26 +81,38 @@ _HEAD = (
 )
 
 
-def as_markdown(figures: Mapping[str, Retrieval], protocol: str = "") -> str:
+def as_markdown(
+    figures: Mapping[str, Retrieval], protocol: str = "", label: str = ""
+) -> str:
     """A table: a row an entry, below them the paper's rows.
 
     Args:
         figures: what was measured, by name (underscores become spaces).
         protocol: whose rows of the paper are wanted; "": none.
+        label: what stands behind each measured row's name.
 
     Raises:
         Reject: `unknown_protocol`.
     """
-    return "\n".join([_HEAD, *map(_row, figures, figures.values()), *_paper(protocol)])
+    suffix = f": {label}" if label else ""
+    rows = (
+        _row(name.replace("_", " ") + suffix, found) for name, found in figures.items()
+    )
+    return "\n".join([_HEAD, *rows, *_paper(protocol)])
 
 
-def as_json(figures: Mapping[str, Retrieval], protocol: str = "") -> str:
-    """The same as JSON; the paper's rows stand under `paper`.
+def as_json(
+    figures: Mapping[str, Retrieval],
+    protocol: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """The same as JSON, beside facts; the paper's rows stand under `paper`.
 
     Raises:
         Reject: `unknown_protocol`.
     """
     content: dict = {name: found._asdict() for name, found in figures.items()}
+    content |= facts or {}
     if protocol:
         rows = _published(protocol).rows
         content["paper"] = {row.name: {"recall": row[1:]} for row in rows}
@@ -110,7 +122,7 @@ def as_json(figures: Mapping[str, Retrieval], protocol: str = "") -> str:
 def _row(name: str, found: Retrieval) -> str:
     recall = " | ".join(f"{value:.1f}" for value in found.recall)
     return (
-        f"| {name.replace('_', ' ')} | {recall} | {found.median_rank:g} | "
+        f"| {name} | {recall} | {found.median_rank:g} | "
         f"{found.mean_rank:.1f} | {found.queries} | {found.candidates} |"
     )
 

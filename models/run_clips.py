@@ -12,17 +12,47 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from transforms import storage
 from transforms.elements import Reject
 
-_FORMAT = "clipseed-run/1"
+FORMAT = "clipseed-run/1"
 _MAX_MANIFEST_BYTES = 1 << 28
 # A TFRecord: uint64 length, its CRC, the data, its CRC.
 _HEAD_BYTES, _TAIL_BYTES = 12, 4
+
+
+class MissingClip(NamedTuple):
+    """A clip that a benchmark names and that could not be cut, or not be encoded.
+
+    Attributes:
+        clip_id: its name in the benchmark.
+        reason: a stable snake_case name.
+        message: what is wrong, in words.
+        captions: the queries that ask for it.
+    """
+
+    clip_id: str
+    reason: str
+    message: str
+    captions: tuple[str, ...]
+
+
+class CutBenchmark(NamedTuple):
+    """The benchmark that a run was cut of (`models.benchmark_clips`).
+
+    Attributes:
+        name: protocol and split, `msr_vtt/test`.
+        digest: of its annotations.
+        missing: the clips that are not in the run.
+    """
+
+    name: str
+    digest: str
+    missing: tuple[MissingClip, ...]
 
 
 @dataclass(frozen=True)
@@ -33,11 +63,13 @@ class RunClips:
         run_dir: local or `gs://`.
         files: URI of each shard.
         places: int64 [n, 3]: shard, offset and size in bytes of each record's data.
+        benchmark: that it was cut of; None where it was mined.
     """
 
     run_dir: str
     files: tuple[str, ...]
     places: np.ndarray
+    benchmark: CutBenchmark | None = None
 
     def __len__(self) -> int:
         """The number of clips."""
@@ -78,9 +110,9 @@ def open_clips(run_dir: str, verify: bool = True) -> RunClips:
         ) from reject
     except ValueError as error:
         raise Reject("damaged_run", f"{uri} is no JSON ({error})") from error
-    if run.get("format") != _FORMAT:
+    if run.get("format") != FORMAT:
         raise Reject(
-            "no_run", f"{uri} has the format {run.get('format')!r}, not {_FORMAT!r}"
+            "no_run", f"{uri} has the format {run.get('format')!r}, not {FORMAT!r}"
         )
     shards = [file for file in run["files"] if file["path"].startswith("clips/")]
     places = [_places(run_dir, n, file, verify) for n, file in enumerate(shards)]
@@ -88,7 +120,17 @@ def open_clips(run_dir: str, verify: bool = True) -> RunClips:
     found = np.concatenate([np.zeros((0, 3), np.int64), *places])
     if not len(found):
         raise Reject("no_clips", f"{run_dir} holds no clip; mine with other settings")
-    return RunClips(run_dir, files, found)
+    return RunClips(run_dir, files, found, _benchmark(run.get("benchmark")))
+
+
+def _benchmark(entry: dict[str, Any] | None) -> CutBenchmark | None:
+    if entry is None:
+        return None
+    missing = (
+        MissingClip(**clip | {"captions": tuple(clip["captions"])})
+        for clip in entry["missing"]
+    )
+    return CutBenchmark(entry["name"], entry["digest"], tuple(missing))
 
 
 def _places(

@@ -2,8 +2,8 @@
 
     train(load_config("tiny", ["data=..."]), "out")
 
-The output directory holds `config.json`, `vocabulary.txt`, `checkpoints/`,
-`metrics.csv` and `tensorboard/`.
+The output directory holds `config.json`, `vocabulary.txt`, `trained_on.json`,
+`checkpoints/`, `metrics.csv` and `tensorboard/`.
 """
 
 import csv
@@ -21,6 +21,7 @@ from flax import nnx
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
 from models.clip_dataset import Batch, TrainingData
+from models.lineage import write_lineage
 from models.optimisers import make_optimiser
 from models.overrides import as_json
 from models.run_clips import open_clips
@@ -51,7 +52,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
         Reject: bad data, `other_config` if another run lies there, or `not_finite`
             with the step and the clips, after saving the state before it.
     """
-    if not config.data:
+    if config.epochs and not config.data:
         raise Reject("no_data", "name a run to train on: --data RUN_DIR")
     devices.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
@@ -63,6 +64,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
         tokenizer_of(vocabulary),
         config.seed,
     )
+    write_lineage(output, config.init, data.runs)
     steps = config.steps(len(data))
     mesh = devices.data_mesh()
     graph, optimiser, state = _start(config, steps, mesh)
@@ -86,6 +88,8 @@ def train(config: TrainConfig, output: str) -> Metrics:
                 log.add(step, config.batch_size, last)
                 if step % config.checkpoint_every == 0 or step == steps:
                     checkpoints.save(state, step)
+        if checkpoints.latest is None:
+            checkpoints.save(state, first)  # Of no epoch: the model as it starts.
     return last if last is not None else _no_step()
 
 
@@ -186,6 +190,6 @@ def _not_finite(step: int, batch: Batch, output: str) -> Reject:
 
 
 def _no_step() -> Metrics:
-    """What a run says that was at its end already."""
+    """What a run says that was at its end already, or of no epoch."""
     nan = np.float32(np.nan)
     return Metrics(nan, nan, nan, np.float32(1))

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,5 +39,8 @@ def run(argv: Sequence[str]) -> int:
     except Reject as reject:
         print(f"clipseed train: {reject.message}", file=sys.stderr)
         return 1 if reject.reason == "not_finite" else 2
-    print(f"loss {float(metrics.loss):.4f}, right {float(metrics.accuracy):.0%}")
+    if math.isnan(metrics.loss):
+        print("no step was left to do")
+    else:
+        print(f"loss {float(metrics.loss):.4f}, right {float(metrics.accuracy):.0%}")
     return 0

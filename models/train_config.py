@@ -37,7 +37,7 @@ class TrainConfig:
         optimiser: how parameters are updated.
         batch_size: clips of a step, over all devices.
         micro_batch: clips that are encoded at once; 0: all.
-        epochs: how often each clip is seen.
+        epochs: how often each clip is seen; 0: never, the model is kept as it starts.
         seed: of parameters, order and changes.
         vocabulary: WordPiece vocabulary, a file; "": made from the captions.
         vision: checkpoint of a ViT for both streams, a directory.
@@ -93,7 +93,8 @@ class TrainConfig:
 
     def steps(self, clips: int) -> int:
         """Steps of the run over so many clips."""
-        return max(1, round(self.epochs * clips / self.batch_size))
+        least = 1 if self.epochs else 0
+        return max(least, round(self.epochs * clips / self.batch_size))
 
 
 def load_config(name: str, settings: Sequence[str] = ()) -> TrainConfig:

@@ -51,10 +51,22 @@ class Probe(NamedTuple):
 
 @contextlib.contextmanager
 def open_video(path: str) -> Iterator[av.container.InputContainer]:
+    """Opens a local file with moving pictures for reading.
+
+    Raises:
+        Reject: as `open_media`, or `no_video_stream`.
+    """
+    with open_media(path) as container:
+        video_stream(container)
+        yield container
+
+
+@contextlib.contextmanager
+def open_media(path: str) -> Iterator[av.container.InputContainer]:
     """Opens a local file for reading; metadata that is not UTF-8 is tolerated.
 
     Raises:
-        Reject: `empty_file`, `not_a_video`, `unreadable` or `no_video_stream`.
+        Reject: `empty_file`, `not_a_video` or `unreadable`.
     """
     try:
         if os.path.getsize(path) == 0:
@@ -73,7 +85,6 @@ def open_video(path: str) -> Iterator[av.container.InputContainer]:
     with container:
         if container.format.name in _NOT_VIDEO:
             raise Reject("not_a_video", "It is a text file.")
-        video_stream(container)
         yield container
 
 

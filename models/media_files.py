@@ -1,0 +1,59 @@
+"""Finding the file of a benchmark's clip in a folder as people keep it."""
+
+import posixpath
+import unicodedata
+from collections.abc import Iterable
+
+from models.protocols import BenchmarkClip
+from transforms.elements import Reject
+from transforms.listing import list_files
+
+# Where a clip lies there twice, the file that may hold pictures is taken.
+_SOUND_ALONE = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
+
+
+class MediaFiles:
+    """The files of a folder, by name with and without suffix.
+
+    Args:
+        folder: local or `gs://`; folders in it are looked into.
+
+    Raises:
+        Reject: `not_found`, `unreadable`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files = _by_name(list_files(folder))
+
+    def find(self, clip: BenchmarkClip) -> str:
+        """The file of a clip: named by its id, or by its video (AudioSet puts Y first).
+
+        Raises:
+            Reject: `not_found`, with the names that were looked for.
+        """
+        names = tuple(dict.fromkeys((clip.clip_id, clip.media, f"Y{clip.media}")))
+        for name in names:
+            if _plain(name) in self._files:
+                return self._files[_plain(name)]
+        raise Reject(
+            "not_found", f"{self._folder} has no file named {' or '.join(names)}."
+        )
+
+
+def _by_name(files: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for uri in sorted(files, key=_takes_precedence):
+        name = _plain(posixpath.basename(uri))
+        for key in (name, posixpath.splitext(name)[0]):
+            found.setdefault(key, uri)
+    return found
+
+
+def _takes_precedence(uri: str) -> tuple[bool, str]:
+    return posixpath.splitext(uri)[1].lower() in _SOUND_ALONE, uri
+
+
+def _plain(name: str) -> str:
+    # Some file systems take accents apart from their letters.
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,50 @@
+"""A training configuration small enough for a test, and a file that holds it."""
+
+import dataclasses
+from pathlib import Path
+
+from models.augment import AugmentConfig
+from models.bert import BertConfig
+from models.bottleneck import AudioVisualConfig
+from models.dual_encoder import DualEncoderConfig
+from models.optimisers import OptimiserConfig
+from models.train_config import TrainConfig
+
+TINY_TRAINING = TrainConfig(
+    model=DualEncoderConfig(
+        clips=AudioVisualConfig(
+            hidden=16,
+            layers=2,
+            heads=2,
+            mlp=32,
+            frames=2,
+            frame_px=16,
+            video_patch=(1, 8, 8),
+            spectrogram_frames=16,
+            audio_patch=(16, 16),
+            bottlenecks=2,
+            fusion_layer=1,
+        ),
+        text=BertConfig(hidden=16, layers=1, heads=2, mlp=32, vocabulary=80),
+        embedding=8,
+    ),
+    frame_stride=10,
+    spectrogram_stride=5,
+    augment=AugmentConfig(flip=False, colour=0.0, time_masks=0, frequency_masks=0),
+    optimiser=OptimiserConfig(kind="adam", learning_rate=3e-3, warmup=0.1),
+    batch_size=2,
+    epochs=1,
+)
+
+
+def deaf(config: TrainConfig) -> TrainConfig:
+    """The same for a model that only sees."""
+    clips = dataclasses.replace(config.model.clips, modalities=("video",))
+    model = dataclasses.replace(config.model, clips=clips)
+    return dataclasses.replace(config, model=model)
+
+
+def write_config(path: Path, expression: str = "TINY_TRAINING") -> str:
+    """A file for `clipseed train`; `expression` may use what is here."""
+    path.write_text(f"from tiny_config import *\nconfig = {expression}\n")
+    return str(path)

@@ -1,0 +1,89 @@
+"""One span of a file as a clip, with whatever it holds: pictures, sound, or both.
+
+    (clip,) = cut_span("clotho/rain.wav", 0, TO_THE_END, config)
+
+What a benchmark names is cut like what is mined (`cut_clips`); sounds alone too.
+"""
+
+from collections.abc import Iterator
+
+from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
+from transforms.elements import Reject
+from transforms.media import open_media, probe, video_stream
+from transforms.sound import read_sound
+
+TO_THE_END = -1
+# Of whoever cut a file before to the length of its clip.
+_TOLERANCE_US = 500_000
+
+
+def cut_span(
+    path: str, start_us: int, end_us: int, config: CutConfig
+) -> Iterator[CutClip]:
+    """Yields the clip of a span.
+
+    Args:
+        path: a local file. One no longer than the span was cut to it before: all of it
+            is the clip.
+        start_us: from the container's start.
+        end_us: likewise, or `TO_THE_END`.
+        config: its `span_us` is not looked at.
+
+    Raises:
+        Reject: as `open_media` and `cut_clips`; `outside` for a span that starts after
+            the file's end, `no_tracks`, `no_frames`, `no_duration`, `broken_sound`.
+    """
+    pictures = _has_pictures(path)
+    duration_us = probe(path).duration_us if pictures else _sound_us(path)
+    start_us, end_us = _fit(start_us, end_us, duration_us)
+    if not pictures:
+        yield _cut_sound(path, start_us, end_us, duration_us)
+        return
+    span_us = end_us - start_us
+    clips = cut_clips(path, [start_us + span_us // 2], config._replace(span_us=span_us))
+    clip = next(clips, None)
+    if clip is None:
+        raise Reject("no_frames", "No frame of it could be decoded.")
+    yield clip
+
+
+def _fit(start_us: int, end_us: int, duration_us: int) -> tuple[int, int]:
+    """The span as it lies in a file of that length."""
+    if end_us == TO_THE_END or duration_us <= end_us - start_us + _TOLERANCE_US:
+        return 0, duration_us
+    if duration_us <= start_us:
+        raise Reject(
+            "outside",
+            f"It ends at {duration_us / 1e6:.1f} s, before the clip's start at "
+            f"{start_us / 1e6:.1f} s.",
+        )
+    return start_us, min(end_us, duration_us)
+
+
+def _has_pictures(path: str) -> bool:
+    with open_media(path) as container:
+        try:
+            video_stream(container)
+        except Reject:
+            if not container.streams.audio:
+                raise Reject("no_tracks", "Neither pictures nor sound.") from None
+            return False
+        return True
+
+
+def _sound_us(path: str) -> int:
+    with open_media(path) as container:
+        stream = container.streams.audio[0]
+        if container.duration:
+            return container.duration
+        if stream.duration and stream.time_base:
+            return round(stream.duration * stream.time_base * 1_000_000)
+    raise Reject("no_duration", "It does not say how long it is; convert it to WAV.")
+
+
+def _cut_sound(path: str, start_us: int, end_us: int, duration_us: int) -> CutClip:
+    with open_media(path) as container:
+        sound = read_sound(container, start_us, end_us, SAMPLE_RATE_HZ)
+    if not len(sound.samples):
+        raise Reject("broken_sound", sound.message)
+    return CutClip(start_us, end_us, (start_us,), duration_us, [], 0, 0, sound)
