@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from daily_steps import main
 from made_published import published_run, write_run
+from made_uploads import write_corpus
 from published import read_published, write_published
-from test_day_manifest import write_corpus
 from training import training_of, write_trained
 
 OK, AGAIN, REFUSED, NOTHING = 0, 1, 2, 99
