@@ -9,6 +9,7 @@ _USAGE = """usage: clipseed COMMAND [FLAGS]
 commands:
   mine         mine video clips for the captions of images
   inspect      print what a run holds, and draw a contact sheet
+  plan         reckon what mining a corpus would cost
   index        build an index of seeds, audit it, serve it
   cut          cut a published benchmark's videos into a run
   train        train a retrieval model on what was mined
@@ -22,6 +23,7 @@ commands:
 _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.inspect_run",
+    "plan": "beam_pipeline.plan_command",
     "index": "beam_pipeline.index_command",
     "cut": "models.cut_command",
     "train": "models.train_command",

@@ -1,0 +1,149 @@
+"""What mining a corpus would cost, from what it was measured to cost.
+
+    costs = estimate(Corpus(videos=150e6, hours=12.5e6, seeds=1.25e6), Assumptions())
+
+Every constant is an assumption that can be given otherwise; each says where it is from.
+Sums are over all workers: how many there are changes how long it takes, not how much.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+_FRAME_PX = 224  # the size that nearly all embedders take
+# Above it ScaNN's tree answers, below it exact search (`index_service`).
+_EXACT_BELOW = 20_000
+# `benchmarks/index.py`: so many seeds of so many dimensions were searched.
+_SEARCHED_SEEDS, _SEARCHED_DIMENSION = 250_000, 128
+
+
+class Corpus(NamedTuple):
+    """What is to be mined: all videos, their hours together, the seeds."""
+
+    videos: float
+    hours: float
+    seeds: float
+
+
+def _assume(value: float, what: str, source: str) -> Any:
+    return dataclasses.field(default=value, metadata={"what": what, "source": source})
+
+
+_STAGES = "measured, benchmarks/stages.py"
+_INDEX = "measured, benchmarks/index.py"
+_SCALING = "measured, benchmarks/scaling.py"
+_UNKNOWN = "ASSUMED; take it from the run.json of a sample"
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """The constants, each by the name of its flag."""
+
+    fps: float = _assume(1.0, "frames sampled a second", "the paper")
+    exact_decode_s: float = _assume(
+        35.1, "CPU s to sample an hour of 640x360 H.264, --frames=exact", _STAGES
+    )
+    keyframe_decode_s: float = _assume(3.6, "the same, --frames=keyframe", _STAGES)
+    embed_s: float = _assume(0.0123, "CPU s to embed a frame, MobileNetV2", _STAGES)
+    gpu_frames_s: float = _assume(
+        2000.0, "frames a second that a GPU embeds", "ASSUMED; no GPU was measured"
+    )
+    dimension: float = _assume(1280.0, "of an embedding", "MobileNetV2")
+    exact_queries_s: float = _assume(
+        761.0, "frames a second and core, exact search, 250,000 seeds x 128", _INDEX
+    )
+    scann_queries_s: float = _assume(
+        10_675.0, "the same, ScaNN at 0.993 recall; 1M seeds are not measured", _INDEX
+    )
+    seed_s: float = _assume(0.0022, "CPU s to read a seed's image", _STAGES)
+    matches_a_seed: float = _assume(100.0, "matches above the threshold", _UNKNOWN)
+    clips_a_seed: float = _assume(8.0, "clips cut, at most --top_k (10)", _UNKNOWN)
+    cut_s: float = _assume(0.95, "CPU s to cut a clip of 10 s at 25 fps", _STAGES)
+    clip_bytes: float = _assume(5.9e6, "bytes of a clip", _STAGES)
+    match_bytes: float = _assume(162.0, "bytes of a shuffled match", _STAGES)
+    span_bytes: float = _assume(123.0, "bytes of a shuffled span", _STAGES)
+    seed_bytes: float = _assume(198.0, "bytes of a shuffled seed", _STAGES)
+    part_s: float = _assume(120.0, "seconds of a span", "--part_s of clipseed mine")
+    overhead: float = _assume(1.08, "CPU of the runner over a plain script", _SCALING)
+    worker_bytes: float = _assume(
+        1.3e9, "of a worker process and its decoder, less the index", _SCALING
+    )
+
+
+class Costs(NamedTuple):
+    """What it costs; hours are of one core or one GPU.
+
+    Attributes:
+        core_hours: by stage, the runner's share among them.
+        gpu_hours: 0 where embedding is done by cores.
+        shuffle_bytes: by what is shuffled.
+        worker_bytes: memory of a worker process.
+        stored_bytes: by what is written.
+    """
+
+    core_hours: dict[str, float]
+    gpu_hours: float
+    shuffle_bytes: dict[str, float]
+    worker_bytes: float
+    stored_bytes: dict[str, float]
+
+
+def estimate(
+    corpus: Corpus, given: Assumptions, frames: str = "exact", gpu: str = "none"
+) -> Costs:
+    """Reckons what a corpus costs.
+
+    Args:
+        corpus: what is to be mined.
+        given: the constants.
+        frames: `exact` or `keyframe`, as `clipseed mine --frames`.
+        gpu: `none`: cores embed; `embedding`: workers of their own do
+            (`--accelerator`), and frames travel to them; `all`: every worker has one.
+    """
+    count = corpus.hours * 3600 * given.fps
+    decode_s = given.exact_decode_s if frames == "exact" else given.keyframe_decode_s
+    embedded, clips = count + corpus.seeds, corpus.seeds * given.clips_a_seed
+    seconds = {
+        "read seeds": corpus.seeds * given.seed_s,
+        "decode": corpus.hours * decode_s,
+        "embed": embedded * given.embed_s if gpu == "none" else 0.0,
+        "match": count / queries_s(corpus.seeds, given),
+        "cut": clips * given.cut_s,
+    }
+    seconds["runner"] = sum(seconds.values()) * (given.overhead - 1)
+    spans = corpus.videos + corpus.hours * 3600 / given.part_s
+    shuffled = {
+        "spans": spans * given.span_bytes,
+        # Each twice: seeds to be loaded and joined; matches to be ranked and into
+        # matches/; clips' places to be cut and into pairs/.
+        "seeds": 2 * corpus.seeds * given.seed_bytes,
+        "matches": 2 * corpus.seeds * given.matches_a_seed * given.match_bytes,
+        "clips' places": 2 * clips * (given.match_bytes + given.seed_bytes),
+    }
+    if gpu == "embedding":
+        shuffled["frames"] = embedded * _FRAME_PX * _FRAME_PX * 3
+    vectors = 4 * given.dimension
+    return Costs(
+        core_hours={stage: spent / 3600 for stage, spent in seconds.items()},
+        gpu_hours=0.0 if gpu == "none" else embedded / given.gpu_frames_s / 3600,
+        shuffle_bytes=shuffled,
+        worker_bytes=given.worker_bytes + 2 * corpus.seeds * vectors,
+        stored_bytes={
+            "clips": clips * given.clip_bytes,
+            "kept embeddings": count * vectors,
+        },
+    )
+
+
+def queries_s(seeds: float, given: Assumptions) -> float:
+    """Frames that a core matches in a second.
+
+    The work is taken to grow with the dimension, and with the seeds (exact search) or
+    with their root (a tree with as many leaves as the root).
+    """
+    slower = given.dimension / _SEARCHED_DIMENSION
+    more = max(seeds, 1.0) / _SEARCHED_SEEDS
+    if seeds < _EXACT_BELOW:
+        return given.exact_queries_s / (slower * more)
+    return given.scann_queries_s / (slower * math.sqrt(more))

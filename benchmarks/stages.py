@@ -1,0 +1,130 @@
+"""Measures what each stage of mining costs: what `clipseed plan` reckons with.
+
+python -m benchmarks.stages [--minutes 4] [--embedder hub:DIR]
+
+CPU seconds of this process, all threads, on made films of real pieces; each stage runs
+once over the whole corpus. Prints flags of `clipseed plan`.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from apache_beam import coders
+
+import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
+from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
+from benchmarks.processes import ROOT
+from models.embedders import load_embedder
+from transforms.clip_record import encode
+from transforms.clips import ClipsConfig, make_record
+from transforms.cut_clips import CutConfig, cut_clips
+from transforms.elements import Match, SeedRow, Span, Video
+from transforms.extract_frames import Frame, SamplingConfig, extract_frames
+from transforms.fetch import FetchConfig
+from transforms.load_seeds import LoadConfig, batches, load_batch
+from transforms.pairs import Selected
+from transforms.read_seeds import SeedsConfig, read_seeds
+
+_CUT = CutConfig(10_000_000, 25.0, 256, 600.0)
+_BATCH = 64
+
+
+def stage_costs(corpus: Corpus, embedder_name: str) -> dict[str, float]:
+    """Costs by the names that the flags of `clipseed plan` have."""
+    embedder = load_embedder(embedder_name)
+    hours = corpus.seconds / 3600
+    costs = {}
+    frames: list[np.ndarray] = []
+    modes: tuple[Literal["keyframe", "exact"], ...] = ("keyframe", "exact")
+    for mode in modes:
+        start_s = time.process_time()
+        frames = list(_frames(corpus, mode, embedder.image_size_px))
+        costs[f"{mode}_decode_s"] = (time.process_time() - start_s) / hours
+    embedder.embed(np.stack(frames[:_BATCH]))  # Loads what is loaded at first use.
+    start_s = time.process_time()
+    for first in range(0, len(frames) - _BATCH, _BATCH):
+        embedder.embed(np.stack(frames[first : first + _BATCH]))
+    done = (len(frames) - 1) // _BATCH * _BATCH
+    costs["embed_s"] = (time.process_time() - start_s) / done
+    costs["seed_s"] = _seed_s(corpus, embedder.image_size_px)
+    return costs | _clip_costs(corpus) | element_bytes()
+
+
+def _frames(corpus: Corpus, mode: str, size_px: int) -> Iterator[np.ndarray]:
+    sampling = SamplingConfig(1.0, mode, size_px, 120.0, 600.0)
+    for path in corpus.files():
+        for item in extract_frames(str(path), 0, 2**62, sampling):
+            if isinstance(item, Frame):
+                yield item.image
+
+
+def _seed_s(corpus: Corpus, size_px: int) -> float:
+    """CPU seconds to read and decode a seed's image."""
+    rows = [
+        row
+        for row in read_seeds(str(corpus.seeds), SeedsConfig("auto", None, None))
+        if isinstance(row, SeedRow)
+    ]
+    start_s = time.process_time()
+    for batch in batches(rows, "seeds", 256):
+        load_batch(batch, LoadConfig(size_px, FetchConfig()))
+    return (time.process_time() - start_s) / len(rows)
+
+
+def _clip_costs(corpus: Corpus) -> dict[str, float]:
+    """CPU seconds and bytes of a clip: one from the middle of each film."""
+    config = ClipsConfig("", 8, _CUT, "", False, FetchConfig(), False)
+    sizes: list[int] = []
+    start_s = time.process_time()
+    for path in corpus.files():
+        video = Video(path.stem, str(path), str(path))
+        for clip in cut_clips(str(path), [10_000_000], _CUT):
+            row = Selected("seed", "seed.jpg", "text", 1, 0.8, 10_000_000, video)
+            sizes.append(len(encode(make_record(clip, [row], config))))
+    spent_s = time.process_time() - start_s
+    return {"cut_s": spent_s / len(sizes), "clip_bytes": sum(sizes) / len(sizes)}
+
+
+def element_bytes() -> dict[str, float]:
+    """Sizes of what is shuffled, as Beam's coders write it."""
+    name = "gs://a-bucket/videos/2024-01-01/aaaaaaaaaaa.mp4"
+    video, seed_id = Video("f" * 16, name, name), "e" * 16
+    match = (seed_id, Match(seed_id, 0.75, video, 123_456_789))
+    seed = SeedRow("https://a-host.example/a/path/to/an/image.jpg", name, "a " * 40)
+    key = coders.StrUtf8Coder()
+
+    def size(element: object) -> int:
+        return len(coders.registry.get_coder(type(element)).encode(element))
+
+    return {
+        "match_bytes": float(len(key.encode(match[0])) + size(match[1])),
+        "span_bytes": float(size(Span(video, 0, 120_000_000))),
+        "seed_bytes": float(size(seed)),
+    }
+
+
+def main() -> None:
+    """Builds the corpus where it is missing, measures, prints flags."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--embedder", default="descriptor")
+    parser.add_argument("--work", type=Path,
+        default=Path(tempfile.gettempdir()) / "clipseed_benchmark")  # fmt: skip
+    flags = parser.parse_args()
+    flags.work.mkdir(parents=True, exist_ok=True)
+    seconds = round(flags.minutes * 60)
+    sources = find_sources(flags.data, flags.work)
+    place = flags.work / f"{seconds}_s"
+    corpus = build_corpus(place, sources, film_lengths(seconds), 40)
+    for name, value in stage_costs(corpus, flags.embedder).items():
+        print(f"--{name}={value:.4g}")
+
+
+if __name__ == "__main__":
+    main()
