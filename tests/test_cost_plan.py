@@ -11,7 +11,8 @@ from benchmarks.stages import element_bytes
 
 EASY = Assumptions(
     fps=2.0, exact_decode_s=36.0, keyframe_decode_s=3.6, embed_s=0.01,
-    gpu_frames_s=100.0, dimension=128.0, exact_queries_s=10.0, scann_queries_s=100.0, seed_s=1.0,
+    gpu_frames_s=100.0, dimension=128.0, exact_queries_s=10.0, scann_queries_s=100.0,
+    seed_s=1.0,
     matches_a_seed=5.0, clips_a_seed=2.0, cut_s=0.5, clip_bytes=7.0, match_bytes=10.0,
     span_bytes=3.0, seed_bytes=4.0, part_s=60.0, overhead=1.5, worker_bytes=1000.0,
 )  # fmt: skip
