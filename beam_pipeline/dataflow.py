@@ -5,6 +5,9 @@
 `--max_num_workers`, `--service_account_email`, `--subnetwork`, ...). With
 `--accelerator` the two embedding steps, of frames and of seeds, ask for workers of
 their own (right fitting); everything else stays on workers without an accelerator.
+Frames then travel from one kind of worker to the other, 150 kB each. With
+`--dataflow_service_options=worker_accelerator=...` instead every worker has one, a GPU
+or a TPU, and no frame travels: `clipseed plan` reckons both.
 """
 
 import os
@@ -57,6 +60,14 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
             raise UsageError("--dry_run needs --runner=DataflowRunner")
         return
     _check_given(options)
+    services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
+    everywhere = [s for s in services if s.startswith("worker_accelerator=")]
+    if config.accelerator and everywhere:
+        raise UsageError(
+            "--accelerator (for the embedding steps' own workers) and "
+            "--dataflow_service_options=worker_accelerator=... (for all workers) "
+            "exclude each other: give one"
+        )
     for name in _PATHS:
         path = getattr(config, name, None)
         if path and not is_remote(path):

@@ -12,14 +12,16 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from made_media import still
 from PIL import Image
 
-from beam_pipeline.dataflow import hinted, images, is_dataflow, runs_later
+from beam_pipeline.dataflow import check, hinted, images, is_dataflow, runs_later
 from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
+from beam_pipeline.options import parse_mine
 from transforms import storage
 from transforms.listing import list_files
 
 IMAGE = "us-docker.pkg.dev/proj-x/clipseed/worker:abc123"
 GPU = "type:nvidia-l4;count:1;install-nvidia-driver"
+TPU = "worker_accelerator=type:tpu-v5-lite-podslice;topology:1x1"
 CLOUD = {
     "runner": "DataflowRunner",
     "project": "proj-x",
@@ -165,6 +167,7 @@ def test_a_dry_run_says_what_it_built_and_touches_nothing(
         ({"temp_location": "/tmp"}, "--temp_location /tmp: give it as gs://BUCKET"),
         ({"temp_location": "gs://b/x"}, "--temp_location gs://b/x: give it as gs://BU"),
         ({"sdk_container_image": None}, "DataflowRunner needs --sdk_container_image: "),
+        ({"dataflow_service_options": TPU}, "--accelerator (for the embedding steps'"),
         ({"runner": "FnApiRunner"}, "--dry_run needs --runner=DataflowRunner"),
     ],
 )
@@ -177,6 +180,17 @@ def test_what_would_fail_later_is_refused_at_once(
     given = {**places, **CLOUD, **changed}
     assert run([*flags(**given), "--dry_run", "--no_auth"]) == 2
     assert capsys.readouterr().err.startswith(f"clipseed mine: {problem}")
+
+
+def test_tpus_are_asked_for_every_worker(places: dict[str, str]) -> None:
+    wanted = {"dataflow_service_options": TPU, "machine_type": "ct5lp-hightpu-1t"}
+    model = {"accelerator": None, "embedder": "jax:gs://seeds/clip"}
+    one_process = {"experiments": "no_use_multiple_sdk_containers"}
+    given = flags(**{**places, **CLOUD, **wanted, **model, **one_process})
+    config, beam_flags = parse_mine(given)
+    options = PipelineOptions(beam_flags)
+    check(config, options)
+    assert options.get_all_options()["dataflow_service_options"] == [TPU]
 
 
 def test_a_slip_of_the_pen_is_no_flag_of_dataflow(
