@@ -1,13 +1,11 @@
 """Servers that several suites talk to."""
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from unruly_proxy import UnrulyProxy, by_name
 from web_server import Server
 
 
@@ -27,30 +25,6 @@ def bucket() -> Iterator[str]:
         environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         yield "gs://seeds"
     server.stop()
-
-
-@pytest.fixture
-def unruly(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., UnrulyProxy]]:
-    """Puts a proxy that makes trouble between the bucket and us."""
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    monkeypatch.setattr(DEFAULT_RETRY, "_initial", 0.05)  # Seconds; 1 by itself.
-    proxies: list[UnrulyProxy] = []
-
-    def start(fate: Callable[[str], str] = by_name, **flags: bool) -> UnrulyProxy:
-        proxy = UnrulyProxy(os.environ["STORAGE_EMULATOR_HOST"], fate, **flags)
-        proxies.append(proxy)
-        loop = {"poll_interval": 0.01}
-        threading.Thread(target=proxy.serve_forever, kwargs=loop).start()
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-        return proxy
-
-    yield start
-    for proxy in proxies:
-        proxy.shutdown()
-        proxy.server_close()
 
 
 @pytest.fixture(params=["local", "gs"])

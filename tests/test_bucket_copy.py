@@ -1,18 +1,16 @@
 """Objects that come in pieces, from a bucket that answers badly."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unruly_proxy import UnrulyProxy
+from unruly_proxy import unruly
 
 from transforms import bucket_copy, storage
 from transforms.bucket_copy import copy_object
 from transforms.elements import Reject
 
 FILM = os.urandom(100_000)
-Unruly = Callable[..., UnrulyProxy]
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +20,12 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("trouble", ["well", "busy", "too_many", "cut", "lost"])
 def test_every_piece_may_be_in_trouble_once(
-    bucket: str, unruly: Unruly, trouble: str, tmp_path: Path
+    bucket: str, trouble: str, tmp_path: Path
 ) -> None:
     storage.write_bytes(f"{bucket}/film.mp4", FILM)
     sizes: list[int] = []
-    proxy = unruly(lambda _: trouble)
-    copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"), sizes.append)
+    with unruly(lambda _: trouble) as proxy:
+        copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"), sizes.append)
     assert (tmp_path / "x").read_bytes() == FILM
     assert sizes == [len(FILM)]
     assert proxy.troubles[trouble] >= 5  # What it is, and four pieces.
@@ -54,12 +52,14 @@ def test_what_is_replaced_on_the_way_is_not_mixed(bucket: str, tmp_path: Path) -
 
 
 def test_what_does_not_pass_is_refused_in_the_end(
-    bucket: str, unruly: Unruly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.write_bytes(f"{bucket}/film.mp4", FILM)
-    proxy = unruly(lambda _: "busy", for_ever=True)
     monkeypatch.setattr("google.cloud.storage.retry.DEFAULT_RETRY._timeout", 0.5)
-    with pytest.raises(Reject, match="503") as caught:
+    with (
+        unruly(lambda _: "busy", for_ever=True) as proxy,
+        pytest.raises(Reject, match="503") as caught,
+    ):
         copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"))
     assert caught.value.reason == "unreadable"
     assert proxy.troubles["busy"] > 2

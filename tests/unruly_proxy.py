@@ -5,14 +5,18 @@ own name decides what befalls it, so that a run meets the same troubles whatever
 order in which its threads ask; made again, it is served.
 """
 
+import contextlib
 import hashlib
 import http.client
+import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+import pytest
 
 _NOT_PASSED_ON = frozenset({"connection", "content-length", "transfer-encoding"})
 # What may befall a request; `well` more often than the rest together.
@@ -59,6 +63,27 @@ class UnrulyProxy(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Silent: clients may hang up."""
+
+
+@contextlib.contextmanager
+def unruly(
+    fate: Callable[[str], str] | None = None, for_ever: bool = False
+) -> Iterator[UnrulyProxy]:
+    """Puts a proxy between the emulated bucket and us, for the length of a block."""
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    target = os.environ["STORAGE_EMULATOR_HOST"]
+    proxy = UnrulyProxy(target, fate or by_name, for_ever)
+    loop = {"poll_interval": 0.01}
+    threading.Thread(target=proxy.serve_forever, kwargs=loop).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+        patch.setattr(DEFAULT_RETRY, "_initial", 0.05)  # Seconds; 1 by itself.
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            proxy.server_close()
 
 
 def by_name(name: str) -> str:
