@@ -1,25 +1,40 @@
 """A model and its tokeniser, from a training configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
 
 from models.attention import Compute
 from models.bert import fill_bert
+from models.clip import Clip
+from models.clip4clip import Clip4Clip, Clip4ClipConfig
+from models.clip_bpe import ClipBpe, read_merges
+from models.clip_weights import load_clip
 from models.dual_encoder import DualEncoder
+from models.pixels import CLIP_SCALE, read_scale
+from models.tokens import Tokenizer
 from models.train_config import TrainConfig
 from models.vit_weights import fill_vit
 from models.wordpiece import WordPiece, build_vocabulary, read_vocabulary
+from transforms import storage
 from transforms.elements import Reject
+
+# The first line of a list of merges, as it is published.
+_MERGES_HEADER = "#version: 0.2"
 
 
 def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
     """The vocabulary of a run: the one named, or one made of the captions.
 
+    Returns:
+        the lines of its file, which `tokenizer_of` reads.
+
     Raises:
         Reject: `bad_vocabulary` if the text encoder has no embedding for some ids.
     """
+    if isinstance(config.model, Clip4ClipConfig):
+        return _merges(config, config.model)
     most = config.model.text.vocabulary
     if not config.vocabulary:
         return build_vocabulary(captions, most)
@@ -33,16 +48,47 @@ def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
     return words
 
 
-def make_model(config: TrainConfig) -> DualEncoder:
+def _merges(config: TrainConfig, model: Clip4ClipConfig) -> list[str]:
+    """CLIP's merges, as lines: of the file named, or beside the checkpoint."""
+    uri = config.vocabulary
+    if config.clip and not uri:
+        uri = storage.join(config.clip, "merges.txt")
+    merges = read_merges(uri) if uri else []
+    end_id = ClipBpe(merges).end_id
+    if (end_id, end_id + 1) != (model.clip.text.end_id, model.clip.text.vocabulary):
+        raise Reject(
+            "bad_vocabulary",
+            f"{uri or 'the vocabulary of bytes'} has {end_id + 1} tokens, the last one "
+            "ends a text; the text tower is made for another: set "
+            f"model.clip.text.vocabulary={end_id + 1} model.clip.text.end_id={end_id}, "
+            "or name CLIP's merges by vocabulary=FILE",
+        )
+    return [_MERGES_HEADER, *map(" ".join, merges)]
+
+
+def tokenizer_of(vocabulary: Sequence[str]) -> Tokenizer:
+    """The tokeniser of a vocabulary, of whichever kind its first line says it is."""
+    if _MERGES_HEADER not in vocabulary[:1]:
+        return WordPiece(vocabulary)
+    pairs = (line.split(" ") for line in vocabulary[1:])
+    return ClipBpe([(first, second) for first, second in pairs])
+
+
+def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:
     """The model, with pretrained parameters where the configuration names them.
 
     Raises:
-        Reject: a checkpoint does not fit, see `models.pretrained.fill`.
+        Reject: a checkpoint does not fit, see `models.pretrained.fill`; `bad_config`
+            for one of another kind of model.
     """
     compute = Compute(
         dtype=jnp.bfloat16 if config.dtype == "bfloat16" else jnp.float32,
         remat=config.remat,
     )
+    if isinstance(config.model, Clip4ClipConfig):
+        _refuse(config, "CLIP4Clip", ("vision", "text"))
+        return Clip4Clip(_clip(config, config.model, compute))
+    _refuse(config, "the dual encoder", ("clip",))
     model = DualEncoder(config.model, nnx.Rngs(config.seed), compute)
     if config.vision:
         for stream in model.clips.streams.values():
@@ -52,6 +98,21 @@ def make_model(config: TrainConfig) -> DualEncoder:
     return model
 
 
-def tokenizer_of(vocabulary: list[str]) -> WordPiece:
-    """The tokeniser of a vocabulary."""
-    return WordPiece(vocabulary)
+def _clip(config: TrainConfig, model: Clip4ClipConfig, compute: Compute) -> Clip:
+    if not config.clip:
+        return Clip(model.clip, nnx.Rngs(config.seed), compute)
+    if read_scale(config.clip, CLIP_SCALE) != CLIP_SCALE:
+        raise Reject(
+            "bad_checkpoint",
+            f"{config.clip} was trained on pixels of another scale than CLIP's; give "
+            "another checkpoint",
+        )
+    return load_clip(config.clip, model.clip, compute, config.allow)
+
+
+def _refuse(config: TrainConfig, model: str, fields: Sequence[str]) -> None:
+    for field in fields:
+        if getattr(config, field):
+            raise Reject(
+                "bad_config", f"{model} starts from no {field!r}: leave it out"
+            )

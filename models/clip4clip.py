@@ -7,15 +7,46 @@ Luo et al., "CLIP4Clip", section 3.3; the paper fine-tunes it on mined pairs ("R
 using CLIP", table 3). It only looks: sound is passed over.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.clip import Clip, unit
+from models.clip import Clip, ClipConfig, unit
 from models.pixels import CLIP_SCALE, PixelScale, normalise
+from transforms.elements import Reject
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.
 _MOST_SCALE = 100.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip4ClipConfig:
+    """CLIP4Clip; the defaults are the published sizes.
+
+    Attributes:
+        clip: both towers.
+        frames: of a clip's segment.
+    """
+
+    clip: ClipConfig = dataclasses.field(default_factory=ClipConfig)
+    frames: int = 12
+
+    @property
+    def frame_px(self) -> int:
+        """Height and width of a frame.
+
+        Raises:
+            Reject: `bad_model_config` where they differ.
+        """
+        height, width = self.clip.vision.input_size
+        if height != width:
+            raise Reject(
+                "bad_model_config",
+                f"frames are cut square; {height} x {width} cannot be looked at",
+            )
+        return height
 
 
 class Clip4Clip(nnx.Module):

@@ -8,6 +8,7 @@ Values are Python literals; what is none is text.
 
 import ast
 import dataclasses
+import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -84,38 +85,45 @@ def _like(old: Any, value: Any, path: str) -> Any:
     return value
 
 
-def from_json(like: Any, data: Any) -> Any:
+def from_json(like: Any, data: dict[str, Any]) -> Any:
     """The inverse of `as_json`.
 
     Args:
-        like: a configuration of the same shape; lists of dataclasses are read as the
-            kind that its annotation would hold, plain values as they are.
-        data: what `as_json` gave.
+        like: a configuration of the same class; what `data` lacks stays as it is here.
+        data: what `as_json` gave. Where a field may hold one of several classes, the
+            one that it names is made.
 
     Raises:
-        Reject: `bad_config` for a field that there is not.
+        Reject: `bad_config` for a field or a class that there is not.
     """
-    fields = {field.name: field for field in _fields(like)}
-    unknown = set(data) - set(fields) - {"class"}
+    return dataclasses.replace(like, **_read_fields(type(like), data))
+
+
+def _read_fields(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    kinds = typing.get_type_hints(kind)
+    unknown = data.keys() - kinds.keys() - {"class"}
     if unknown:
         raise Reject(
             "bad_config",
             f"{', '.join(sorted(unknown))} is no setting of this version's "
-            f"{type(like).__name__}",
+            f"{kind.__name__}",
         )
-    values: dict[str, Any] = {}
-    for name, value in data.items():
-        if name == "class":
-            continue
-        old = getattr(like, name)
-        if dataclasses.is_dataclass(old):
-            values[name] = from_json(old, value)
-        elif isinstance(value, list):
-            values[name] = tuple(map(_plain, value))
-        else:
-            values[name] = value
-    return dataclasses.replace(like, **values)
+    return {n: _read(kinds[n], value) for n, value in data.items() if n != "class"}
 
 
-def _plain(item: Any) -> Any:
-    return tuple(item) if isinstance(item, list) else item
+def _read(annotation: Any, value: Any) -> Any:
+    """A value of JSON as what an annotation says."""
+    if isinstance(value, list):
+        items = typing.get_args(annotation)
+        return tuple(_read(items[0] if items else None, item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    possible = (annotation, *typing.get_args(annotation))
+    kinds = {kind.__name__: kind for kind in possible if isinstance(kind, type)}
+    kind = kinds.get(value.get("class", ""))
+    if kind is None:
+        raise Reject(
+            "bad_config",
+            f"this version knows {', '.join(kinds)} there, not {value.get('class')!r}",
+        )
+    return kind(**_read_fields(kind, value))

@@ -139,7 +139,7 @@ def _prepare(config: TrainConfig, directory: Path) -> list[str]:
     settings = as_json(config)
     path = directory / CONFIG
     if path.exists():
-        before = json.loads(path.read_text())
+        before = as_json(TrainConfig()) | json.loads(path.read_text())
         differ = [
             k for k in settings if k not in _FREE and before.get(k) != settings[k]
         ]
@@ -170,6 +170,7 @@ def _pretrained(config: TrainConfig, params: Any) -> Any:
     given = {
         "streams": config.vision or config.init,
         "text": config.text or config.init,
+        "clip": config.clip or config.init,
     }
     loaded = [f"'{name}'" for name, checkpoint in given.items() if checkpoint]
 

@@ -14,11 +14,11 @@ def run(argv: Sequence[str]) -> int:
     """Trains; gives 0, or 1 if it could not, 2 for wrong settings."""
     parser = argparse.ArgumentParser(
         prog="clipseed train",
-        description="Trains the audio-visual dual encoder on mined clips, or goes on "
+        description="Trains a retrieval model on mined clips, or goes on "
         "where the output directory's last checkpoint stands.",
     )
     add = parser.add_argument
-    add("config", help="`base`, `tiny`, or a Python file with a `config`")
+    add("config", help="`base`, `tiny`, `clip4clip`, or a Python file with a `config`")
     add("--data", action="append", default=[], help="run directory; may be repeated")
     add("--output", required=True, help="directory of the training run")
     add("--set", action="append", default=[], metavar="FIELD=VALUE",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.augment import AugmentConfig
+from models.clip4clip import Clip4ClipConfig
 from models.clip_dataset import Source
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
@@ -39,9 +40,11 @@ class TrainConfig:
         micro_batch: clips that are encoded at once; 0: all.
         epochs: how often each clip is seen; 0: never, the model is kept as it starts.
         seed: of parameters, order and changes.
-        vocabulary: WordPiece vocabulary, a file; "": made from the captions.
+        vocabulary: of BERT's WordPiece or of CLIP's merges, a file; "": made from the
+            captions; for CLIP the one in its checkpoint, or else bytes.
         vision: checkpoint of a ViT for both streams, a directory.
         text: checkpoint of a BERT, a directory.
+        clip: checkpoint of a CLIP for CLIP4Clip, a directory.
         init: a finished training run to start from.
         allow: patterns of tensors that a checkpoint may lack or have left over.
         dtype: of the computation; parameters are float32.
@@ -53,7 +56,9 @@ class TrainConfig:
     """
 
     data: tuple[Source, ...] = ()
-    model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
+    model: DualEncoderConfig | Clip4ClipConfig = dataclasses.field(
+        default_factory=DualEncoderConfig
+    )
     frame_stride: int = 14
     spectrogram_stride: int = 3
     mel_mean: float = -1.6
@@ -67,6 +72,7 @@ class TrainConfig:
     vocabulary: str = ""
     vision: str = ""
     text: str = ""
+    clip: str = ""
     init: str = ""
     allow: tuple[str, ...] = ()
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -79,13 +85,20 @@ class TrainConfig:
     @property
     def segment(self) -> SegmentConfig:
         """What is cut out of a clip for the model."""
-        clips = self.model.clips
-        seen, heard = (name in clips.modalities for name in ("video", "audio"))
+        if isinstance(self.model, Clip4ClipConfig):
+            frames, frame_px = self.model.frames, self.model.frame_px
+            spectrogram_frames = 0
+        else:
+            clips = self.model.clips
+            frames = clips.frames if "video" in clips.modalities else 0
+            frame_px = clips.frame_px
+            heard = "audio" in clips.modalities
+            spectrogram_frames = clips.spectrogram_frames if heard else 0
         return SegmentConfig(
-            frames=clips.frames if seen else 0,
+            frames=frames,
             frame_stride=self.frame_stride,
-            frame_px=clips.frame_px,
-            spectrogram_frames=clips.spectrogram_frames if heard else 0,
+            frame_px=frame_px,
+            spectrogram_frames=spectrogram_frames,
             spectrogram_stride=self.spectrogram_stride,
             mel_mean=self.mel_mean,
             mel_deviation=self.mel_deviation,

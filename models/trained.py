@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from models.build import make_model, tokenizer_of
+from models.clip4clip import Clip4Clip
 from models.dual_encoder import DualEncoder
 from models.evaluate import Encoder
 from models.overrides import from_json
@@ -20,7 +21,7 @@ class Trained(NamedTuple):
     """
 
     config: TrainConfig
-    model: DualEncoder
+    model: DualEncoder | Clip4Clip
     encoder: Encoder
 
 
@@ -35,7 +36,8 @@ def load_trained(output: str) -> Trained:
     """
     settings, vocabulary = read_run(output)
     # The parameters come from the run: what it started from need not be there.
-    config: Any = from_json(TrainConfig(), settings | dict(vision="", text="", init=""))
+    started = dict.fromkeys(("vision", "text", "clip", "init"), "")
+    config: Any = from_json(TrainConfig(), settings | started)
     model = make_model(config)
     load_into(model, output)
     return Trained(config, model, Encoder(model, tokenizer_of(vocabulary)))

@@ -1,11 +1,12 @@
 """Overriding settings by name."""
 
 import dataclasses
+import json
 
 import pytest
 
 from models.dual_encoder import DualEncoderConfig
-from models.overrides import as_json, override
+from models.overrides import as_json, from_json, override
 from transforms.elements import Reject
 
 
@@ -66,3 +67,37 @@ def test_json_has_every_field() -> None:
     made = as_json(Config())
     assert made["class"] == "Config" and made["model"]["clips"]["layers"] == 12
     assert made["data"][0] == {"class": "Source", "path": "a", "weight": 1.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    depth: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Either:
+    model: Source | Other = Other()
+    many: tuple[Source, ...] = ()
+    sizes: tuple[int, ...] = (1,)
+
+
+def test_json_is_read_as_the_class_that_it_names() -> None:
+    config = Either(Source("a", 2.0), (Source("b"), Source("c")), (4, 5))
+    assert from_json(Either(), json.loads(json.dumps(as_json(config)))) == config
+    assert from_json(config, {"sizes": [7]}) == dataclasses.replace(config, sizes=(7,))
+    assert override(config, ["model.weight=3"]).model == Source("a", 3.0)
+    with pytest.raises(Reject, match="none of path, weight"):
+        override(config, ["model.depth=3"])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"model": {"class": "Third"}}, "knows Source, Other there, not 'Third'"),
+        ({"model": {"class": "Other", "path": "x"}}, "path is no setting of .* Other"),
+        ({"colour": 1}, "colour is no setting of this version's Either"),
+    ],
+)
+def test_json_of_another_version_is_refused(data: dict, said: str) -> None:
+    with pytest.raises(Reject, match=f"bad_config.*{said}"):
+        from_json(Either(), data)

@@ -182,7 +182,7 @@ def test_wrong_settings_are_said(
 ) -> None:
     output = f"--output={tmp_path / 'out'}"
     for flags, said in (
-        (["giant", output], "base, tiny"),
+        (["giant", output], "base, clip4clip, tiny"),
         (["none.py", output], "does not exist"),
         (["tiny", output], "name a run to train on"),
         (["tiny", output, "--set=depth=2"], "no field 'depth'"),
@@ -200,6 +200,10 @@ def test_published_configurations_are_the_papers() -> None:
     assert (base.batch_size, base.epochs, base.model.temperature) == (256, 4.0, 0.05)
     assert base.segment.frames == 32 and base.segment.spectrogram_frames == 800
     assert load_config("tiny", ["batch_size=8"]).batch_size == 8
-    for name in ("base", "tiny"):
+    clip = load_config("clip4clip")
+    assert (clip.batch_size, clip.epochs, clip.segment.frames) == (128, 5.0, 12)
+    rates = clip.optimiser.learning_rate, clip.optimiser.pretrained_rate
+    assert np.prod(rates) == pytest.approx(1e-7)
+    for name in ("base", "tiny", "clip4clip"):
         config = load_config(name)
         assert from_json(TrainConfig(), as_json(config)) == config

@@ -6,9 +6,12 @@ from pathlib import Path
 from models.augment import AugmentConfig
 from models.bert import BertConfig
 from models.bottleneck import AudioVisualConfig
+from models.clip import ClipConfig, ClipTextConfig
+from models.clip4clip import Clip4ClipConfig
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.train_config import TrainConfig
+from models.vit import ViTConfig
 
 TINY_TRAINING = TrainConfig(
     model=DualEncoderConfig(
@@ -36,9 +39,42 @@ TINY_TRAINING = TrainConfig(
     epochs=1,
 )
 
+# CLIP4Clip over bytes: 256, and 256 that end a word, a start and an end.
+TINY_CLIP4CLIP = dataclasses.replace(
+    TINY_TRAINING,
+    model=Clip4ClipConfig(
+        clip=ClipConfig(
+            vision=ViTConfig(
+                hidden=64,
+                layers=4,
+                heads=4,
+                mlp=192,
+                input_size=(64, 64),
+                patch=(16, 16),
+                activation="quick_gelu",
+                norm_epsilon=1e-5,
+                patch_bias=False,
+                embedding_norm=True,
+            ),
+            text=ClipTextConfig(
+                hidden=64,
+                layers=4,
+                heads=4,
+                mlp=192,
+                vocabulary=514,
+                max_tokens=32,
+                end_id=513,
+            ),
+            projection=32,
+        ),
+        frames=2,
+    ),
+)
+
 
 def deaf(config: TrainConfig) -> TrainConfig:
     """The same for a model that only sees."""
+    assert isinstance(config.model, DualEncoderConfig)
     clips = dataclasses.replace(config.model.clips, modalities=("video",))
     model = dataclasses.replace(config.model, clips=clips)
     return dataclasses.replace(config, model=model)
