@@ -147,6 +147,15 @@ def test_an_index_of_all_parts_is_built_and_listed(root: str) -> None:
     assert sorted(list_files(f"{root}/index")) == there
 
 
+def test_a_second_attempt_replaces_what_the_first_one_left(root: str) -> None:
+    """Engines try again when a worker is lost, perhaps after it had finished."""
+    seeds = chunk("f-000000", "a", "b")
+    first = build(root, seeds)
+    there = sorted(list_files(f"{root}/index"))
+    assert build(root, seeds) == first
+    assert sorted(list_files(f"{root}/index")) == there
+
+
 def test_no_scratch_is_left_of_a_remote_index(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import heapq
 import logging
+import os
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,13 +170,21 @@ def _build(
 
 @contextlib.contextmanager
 def _published(directory: str) -> Iterator[str]:
-    """Gives the directory itself, or a scratch folder that is uploaded to it."""
-    if not storage.is_remote(directory):
-        yield directory
+    """Gives a folder, and puts what is in it to its place when the block succeeds.
+
+    What an attempt before this one left there, on an engine that tries again, goes.
+    """
+    if storage.is_remote(directory):
+        with scratch_folder() as local:
+            yield local
+            upload_directory(local, directory)
         return
-    with scratch_folder() as local:
-        yield local
-        upload_directory(local, directory)
+    beside = storage.join(
+        storage.parent(directory), f"work/seeds/index.{uuid.uuid4().hex}"
+    )
+    yield beside
+    storage.remove_tree(directory)
+    os.replace(beside, directory)
 
 
 def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
