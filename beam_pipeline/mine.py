@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline import dataflow, preflight, summary
+from beam_pipeline.flink_runner import flink_defaults
 from beam_pipeline.given_index import find_index, warn_about_recall
 from beam_pipeline.index_part import built_index, given_index
 from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
@@ -51,6 +52,7 @@ def load_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
     tallies = [
         read.batches | "SeedRows" >> Tally("seed_rows", lambda b: len(b.rows)),
         loaded.seeds | "Seeds" >> Tally("seeds"),
+        loaded.seeds | "Fingerprint" >> Tally(SEEDS_FINGERPRINT, seeds_fingerprint),
     ]
     return _Part((loaded.seeds, loaded), [read.rejected, loaded.rejected], tallies)
 
@@ -68,19 +70,23 @@ def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
     return _Part((seeds, chunks), [*rejected, embedded.rejected], tallies)
 
 
-def split_corpus(pipeline: beam.Pipeline, plan: Plan) -> _Part:
+def split_corpus(
+    pipeline: beam.Pipeline, plan: Plan, older: OlderPart | None
+) -> _Part:
     """The corpus to `(spans, reports)`."""
     listed = (
         pipeline
         | "Videos" >> beam.Create([plan.videos])
         | "ListVideos" >> ListVideos(plan.filters)
     )
+    videos, rejected = listed.videos, [listed.rejected]
+    if older is not None:
+        videos, taken = videos | DropOlderVideos(older.matches)
+        rejected.append(taken)
     build = plan.build
-    split = listed.videos | SplitVideos(
-        plan.sampling, build.fetch, build.isolate, plan.kept
-    )
-    tallies = [listed.videos | "VideosIn" >> Tally("videos")]
-    rejected = [listed.rejected, split.rejected]
+    split = videos | SplitVideos(plan.sampling, build.fetch, build.isolate, plan.kept)
+    tallies = [videos | "VideosIn" >> Tally("videos")]
+    rejected.append(split.rejected)
     return _Part((split.spans, split.reports), rejected, tallies)
 
 
@@ -223,9 +229,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """
     config, beam_flags = parse_mine(argv)
-    options = PipelineOptions(local_defaults(beam_flags))
     _quiet()
     try:
+        options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
         dataflow.check(config, options)
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
