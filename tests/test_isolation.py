@@ -96,6 +96,30 @@ def test_hang_and_crash_end_one_call_only(
     assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]
 
 
+def tell_pid() -> Iterator[int]:
+    yield os.getpid()
+    time.sleep(3600)
+
+
+def test_a_child_killed_from_outside_ends_one_call_only(child: Isolation) -> None:
+    items = child.iterate(tell_pid, limit_s=60)
+    os.kill(next(items), signal.SIGKILL)  # As the system does when memory is full.
+    with pytest.raises(Reject, match="SIGKILL") as caught:
+        next(items)
+    assert caught.value.reason == "decoder_crashed"
+    assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]
+
+
+def test_a_child_killed_between_calls_costs_nothing(child: Isolation) -> None:
+    (pid,) = child.iterate(own_pid, limit_s=60)
+    os.kill(pid, signal.SIGKILL)
+    assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]
+
+
+def own_pid() -> Iterator[int]:
+    yield os.getpid()
+
+
 def test_a_bug_is_no_dead_letter(child: Isolation) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(child.iterate(bug, limit_s=10))

@@ -25,7 +25,9 @@ from transforms.elements import Reject
 _GRACE_S = 5.0
 # Frames are bigger than a usual pipe: each wait for the reader is a switch of cores.
 _PIPE_BYTES = 1 << 20
-_ITEM, _END, _REJECT, _BUG = 0, 1, 2, 3
+# How long a child may take to start and to take up a call: imports, on a busy machine.
+_START_S = 120.0
+_ITEM, _END, _REJECT, _BUG, _TAKEN = 0, 1, 2, 3, 4
 
 
 class Isolation:
@@ -63,9 +65,8 @@ class Isolation:
             yield from function(*args)
             return
         finished = False
-        child = self._start()
+        child = self._hand_over((function, args))
         try:
-            self._send(child, (function, args))
             while True:
                 kind, value = self._receive(child, limit_s)
                 if kind == _END:
@@ -92,9 +93,25 @@ class Isolation:
                         pipe.close()
             child.wait()
 
+    def _hand_over(self, call: object) -> subprocess.Popen[bytes]:
+        """Gives a call to the child; to a new one if the old one died with no call.
+
+        What ends a child before it takes up the call is no fault of the input.
+        """
+        while True:
+            is_new = self._child is None
+            child = self._start()
+            try:
+                self._send(child, call)
+                self._receive(child, _START_S)
+                return child
+            except Reject:
+                self.close()
+                if is_new:
+                    raise
+
     def _start(self) -> subprocess.Popen[bytes]:
-        if self._child is None or self._child.poll() is not None:
-            self.close()
+        if self._child is None:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "transforms.isolation"],
                 stdin=subprocess.PIPE,
@@ -162,6 +179,7 @@ def _serve() -> None:
             function, args = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        reply(_TAKEN)
         try:
             for item in function(*args):
                 reply(_ITEM, item)
