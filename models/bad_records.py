@@ -50,6 +50,8 @@ def inspect(run: RunClips, number: int, captioned: bool = True) -> None:
         record = decode(run.read(number))
         if captioned and not record.captions:
             raise Reject("bad_record", "It has no caption.")
+        if any(not caption.text.strip() for caption in record.captions):
+            raise Reject("bad_record", "One of its captions is empty.")
         if not record.frames and not len(record.log_mel):
             raise Reject("bad_record", "It has neither a frame nor sound.")
         _check_frames(record)

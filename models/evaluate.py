@@ -37,6 +37,7 @@ class EmbeddedRun(NamedTuple):
         texts: float32 [c, d], unit norm.
         relevant: bool [c, n], which clips a query asks for.
         missing: why a clip has no embedding, by id.
+        alike: queries that the model cannot tell from another, see `Encoder.alike`.
     """
 
     ids: list[str]
@@ -45,6 +46,7 @@ class EmbeddedRun(NamedTuple):
     texts: np.ndarray
     relevant: np.ndarray
     missing: dict[str, str]
+    alike: int = 0
 
 
 class Encoder:
@@ -80,6 +82,17 @@ class Encoder:
             vectors = self._texts(self._params, tokens.ids, tokens.mask)
             parts.append(np.asarray(vectors)[: len(part)])
         return np.concatenate(parts)
+
+    def alike(self, captions: Sequence[str]) -> int:
+        """How many captions read like another to the model, though they are not.
+
+        They were cropped where they begin to differ, or have words that it does not
+        know, such as those of another script; no model could tell them apart.
+        """
+        distinct = sorted(set(captions))
+        rows = self._tokenizer.encode(distinct).ids
+        _, counts = np.unique(rows, axis=0, return_counts=True)
+        return int(counts[counts > 1].sum())
 
 
 def embed_clips(
@@ -128,7 +141,8 @@ def embed_run(
     clips = np.pad(clips, ((0, len(ids) - len(clips)), (0, 0)))
     queries, relevant = _queries(captions, shared=benchmark is None)
     texts = encoder.texts(queries)
-    return EmbeddedRun(ids, clips, queries, texts, relevant, missing)
+    alike = encoder.alike(queries)
+    return EmbeddedRun(ids, clips, queries, texts, relevant, missing, alike)
 
 
 def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrieval]:

@@ -32,7 +32,8 @@ class Measured(NamedTuple):
         figures: by direction.
         protocol: whose rows of the paper belong beside them; "" for a mined run.
         label: modality, and how the model came to be.
-        facts: for the JSON; `missing` says why a clip was not embedded, by id.
+        facts: for the JSON; `missing` says why a clip was not embedded, by id,
+            `captions_alike` how many captions the model cannot tell from another.
     """
 
     figures: "dict[str, Retrieval]"
@@ -54,9 +55,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
         return 2
     table = as_markdown(measured.figures, measured.protocol, measured.label)
-    text = "\n".join(
-        [table, *_missing_lines(measured.facts["missing"], flags.leave_out)]
-    )
+    text = "\n".join([table, *_notes(measured.facts, flags.leave_out)])
     print(text)
     if flags.output:
         content = as_json(measured.figures, measured.protocol, measured.facts)
@@ -128,6 +127,7 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
     embedded = embed_run(trained.encoder, data, flags.batch_size, without)
     figures = evaluate(embedded, flags.leave_out)
     facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
+    facts["captions_alike"] = embedded.alike
     if data.run.benchmark is None:
         return Measured(figures, "", flags.modality or "", facts)
     name = data.run.benchmark.name
@@ -159,12 +159,17 @@ def _modality(wanted: str | None, segment: "SegmentConfig") -> tuple[str, str]:
     return "+".join(names), "".join(masked)
 
 
-def _missing_lines(missing: dict[str, str], left_out: bool) -> Iterator[str]:
-    if not missing:
-        return
-    fate = "left out of the figures" if left_out else "counted as found last"
-    yield f"\nClips missing, {fate}: {len(missing)}"
-    for name in sorted(missing)[:_NAMED]:
-        yield f"- {name}: {missing[name]}"
+def _notes(facts: dict[str, Any], left_out: bool) -> Iterator[str]:
+    """What must be known beside the figures."""
+    if facts["captions_alike"]:
+        yield (
+            f"\nCaptions that read like another to this model (cropped, or of words "
+            f"that it does not know): {facts['captions_alike']}"
+        )
+    missing = facts["missing"]
+    if missing:
+        fate = "left out of the figures" if left_out else "counted as found last"
+        yield f"\nClips missing, {fate}: {len(missing)}"
+        yield from (f"- {name}: {missing[name]}" for name in sorted(missing)[:_NAMED])
     if len(missing) > _NAMED:
         yield f"- and {len(missing) - _NAMED} more; --output names all"

@@ -110,17 +110,28 @@ def open_clips(run_dir: str, verify: bool = True) -> RunClips:
         ) from reject
     except ValueError as error:
         raise Reject("damaged_run", f"{uri} is no JSON ({error})") from error
-    if run.get("format") != FORMAT:
-        raise Reject(
-            "no_run", f"{uri} has the format {run.get('format')!r}, not {FORMAT!r}"
-        )
-    shards = [file for file in run["files"] if file["path"].startswith("clips/")]
+    written = run.get("format") if isinstance(run, dict) else None
+    if written != FORMAT:
+        raise Reject("no_run", f"{uri} has the format {written!r}, not {FORMAT!r}")
+    shards = _shards(run, uri)
     places = [_places(run_dir, n, file, verify) for n, file in enumerate(shards)]
     files = tuple(storage.join(run_dir, file["path"]) for file in shards)
     found = np.concatenate([np.zeros((0, 3), np.int64), *places])
     if not len(found):
         raise Reject("no_clips", f"{run_dir} holds no clip; mine with other settings")
     return RunClips(run_dir, files, found, _benchmark(run.get("benchmark")))
+
+
+def _shards(run: dict[str, Any], uri: str) -> list[dict[str, Any]]:
+    """The entries of files with clips."""
+    try:
+        kinds = {"path": str, "records": int, "bytes": int, "sha256": str}
+        for file in run["files"]:
+            if any(type(file[name]) is not kind for name, kind in kinds.items()):
+                raise TypeError(f"{file} is no file")
+    except (KeyError, TypeError) as error:
+        raise _damaged(uri, f"its list of files cannot be read ({error})") from error
+    return [file for file in run["files"] if file["path"].startswith("clips/")]
 
 
 def _benchmark(entry: dict[str, Any] | None) -> CutBenchmark | None:

@@ -51,6 +51,9 @@ class SegmentConfig:
 def parse(data: Any) -> dict[str, Any]:
     """A serialized record (string scalar) to its tensors.
 
+    TensorFlow stops at a record of another layout, of a spectrogram of another length
+    than it says, or with an empty caption; `bad_records.inspect` says what it was.
+
     Returns:
         `id`, `captions` string [n], `jpegs` string [frames], `log_mel` float32
         [spectrogram frames, 128], `fps`, `verdict`, `layout`.
@@ -75,16 +78,21 @@ def parse(data: Any) -> dict[str, Any]:
             ),
         },
     )
-    version = context["clip/layout_version"]
-    with tf.control_dependencies(
-        [tf.debugging.assert_equal(version, tf.constant(LAYOUT_VERSION, tf.int64))]
-    ):
-        mel = tf.reshape(lists["melspec/feature/floats"], (-1, MEL_BINS))
+    captions = tf.sparse.to_dense(context["caption/string"])
+    seconds = lists["melspec/feature/floats"]
+    count = context["melspec/frame_count"]
+    as_said = (
+        (context["clip/layout_version"], tf.constant(LAYOUT_VERSION, tf.int64)),
+        (tf.shape(seconds, tf.int64)[0], -(-count // FRAMES_PER_S)),
+        (tf.reduce_any(tf.strings.strip(captions) == ""), False),
+    )
+    with tf.control_dependencies([tf.debugging.assert_equal(*two) for two in as_said]):
+        mel = tf.reshape(seconds, (-1, MEL_BINS))
     return {
         "id": context["clip/id"],
-        "captions": tf.sparse.to_dense(context["caption/string"]),
+        "captions": captions,
         "jpegs": lists["image/encoded"],
-        "log_mel": mel[: context["melspec/frame_count"]],
+        "log_mel": mel[:count],
         "fps": context["image/fps"],
         "verdict": context["sound/verdict"],
     }
