@@ -20,6 +20,7 @@ from beam_pipeline.flink_runner import flink_defaults
 from beam_pipeline.given_index import find_index, warn_about_recall
 from beam_pipeline.index_part import built_index, given_index
 from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
+from beam_pipeline.older import find_older, refusing_other_seeds
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
 from index_service.shard_client import ShardDown
@@ -31,7 +32,14 @@ from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
 from transforms.load_seeds import LoadSeeds
 from transforms.local_copy import copies_deleted
-from transforms.run_manifest import Tally, WriteRunManifest
+from transforms.older_run import (
+    DropOlderVideos,
+    OlderPart,
+    ReadOlderRun,
+    beside,
+    seeds_fingerprint,
+)
+from transforms.run_manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
 from transforms.run_tables import RunTables
 from transforms.seeds import ReadSeeds
 from transforms.top_matches import TopMatches
@@ -70,9 +78,7 @@ def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
     return _Part((seeds, chunks), [*rejected, embedded.rejected], tallies)
 
 
-def split_corpus(
-    pipeline: beam.Pipeline, plan: Plan, older: OlderPart | None
-) -> _Part:
+def split_corpus(pipeline: beam.Pipeline, plan: Plan, older: OlderPart | None) -> _Part:
     """The corpus to `(spans, reports)`."""
     listed = (
         pipeline
@@ -175,38 +181,52 @@ def video_tallies(reports: beam.PCollection) -> beam.PCollection:
 
 def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     """The whole job."""
-    corpus = split_corpus(pipeline, plan)
+    seeds = (embed_seeds if plan.index is None else load_seeds)(pipeline, plan)
+    older = None
+    if plan.older is not None:
+        older = seeds.output[0] | ReadOlderRun(plan.older, plan.build.floor)
+    corpus = split_corpus(pipeline, plan, older)
     spans = corpus.output[0]
     if plan.index is None:
-        seeds = embed_seeds(pipeline, plan)
         index = built_index(seeds.output[1], spans, plan)
     else:
-        seeds = load_seeds(pipeline, plan)
         index = given_index(pipeline, plan.index, plan.build.floor)
     mined = match_corpus(spans, index.matcher, plan)
-    clips = select_and_cut(mined.output[0], seeds.output[0], plan)
+    matches = beside(mined.output[0], older, "matches")
+    clips = select_and_cut(matches, seeds.output[0], plan)
     parts = (seeds, corpus, mined, clips)
     rejected = tuple(r for part in parts for r in part.rejected) | "Rejected" >> (
         beam.Flatten()
     )
-    tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
-    files = (
-        _keyed(mined.output[0], "seed_id")
-        | "WriteMatches" >> tables.matches(plan.selection, plan.info.embedder_id),
-        _keyed(clips.output[0], "video_id") | "WritePairs" >> tables.pairs(),
-        _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
-        clips.output[1],
-        *index.files,
-    ) | "Files" >> beam.Flatten()
+    letters = beside(rejected, older, "letters")
+    tables = write_tables(plan, matches, clips.output[0], letters)
+    files = (*tables, clips.output[1], *index.files) | "Files" >> beam.Flatten()
     reports = (corpus.output[1], mined.output[2]) | "AllReports" >> beam.Flatten()
     tallies = (
         *(tally for part in parts for tally in part.tallies),
         video_tallies(reports),
         rejected | "Letters" >> _CountBy(lambda r: f"rejected/{r.stage}/{r.reason}"),
     ) | "Tallies" >> beam.Flatten()
+    sums = beside(tallies, older, "tallies")
     _ = pipeline | WriteRunManifest(
-        plan.info, tallies, files, index.manifest, mined.output[1]
+        plan.info, sums, files, index.manifest, mined.output[1]
     )
+
+
+def write_tables(
+    plan: Plan,
+    matches: beam.PCollection,
+    pairs: beam.PCollection,
+    letters: beam.PCollection,
+) -> list[beam.PCollection]:
+    """The tables of a run; gives the files written."""
+    tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
+    write = tables.matches(plan.selection, plan.info.embedder_id)
+    return [
+        _keyed(matches, "seed_id") | "WriteMatches" >> write,
+        _keyed(pairs, "video_id") | "WritePairs" >> tables.pairs(),
+        _keyed(letters, "key") | "WriteRejected" >> tables.rejected(),
+    ]
 
 
 def _keyed(elements: beam.PCollection, field: str) -> beam.PCollection:
@@ -238,6 +258,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         embedder = preflight.check_embedder(config, seed_files)
         index = find_index(config, embedder)
         steps = make_plan(config, seed_files, embedder, index)
+        steps = steps.merged_with(find_older(config, steps))
         preflight.check_embeddings_of(config, embedder)
         kept = 0
         if not dataflow.is_dry_run(options):
@@ -253,7 +274,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if kept:
         print(f"resuming: {kept} parts of videos are kept", file=sys.stderr)
     send_whole_elements_only()
-    with summary.Progress(), copies_deleted():
+    with summary.Progress(), copies_deleted(), refusing_other_seeds(steps.older):
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, steps)
         result = pipeline.run()

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -85,6 +86,7 @@ class MineConfig:
     require_sound: bool
     num_shards: int
     overwrite: bool
+    merge_with: str | None
 
     @property
     def gap_us(self) -> int:
@@ -136,6 +138,8 @@ def _problem(config: MineConfig) -> str | None:
         value = getattr(config, name)
         if value is not None and not -1 <= value < 1:
             return f"--{name} is a cosine: at least -1 and below 1"
+    if config.merge_with is not None and _same_place(config.merge_with, config.output):
+        return "--merge_with must not be --output: the older run stays as it is"
     if config.min_gap_s is not None and not 0 <= config.min_gap_s < math.inf:
         return "--min_gap_s must be a number and not negative"
     return None
@@ -147,6 +151,10 @@ def _spell_out(flags: list[str]) -> list[str]:
         f"{flag}=True" if flag == "--dry_run" and after.startswith("--") else flag
         for flag, after in itertools.pairwise([*flags, "--"])
     ]
+
+
+def _same_place(one: str, other: str) -> bool:
+    return os.path.normpath(one) == os.path.normpath(other)
 
 
 def _unknown_flag(flags: list[str]) -> str | None:
@@ -194,6 +202,9 @@ def mine_parser() -> argparse.ArgumentParser:
         "TSV, JSONL, Parquet)")  # fmt: skip
     add("--output", required=True, help="run directory, local or gs://")
     add("--overwrite", action="store_true", help="replace the run that is there")
+    add("--merge_with", help="finished run over other videos with the same seeds and "
+        "settings: the result is that of one run over all, and its videos are not "
+        "decoded again")  # fmt: skip
     add("--num_shards", type=int, default=8, help="files a table and clips/")
     _add_seed_flags(parser)
     _add_filter_flags(parser)

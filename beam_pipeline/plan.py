@@ -1,5 +1,6 @@
 """A run's settings in the terms of its steps."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from transforms.fetch import FetchConfig
 from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.kept_embeddings import FOLDER, KeptFrames
 from transforms.load_seeds import LoadConfig
+from transforms.older_run import OlderRun
 from transforms.read_seeds import SeedsConfig
 from transforms.run_manifest import RunInfo
 from transforms.run_tables import Selection
@@ -40,6 +42,12 @@ class Plan:
     clips: ClipsConfig
     index: GivenIndex | None = None
     kept: KeptFrames | None = None
+    older: OlderRun | None = None
+
+    def merged_with(self, older: OlderRun | None) -> "Plan":
+        """The same run, merged with an older one."""
+        clips = dataclasses.replace(self.clips, older=older)
+        return dataclasses.replace(self, clips=clips, older=older)
 
 
 def make_plan(

@@ -76,7 +76,9 @@ def test_reshuffled_elements_are_rows(graph: Graph) -> None:
 
 
 def test_grouped_elements_are_rows(graph: Graph) -> None:
-    of_beam = re.compile("/ReshufflePerKey/|Combine|KeepBest|AddParts|CountOutcomes")
+    of_beam = re.compile(
+        "/ReshufflePerKey/|Combine|KeepBest|AddParts|AddUp|CountOutcomes"
+    )
     grouped = graph.inputs(GROUP)
     ours = {name: coder for name, coder in grouped.items() if not of_beam.search(name)}
     shard = "TupleCoder[VarIntCoder, NullableCoder[RowCoder]]"

@@ -58,6 +58,7 @@ def test_defaults_are_the_papers() -> None:
         require_sound=False,
         num_shards=8,
         overwrite=False,
+        merge_with=None,
     )
 
 

@@ -24,6 +24,7 @@ LAYOUT_VERSION = 1
 
 _IMAGE = "image/encoded"
 _WAVEFORM = "WAVEFORM/feature/floats"
+_TIMES = "clip/matched/timestamp"
 _MELSPEC = "melspec/feature/floats"
 
 
@@ -57,6 +58,8 @@ class ClipRecord:
         samples: float32 [n] in [-1, 1], mono; empty without sound.
         log_mel: float32 [frames, 128], 100 a second; empty without sound.
         embedder: what the similarities were computed with.
+        times_us: the matched frames that it was cut for; those of captions and of
+            captions that another match of it had already.
     """
 
     clip_id: str
@@ -75,6 +78,7 @@ class ClipRecord:
     log_mel: np.ndarray
     captions: tuple[Caption, ...]
     embedder: str
+    times_us: tuple[int, ...] = ()
 
 
 def encode(record: ClipRecord) -> bytes:
@@ -115,14 +119,7 @@ def decode(data: bytes) -> ClipRecord:
     Raises:
         Reject: `bad_record`, naming the key that is missing or wrong.
     """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-
-    try:
-        example = tf.train.SequenceExample.FromString(data)
-    except DecodeError as error:
-        raise bad_record(f"it is no SequenceExample ({error})") from error
-    fields = Fields(example)
+    fields = _fields(data)
     version = fields.integer("clip/layout_version")
     if version != LAYOUT_VERSION:
         raise bad_record(
@@ -145,7 +142,27 @@ def decode(data: bytes) -> ClipRecord:
         log_mel=_read_log_mel(fields),
         captions=_read_captions(fields),
         embedder=fields.text("embedder"),
+        times_us=tuple(fields.values(_TIMES, "int64_list")),
     )
+
+
+def video_of(data: bytes) -> str:
+    """The id of the video that a serialized record is of.
+
+    Raises:
+        Reject: `bad_record`.
+    """
+    return _fields(data).text("videoid")
+
+
+def _fields(data: bytes) -> Fields:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return Fields(tf.train.SequenceExample.FromString(data))
+    except DecodeError as error:
+        raise bad_record(f"it is no SequenceExample ({error})") from error
 
 
 def write_records(path: str, records: Iterable[bytes]) -> None:
@@ -204,6 +221,7 @@ def _context(record: ClipRecord) -> dict[str, tuple[str, list]]:
         "image/width": [record.width_px],
         "WAVEFORM/sample_rate": [record.sample_rate_hz],
         "melspec/frame_count": [len(record.log_mel)],
+        _TIMES: list(record.times_us),
         "match/rank": [caption.rank for caption in captions],
         "match/time": [caption.time_us for caption in captions],
     }

@@ -21,6 +21,8 @@ from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.local_copy import local_copy
 from transforms.log_mel import log_mel
+from transforms.older_clips import OlderClips, open_shard, recaption
+from transforms.older_run import OlderRun
 from transforms.pairs import Pair, Selected, caption_rows
 from transforms.shards import GroupIntoShards, describe_file, shard_name
 from transforms.sound import BROKEN, OK
@@ -46,6 +48,7 @@ class ClipsConfig:
         require_sound: leaves out clips whose verdict is not `ok`.
         fetch: bounds for videos on the web.
         isolate: whether decoding runs in a child process.
+        older: the run whose clips are copied for videos without a `uri`.
     """
 
     run_dir: str
@@ -55,6 +58,7 @@ class ClipsConfig:
     require_sound: bool
     fetch: FetchConfig
     isolate: bool
+    older: OlderRun | None = None
 
 
 def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:
@@ -82,6 +86,7 @@ def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> Cli
             for r in rows
         ),
         embedder=config.embedder_id,
+        times_us=clip.times_us,
     )
 
 
@@ -99,10 +104,13 @@ class _WriteShardFn(beam.DoFn):
         number, selected = shard
         config, outcome = self._config, _Outcome()
         name = shard_name("clips", number, config.num_shards, ".tfrecord")
-        with storage.writing(
-            storage.join(config.run_dir, f"clips/{name}")
-        ) as local_path:
-            write_records(local_path, self._records(selected, outcome))
+        with (
+            open_shard(config.older, f"clips/{name}") as older,
+            storage.writing(
+                storage.join(config.run_dir, f"clips/{name}")
+            ) as local_path,
+        ):
+            write_records(local_path, self._records(selected, older, outcome))
             file = describe_file(local_path, f"clips/{name}", len(outcome.reports))
         yield beam.pvalue.TaggedOutput("files", file)
         yield beam.pvalue.TaggedOutput("cuts", outcome.cuts)
@@ -112,7 +120,10 @@ class _WriteShardFn(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(tag, element)
 
     def _records(
-        self, selected: Iterable[Selected], outcome: "_Outcome"
+        self,
+        selected: Iterable[Selected],
+        older: OlderClips | None,
+        outcome: "_Outcome",
     ) -> Iterator[bytes]:
         ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
         for video, group in groupby(ordered, key=lambda row: row.video):
@@ -120,6 +131,9 @@ class _WriteShardFn(beam.DoFn):
             waiting = {row.time_us for row in rows}
             outcome.cuts += len(waiting)
             try:
+                if older is not None and not video.uri:
+                    yield from _copied_records(video, rows, waiting, older, outcome)
+                    continue
                 yield from self._video_records(video, rows, waiting, outcome)
             except Reject as reject:
                 outcome.reject(video, waiting, reject.reason, reject.message)
@@ -151,6 +165,27 @@ class _WriteShardFn(beam.DoFn):
                 record = make_record(clip, captions, config)
                 outcome.add(record, captions, len(done))
                 yield encode(record)
+
+
+def _copied_records(
+    video: Video,
+    rows: list[Selected],
+    waiting: set[int],
+    older: OlderClips,
+    outcome: "_Outcome",
+) -> Iterator[bytes]:
+    """Clips of the older run, and the dead letters it has for those it lacks."""
+    for clip in older.of_video(video.video_id):
+        record, captions = recaption(clip, rows)
+        if not captions:
+            continue
+        waiting -= set(record.times_us)
+        if record.sound_verdict == BROKEN:
+            outcome.take_over(older, "read_sound", video, record.start_us)
+        outcome.add(record, captions, len(record.times_us))
+        yield encode(record)
+    for time_us in sorted(waiting):
+        outcome.take_over(older, "write_clips", video, time_us)
 
 
 class _Outcome:
@@ -188,13 +223,26 @@ class _Outcome:
         self, video: Video, times: Iterable[int], reason: str, message: str
     ) -> None:
         for time_us in sorted(times):
-            key = f"{video.reference}@{time_us / 1e6:.3f}s"
+            key = _place(video, time_us)
             self.rejected.append(Rejected("write_clips", key, reason, message))
 
+    def take_over(
+        self, older: OlderClips, stage: str, video: Video, time_us: int
+    ) -> None:
+        key = _place(video, time_us)
+        message = "The older run has neither this clip nor a reason why."
+        missing = Rejected(stage, key, "not_in_older_run", message)
+        self.rejected.append(older.run.letter(stage, key) or missing)
+
     def note_broken_sound(self, video: Video, clip: CutClip) -> None:
-        key = f"{video.reference}@{clip.start_us / 1e6:.3f}s"
+        key = _place(video, clip.start_us)
         message = f"{clip.sound.message} The clip is kept, with what could be decoded."
         self.rejected.append(Rejected("read_sound", key, "broken_sound", message))
+
+
+def _place(video: Video, time_us: int) -> str:
+    """What dead letters call a time of a video."""
+    return f"{video.reference}@{time_us / 1e6:.3f}s"
 
 
 @dataclass(eq=False)

@@ -21,6 +21,8 @@ from transforms.run_tables import write_pairs_csv
 from transforms.shards import WrittenFile, describe_file
 
 FORMAT = "clipseed-run/1"
+# The tally that names the seeds; not a figure of the run.
+SEEDS_FINGERPRINT = "seeds_fingerprint"
 _PACKAGES = ("clipseed", "apache-beam", "av", "numpy", "scann", "tensorflow")
 
 
@@ -158,6 +160,7 @@ def write_run(
     csv_file = _write_pairs_csv(info.run_dir, written)
     scratch = "work/seeds" if info.keeps_embeddings else "work"
     storage.remove_tree(storage.join(info.run_dir, scratch))
+    counts = {k: n for k, n in sorted(tallies.items()) if k != SEEDS_FINGERPRINT}
     run = {
         "format": FORMAT,
         "config": info.config,
@@ -168,7 +171,8 @@ def write_run(
         "versions": _versions(),
         "started": info.started_s,
         "seconds": round(time.time() - info.started_s, 3),
-        "counts": dict(sorted(tallies.items())),
+        "counts": counts,
+        "seeds_fingerprint": tallies.get(SEEDS_FINGERPRINT, 0),
         "accounting": accounting(tallies),
         "index": _index_facts(manifest, audits),
         "files": [file._asdict() for file in (csv_file, *written)],
@@ -215,7 +219,7 @@ class WriteRunManifest(beam.PTransform):
 
     Attributes:
         info: what was known before.
-        tallies: `(name, sum)` pairs, each name once.
+        tallies: `(name, sum)` pairs; those of a name are added up.
         files: every `WrittenFile` of the run.
         manifests: the index's, if one was built.
         audits: `(found, true)` pairs counted on frames.
@@ -229,6 +233,11 @@ class WriteRunManifest(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """One element, one write."""
+        sums = (
+            self.tallies
+            | beam.Map(lambda tally: tally).with_output_types(tuple[str, int])
+            | "AddUp" >> beam.CombinePerKey(sum)
+        )
         return (
             pipeline
             | "Once" >> beam.Create([None], reshuffle=False)
@@ -236,7 +245,7 @@ class WriteRunManifest(beam.PTransform):
             >> beam.FlatMap(
                 _finish,
                 self.info,
-                beam.pvalue.AsDict(self.tallies),
+                beam.pvalue.AsDict(sums),
                 beam.pvalue.AsIter(self.files),
                 beam.pvalue.AsIter(self.manifests),
                 beam.pvalue.AsIter(self.audits),
