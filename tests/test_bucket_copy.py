@@ -63,3 +63,16 @@ def test_what_does_not_pass_is_refused_in_the_end(
         copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"))
     assert caught.value.reason == "unreadable"
     assert proxy.troubles["busy"] > 2
+
+
+@pytest.mark.parametrize("trouble", ["busy", "too_many", "cut", "lost"])
+@pytest.mark.parametrize("size_bytes", [100_000, 9_000_000], ids=["whole", "resumable"])
+def test_every_request_of_an_upload_may_be_in_trouble_once(
+    bucket: str, trouble: str, size_bytes: int, tmp_path: Path
+) -> None:
+    data = os.urandom(size_bytes)
+    (tmp_path / "shard").write_bytes(data)
+    with unruly(lambda _: trouble) as proxy:
+        storage.publish(str(tmp_path / "shard"), f"{bucket}/shard")
+        assert proxy.troubles[trouble] >= 1 + (size_bytes > 8 * 2**20)
+    assert storage.read_bytes(f"{bucket}/shard", size_bytes) == data

@@ -107,6 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble in ("busy", "too_many"):
             self._answer(503 if trouble == "busy" else 429, [], b"{}", whole=True)
             return
+        if self.command == "PUT" and trouble in ("cut", "lost"):
+            # Unlike the real bucket, the emulator forgets a finished upload: the same
+            # request once more would fail. So this one gets nowhere.
+            self._hang_up()
+            return
         self.server.served[self.command, path.path] += 1
         status, headers, data = self._ask(body)
         if trouble == "lost":

@@ -55,7 +55,7 @@ class _Copy:
 
 
 class KeptCopies:
-    """The copies of one process. For use by any number of threads, each one at once."""
+    """The copies of one process. A thread must not use two at a time."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
