@@ -1,6 +1,7 @@
 """One suite for both backends: a local folder, and a bucket of the GCS emulator."""
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -242,6 +243,15 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
         open("/dev/full", "wb") as file,
     ):
         file.write(b"x")
+
+
+def test_a_full_disk_is_named_with_what_it_costs(root: str) -> None:
+    with (
+        pytest.raises(OSError, match=r"disk of .* is full; .*/shard is not written"),
+        storage.writing(f"{root}/shard"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not storage.exists(f"{root}/shard")
 
 
 def test_local_work_does_not_load_the_cloud_library(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, TextIO
 from transforms.backends import blob_of, bucket_and_key, is_gs, rejecting, scheme
 from transforms.bucket_copy import copy_object
 from transforms.elements import Reject
-from transforms.scratch import refusing_when_full, scratch_folder
+from transforms.scratch import is_full, refusing_when_full, scratch_folder
 
 # --- names ---------------------------------------------------------------------------
 
@@ -181,7 +181,13 @@ def writing(uri: str) -> Iterator[str]:
         name = f".{posixpath.basename(uri)}.{uuid.uuid4().hex}.tmp"
         path = os.path.join(folder, name)
         cleanup.callback(remove_tree, path)
-        yield path
+        try:
+            yield path
+        except OSError as error:
+            if is_full(error):
+                where = f"the disk of {folder} is full; {uri} is not written. Free some"
+                raise OSError(error.errno, f"{where}, and start again") from error
+            raise
         publish(path, uri)
 
 
