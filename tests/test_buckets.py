@@ -4,6 +4,7 @@ import contextlib
 import glob
 import json
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -24,6 +25,9 @@ from transforms.backends import bucket_and_key
 from transforms.listing import list_files
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+MOBILENET = DATA / "models" / "mobilenet_v2_1.0_224_features"
+# Of those of DATA: most kinds of file, and not minutes of work.
+MAX_VIDEO_BYTES = 560_000
 
 
 @pytest.fixture
@@ -208,3 +212,59 @@ def test_decoders_that_die_or_hang_cost_one_film_each(
     assert {row["video"] for row in rows(run, "pairs", tmp_path)} == set(names[:2])
     assert all(s["balanced"] for s in json.loads(run["run.json"])["accounting"])
     assert os.listdir(scratch) == []
+
+
+@pytest.fixture(scope="module")
+def real_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real images, videos and a model, as they would lie in a bucket."""
+    if not DATA.is_dir():
+        pytest.skip("../shared/data is not here")
+    root = tmp_path_factory.mktemp("real")
+    shutil.copytree(MOBILENET, root / "mobilenet")
+    shutil.copytree(DATA / "images", root / "images")
+    shutil.copy(DATA / "pairs.csv", root / "seeds.csv")
+    (root / "videos").mkdir()
+    for path in (DATA / "videos").iterdir():
+        if path.stat().st_size <= MAX_VIDEO_BYTES:
+            shutil.copy(path, root / "videos")
+    names = sorted(path.name for path in (root / "videos").iterdir())
+    lines = ["video", *(f"videos/{name}" for name in names)]
+    (root / "videos.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.ci_only
+def test_real_files_a_model_and_an_index_in_a_bad_bucket(
+    real_corpus: Path,
+    bucket: str,
+    scratch: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    common = ("--threshold=0.7", "--part_s=20")
+    flags = (f"--embedder=hub:{real_corpus}/mobilenet", *common)
+    assert mine(str(real_corpus), str(tmp_path / "run"), *flags) == 0
+    wanted = files(str(tmp_path / "run"))
+    remote = upload(real_corpus, f"{bucket}/real")
+    before = objects(bucket)
+    with unruly() as proxy:
+        flags = (f"--embedder=hub:{remote}/mobilenet", *common)
+        index = f"{bucket}/index"
+        build = [f"--seeds={remote}/seeds.csv", f"--output={index}", *flags[:2]]
+        assert main(["index", "build", *build]) == 0
+        assert mine(remote, f"{bucket}/again", f"--index={index}", *flags) == 0
+    assert os.listdir(scratch) == []
+    assert sum(proxy.troubles[trouble] for trouble in TROUBLES[:4]) > 50
+    found = files(f"{bucket}/again")
+    assert len(rows(found, "pairs", tmp_path)) > 5
+    assert results(found) == {
+        name: data
+        for name, data in results(wanted).items()
+        if not name.startswith("index/")
+    }
+    for table in ("pairs", "matches"):
+        assert rows(found, table, tmp_path) == rows(wanted, table, tmp_path)
+    made = {f"again/{name}" for name in found}
+    left = objects(bucket) - before - made
+    assert left and all(name.startswith("index/") for name in left)
