@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import logging
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -102,9 +101,10 @@ def _data(flags: argparse.Namespace) -> Iterator[str]:
         return
     from models.benchmark_clips import cut_benchmark
     from models.protocols import read_benchmark
+    from transforms.scratch import scratch_folder
 
     benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
-    with tempfile.TemporaryDirectory(prefix="clipseed-") as scratch:
+    with scratch_folder() as scratch:
         directory = flags.clips or scratch
         cut_benchmark(benchmark, flags.videos, directory)
         yield directory

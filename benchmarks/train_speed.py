@@ -1,0 +1,170 @@
+"""Measures how fast a model trains, and where the time goes.
+
+python -m benchmarks.train_speed --config tiny
+python -m benchmarks.train_speed --config base --peak_tflops 989 --set micro_batch=32
+
+On made clips (or --run RUN): clips a second, model FLOP utilisation, peak memory, and
+a step's time by part: waiting for the input, moving it to the device, computing. FLOPs
+are those that XLA counts in the forward and backward pass over a whole batch, as if
+nothing were computed twice: micro-batches and rematerialisation are no useful work.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from benchmarks.made_clips import write_made_run
+from models import devices
+from models.build import make_model, make_tokenizer, tokenizer_of
+from models.clip_dataset import Batch, Source, TrainingData
+from models.optimisers import make_optimiser
+from models.overrides import override
+from models.train_config import TrainConfig, load_config
+from models.train_step import TrainState, loss_and_gradients, make_step
+from transforms.scratch import scratch_folder
+
+
+class Trainer(NamedTuple):
+    """All that a step needs, compiled."""
+
+    step: Any
+    state: TrainState
+    mesh: Any
+
+
+def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, Any]:
+    """Trains for some steps and accounts for their time.
+
+    Args:
+        config: with data.
+        steps: to measure, after one that compiles.
+        peak_tflops: of all devices together; 0: utilisation is not told.
+    """
+    captions = [f"a made caption {number}" for number in range(100)]
+    tokenizer = tokenizer_of(make_tokenizer(config, captions))
+    data = TrainingData(config.data, config.segment, config.augment, tokenizer)
+    batches = data.batches(config.batch_size, 0, steps + 1)
+    first = next(batches)
+    flops = step_flops(config, first.arrays)
+    trainer, compile_s = _compiled(config, steps, first)
+    parts = _timed(trainer, batches)
+    total_s = sum(parts.values())
+    rate = steps / total_s
+    figures = {
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "batch_size": config.batch_size,
+        "steps": steps,
+        "clips_per_s": config.batch_size * rate,
+        "compile_s": compile_s,
+        "step_ms": {name: 1000 * part / steps for name, part in parts.items()},
+        "tflop_per_step": flops / 1e12,
+        "tflop_per_s": flops / 1e12 * rate,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    if peak_tflops:
+        figures["utilisation"] = flops / 1e12 * rate / peak_tflops
+    return figures
+
+
+def step_flops(config: TrainConfig, arrays: dict[str, Any]) -> float:
+    """FLOPs of forward and backward pass over one batch, as XLA counts them."""
+    plain = replace(config, remat=False, vision="", text="", clip="", init="")
+    graph, params = nnx.split(nnx.eval_shape(lambda: make_model(plain)), nnx.Param)
+
+    def step(params: Any, batch: Any) -> Any:
+        return loss_and_gradients(graph, params, batch)
+
+    return float(jax.jit(step).lower(params, arrays).cost_analysis()["flops"])
+
+
+def peak_memory_mb() -> dict[str, float]:
+    """Of this process, and of the fullest device where it tells."""
+    # Linux counts in KiB.
+    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    used = [
+        found["peak_bytes_in_use"] for found in stats if "peak_bytes_in_use" in found
+    ]
+    return peaks | ({"device": max(used) / 2**20} if used else {})
+
+
+def _compiled(config: TrainConfig, steps: int, first: Batch) -> tuple[Trainer, float]:
+    """A trainer after its first step, and how long that took."""
+    mesh = devices.data_mesh()
+    graph, params = nnx.split(make_model(config), nnx.Param)
+    optimiser = make_optimiser(config.optimiser, steps)
+    state = TrainState(jnp.int32(0), params, optimiser.init(params))
+    state = devices.place(state, mesh, config.shard_from)
+    step = make_step(graph, optimiser, config.micro_batch)
+    began = time.perf_counter()
+    state, metrics = step(state, devices.to_devices(first.arrays, mesh))
+    float(metrics.loss)  # Waits for the device.
+    return Trainer(step, state, mesh), time.perf_counter() - began
+
+
+def _timed(trainer: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
+    """Seconds of each part; the input is read on meanwhile, as in training."""
+    parts = {"input": 0.0, "transfer": 0.0, "compute": 0.0}
+    state = trainer.state
+    while True:
+        marks = [time.perf_counter()]
+        batch = next(batches, None)
+        marks.append(time.perf_counter())
+        if batch is None:
+            return parts
+        arrays = devices.to_devices(batch.arrays, trainer.mesh)
+        jax.block_until_ready(arrays)
+        marks.append(time.perf_counter())
+        state, metrics = trainer.step(state, arrays)
+        float(metrics.loss)
+        marks.append(time.perf_counter())
+        for name, start, end in zip(parts, marks, marks[1:], strict=False):
+            parts[name] += end - start
+
+
+@contextlib.contextmanager
+def _run_dir(given: str, clips: int) -> Iterator[str]:
+    if given:
+        yield given
+        return
+    with scratch_folder() as scratch:
+        write_made_run(Path(scratch), clips)
+        yield scratch
+
+
+def main() -> None:
+    """Reads the flags, measures, reports."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--run", default="", help="run directory of `clipseed mine` (made clips)")
+    add("--config", default="tiny")
+    add("--set", action="append", default=[], metavar="FIELD=VALUE")
+    add("--steps", type=int, default=20)
+    add("--clips", type=int, default=32, help="to make where there is no --run")
+    add("--peak_tflops", type=float, default=0.0,
+        help="of all devices, for the dtype of the configuration")  # fmt: skip
+    add("--json", type=Path)
+    flags = parser.parse_args()
+    with _run_dir(flags.run, flags.clips) as run:
+        config = replace(load_config(flags.config), data=(Source(run),))
+        config = override(config, flags.set)
+        figures = measure(config, flags.steps, flags.peak_tflops)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if flags.json:
+        flags.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
