@@ -253,6 +253,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
         dataflow.check(config, options)
+        dry = dataflow.is_dry_run(options)
+        if not dry:  # A dry run looks at no bucket.
+            config = preflight.same_day(config, sys.argv if argv is None else argv)
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
         embedder = preflight.check_embedder(config, seed_files)
@@ -260,11 +263,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         steps = make_plan(config, seed_files, embedder, index)
         steps = steps.merged_with(find_older(config, steps))
         preflight.check_embeddings_of(config, embedder)
-        kept = 0
-        if not dataflow.is_dry_run(options):
-            kept = preflight.prepare_output(
-                config.output, config.overwrite, config.keep_embeddings
-            )
+        kept = "" if dry else preflight.prepare_output(config)
     except (preflight.UsageError, Reject, ShardDown) as error:
         what = error.message if isinstance(error, Reject) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
@@ -272,7 +271,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if index is not None:
         warn_about_recall(index, steps.info.floor)
     if kept:
-        print(f"resuming: {kept} parts of videos are kept", file=sys.stderr)
+        print(f"resuming with what was kept: {kept}", file=sys.stderr)
     send_whole_elements_only()
     with summary.Progress(), copies_deleted(), refusing_other_seeds(steps.older):
         pipeline = beam.Pipeline(options=options)

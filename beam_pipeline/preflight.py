@@ -1,6 +1,9 @@
 """What is checked before any work starts, so that a wrong flag costs seconds."""
 
+import dataclasses
+import datetime
 import logging
+from collections.abc import Sequence
 
 from beam_pipeline.options import MineConfig
 from beam_pipeline.summary import read_run
@@ -8,9 +11,10 @@ from models.embedders import Embedder, load_embedder
 from transforms import storage
 from transforms.elements import Reject
 from transforms.fetch import is_web
-from transforms.kept_embeddings import FOLDER, count_parts, tidy
+from transforms.kept_embeddings import FOLDER, kept_in, tidy
 from transforms.listing import list_files
 from transforms.read_seeds import list_seed_files, seed_embedding_info
+from transforms.run_manifest import AS_OF, SEEDS_FOLDER
 from transforms.tables import table_format
 
 # Everything that a run writes, and `clipseed inspect` after it; nothing else in an
@@ -92,7 +96,7 @@ def check_embeddings_of(config: MineConfig, embedder: Embedder) -> None:
     older = config.embeddings_of
     if older is None:
         return
-    if not count_parts(storage.join(older, FOLDER)):
+    if not kept_in(storage.join(older, FOLDER)):
         raise UsageError(
             f"--embeddings_of {older}: no embeddings are kept there; name a run "
             "directory that was mined without --no_keep_embeddings"
@@ -112,41 +116,60 @@ def check_embeddings_of(config: MineConfig, embedder: Embedder) -> None:
             )
 
 
-def prepare_output(output: str, overwrite: bool, keep_embeddings: bool = False) -> int:
+def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
+    """The settings with the day that ages count from as the first attempt took it.
+
+    A run that was broken off and goes on after midnight is still one run.
+    """
+    if any(flag.split("=")[0] == "--as_of" for flag in flags):
+        return config
+    if storage.exists(storage.join(config.output, "run.json")):
+        return config
+    try:
+        day = storage.read_bytes(storage.join(config.output, AS_OF), 10).decode()
+    except Reject:
+        return config
+    return dataclasses.replace(config, as_of=datetime.date.fromisoformat(day))
+
+
+def prepare_output(config: MineConfig) -> str:
     """Makes room for a run, and refuses to harm what is there.
 
     Embeddings that an earlier attempt, or the run to be replaced, has kept stay: their
     names tell what they are of.
 
     Returns:
-        the number of parts of videos that need not be decoded.
+        what is kept of earlier attempts, in words; "" for nothing.
 
     Raises:
         UsageError: another run is there (and not to be overwritten), or other files.
     """
-    present = {
-        path[len(output.rstrip("/")) + 1 :].split("/")[0] for path in _files(output)
-    }
-    if "run.json" in present and not overwrite:
+    output = config.output
+
+    def place(entry: str) -> str:
+        return storage.join(output, entry)
+
+    # Not by listing: a big run may have kept embeddings in a billion files.
+    present = [entry for entry in RUN_ENTRIES if storage.exists(place(entry))]
+    if "run.json" in present and not config.overwrite:
         raise UsageError(
             f"--output {output} holds another run: choose another directory, or "
             "replace it with --overwrite"
         )
-    if present and not present & set(RUN_ENTRIES):
+    if not present and _holds_files(output):
         raise UsageError(f"--output {output} holds other files: choose an empty one")
-    if present:
-        logging.info("replacing the run in %s", output)
-    for entry in RUN_ENTRIES:  # run.json first: from here on there is no result.
-        if entry == "work" and keep_embeddings:
-            entry = "work/seeds"
-        storage.remove_tree(storage.join(output, entry))
-    kept = storage.join(output, FOLDER)
-    tidy(kept)
-    return count_parts(kept)
+    for entry in present:  # run.json first: from here on there is no result.
+        logging.info("replacing %s", place(entry))
+        if entry == "work" and config.keep_embeddings:
+            entry = SEEDS_FOLDER
+        storage.remove_tree(place(entry))
+    storage.write_bytes(place(AS_OF), config.as_of.isoformat().encode())
+    tidy(place(FOLDER))
+    return kept_in(place(FOLDER))
 
 
-def _files(output: str) -> list[str]:
+def _holds_files(output: str) -> bool:
     try:
-        return list_files(output)
+        return bool(list_files(output))
     except Reject:
-        return []
+        return False

@@ -83,7 +83,7 @@ def summary(run_dir: str, run: dict[str, Any]) -> str:
         ("videos", f"{listed['in']} in, {rejected.get('filter_videos', 0)} filtered, "
          f"{count['videos_failed'] + rejected.get('list_videos', 0)} failed, "
          f"{count['videos_mined']} mined ({count['videos_broken']} broken off)"),
-        ("frames", f"{count['frames']}"),
+        ("frames", f"{count['frames']}" + _kept(run["counts"])),
         ("index", f"{index['kind']}, {index['seeds']} seeds, recall {recall}"),
         ("matches", f"{count['matches']} above {run['floor']:g}"),
         ("matched", f"{count['seeds_matched']} seeds above {run['threshold']:g}"
@@ -95,6 +95,11 @@ def summary(run_dir: str, run: dict[str, Any]) -> str:
         ("output", run_dir),
     ]  # fmt: skip
     return "\n".join(f"{name:>8}  {text}" for name, text in lines)
+
+
+def _kept(counts: dict[str, int]) -> str:
+    kept = counts.get("parts_kept", 0)
+    return f", those of {kept} of {counts['parts']} parts from before" if kept else ""
 
 
 def _uncaptioned(seeds: int) -> str:

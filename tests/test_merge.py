@@ -60,7 +60,8 @@ def write_table(
 def flags(corpus: Path, name: str, output: Path, *more: str) -> list[str]:
     return [
         f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / name}.csv",
-        f"--output={output}", "--num_shards=2", "--top_k=2", "--floor=0.4", *more,
+        f"--output={output}", "--num_shards=2", "--top_k=2", "--floor=0.4",
+        "--clip_fps=5", *more,
     ]  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def test_new_videos_only_displace(min_gap_us: int) -> None:
         ("--fps=2", "it was mined with --fps=1.0, not 2.0"),
         ("--frames=keyframe", "it was mined with --frames=exact, not keyframe"),
         ("--span_s=5 --min_gap_s=10", "it was mined with --span_s=10.0, not 5.0"),
-        ("--clip_fps=5", "it was mined with --clip_fps=25.0, not 5.0"),
+        ("--clip_fps=6", "it was mined with --clip_fps=5.0, not 6.0"),
         ("--num_shards=3", "it was mined with --num_shards=2, not 3"),
         ("--min_gap_s=2", "it was mined with --min_gap_s=10.0, not 2"),
         ("--top_k=3", "it has no clips beyond the best 2; lower --top_k"),

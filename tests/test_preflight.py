@@ -1,5 +1,7 @@
 """What is refused before any work starts, and what a new run may replace."""
 
+import dataclasses
+import datetime
 import logging
 from pathlib import Path
 
@@ -16,9 +18,15 @@ from transforms import storage
 ANOTHER_RUN = "holds another run: choose another directory, or replace it"
 
 
-def config(embedder: str = "descriptor") -> MineConfig:
-    flags = ["--seeds=s", "--videos=v", "--output=o", f"--embedder={embedder}"]
-    return parse_mine(flags)[0]
+def config(
+    embedder: str = "descriptor", *more: str, output: object = "o"
+) -> MineConfig:
+    needed = ["--seeds=s", "--videos=v", f"--output={output}"]
+    return parse_mine([*needed, f"--embedder={embedder}", *more])[0]
+
+
+def prepare(output: object, *more: str) -> str:
+    return preflight.prepare_output(config("descriptor", *more, output=output))
 
 
 def fill(root: str | Path, *names: str) -> None:
@@ -53,7 +61,7 @@ def test_a_run_is_replaced_as_a_whole_and_nothing_else(root: str) -> None:
         "work/seeds/a.npz",
     )
     fill(root, *run, *others)
-    preflight.prepare_output(root, overwrite=True)
+    prepare(root, "--overwrite", "--no_keep_embeddings")
     assert [name for name in run if storage.exists(f"{root}/{name}")] == []
     assert [name for name in others if not storage.exists(f"{root}/{name}")] == []
 
@@ -61,7 +69,7 @@ def test_a_run_is_replaced_as_a_whole_and_nothing_else(root: str) -> None:
 def test_another_run_is_refused_and_stays(tmp_path: Path) -> None:
     fill(tmp_path, "run.json", "pairs.csv")
     with pytest.raises(preflight.UsageError, match=ANOTHER_RUN):
-        preflight.prepare_output(f"{tmp_path}/", overwrite=False)
+        prepare(f"{tmp_path}/")
     assert files(tmp_path) == {"run.json", "pairs.csv"}
 
 
@@ -69,7 +77,7 @@ def test_another_run_is_refused_and_stays(tmp_path: Path) -> None:
 def test_a_folder_of_other_files_is_refused(tmp_path: Path, overwrite: bool) -> None:
     fill(tmp_path, "thesis.tex", "figures/pairs.csv")
     with pytest.raises(preflight.UsageError, match="holds other files: choose an empt"):
-        preflight.prepare_output(str(tmp_path), overwrite)
+        prepare(tmp_path, *["--overwrite"] * overwrite)
     assert files(tmp_path) == {"thesis.tex", "figures/pairs.csv"}
 
 
@@ -78,26 +86,38 @@ def test_what_a_broken_run_left_is_replaced_unasked(
 ) -> None:
     fill(tmp_path, "work/seeds/a.npz", "clips/a")
     with caplog.at_level(logging.INFO):
-        preflight.prepare_output(str(tmp_path), overwrite=False)
-    assert files(tmp_path) == set()
-    assert caplog.messages == [f"replacing the run in {tmp_path}"]
+        prepare(tmp_path)
+    assert files(tmp_path) == {"work/as_of"}
+    assert caplog.messages == [f"replacing {tmp_path}/{n}" for n in ("clips", "work")]
 
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_kept_embeddings_stay(root: str, finished: bool) -> None:
     kept = ("work/frames/ab/abc.part", "work/frames/ab/abc-0000.chunk")
     fill(root, *kept, "work/seeds/a.npz", "clips/a", *["run.json"] * finished)
-    assert preflight.prepare_output(root, finished, keep_embeddings=True) == 1
+    told = prepare(root, *["--overwrite"] * finished)
+    assert told in ("1 parts of videos", f"embeddings in {root}/work/frames")
     assert [name for name in kept if not storage.exists(f"{root}/{name}")] == []
     for name in ("run.json", "work/seeds", "clips"):
         assert not storage.exists(f"{root}/{name}")
-    assert preflight.prepare_output(root, finished) == 0
-    assert not storage.exists(f"{root}/work")
+    assert prepare(root, "--no_keep_embeddings") == ""
+    assert not storage.exists(f"{root}/work/frames")
 
 
-def test_a_new_place_is_left_as_it_is(tmp_path: Path) -> None:
-    preflight.prepare_output(str(tmp_path / "new"), overwrite=False)
-    assert list(tmp_path.iterdir()) == []
+def test_a_run_that_goes_on_after_midnight_is_still_one_run(root: str) -> None:
+    first = config(output=root)
+    assert preflight.same_day(first, []) is first
+    prepare(root, "--as_of=2025-01-02")
+    later = preflight.same_day(first, [])
+    assert later == dataclasses.replace(first, as_of=datetime.date(2025, 1, 2))
+    assert preflight.same_day(first, ["--as_of=2026-01-01"]) is first
+    fill(root, "run.json")  # finished: the next run is another one
+    assert preflight.same_day(first, []) is first
+
+
+def test_a_new_place_is_all_right(tmp_path: Path) -> None:
+    prepare(tmp_path / "new")
+    assert files(tmp_path) == {"new/work/as_of"}
 
 
 # --- input ---------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from transforms.backends import blob_of, is_gs, rejecting
 from transforms.elements import EmbeddedChunk, Reject, Rejected, Span, Video
 from transforms.extract_frames import Break, SamplingConfig
 from transforms.fetch import is_web
-from transforms.listing import list_files
 
 FOLDER = "work/frames"
 # Raised when the files change, or how a part's frames are put into chunks.
@@ -181,12 +180,13 @@ def video_version(uri: str) -> str:
         return ""
 
 
-def count_parts(folder: str) -> int:
-    """How many parts of videos a folder says it has."""
-    try:
-        return sum(name.endswith(_PART) for name in list_files(folder))
-    except Reject:  # There is no such folder.
-        return 0
+def kept_in(folder: str) -> str:
+    """What a folder holds, in words; "" for nothing. In a bucket it is not counted."""
+    if storage.is_remote(folder):
+        return f"embeddings in {folder}" if storage.exists(folder) else ""
+    places = (names for _, _, names in os.walk(folder))
+    parts = sum(name.endswith(_PART) for names in places for name in names)
+    return f"{parts} parts of videos" if parts else ""
 
 
 def tidy(folder: str) -> None:

@@ -21,6 +21,10 @@ from transforms.run_tables import write_pairs_csv
 from transforms.shards import WrittenFile, describe_file
 
 FORMAT = "clipseed-run/1"
+# What an attempt leaves in `work/` for itself, and for the next one if it is killed:
+# the seeds' embeddings, and the day that ages count from.
+SEEDS_FOLDER = "work/seeds"
+AS_OF = "work/as_of"
 # The tally that names the seeds; not a figure of the run.
 SEEDS_FINGERPRINT = "seeds_fingerprint"
 _PACKAGES = ("clipseed", "apache-beam", "av", "numpy", "scann", "tensorflow")
@@ -158,8 +162,8 @@ def write_run(
     """Writes `pairs.csv` and, last, `run.json`; gives the latter's content."""
     written = sorted(set(files))
     csv_file = _write_pairs_csv(info.run_dir, written)
-    scratch = "work/seeds" if info.keeps_embeddings else "work"
-    storage.remove_tree(storage.join(info.run_dir, scratch))
+    for scratch in (SEEDS_FOLDER, AS_OF) if info.keeps_embeddings else ("work",):
+        storage.remove_tree(storage.join(info.run_dir, scratch))
     counts = {k: n for k, n in sorted(tallies.items()) if k != SEEDS_FINGERPRINT}
     run = {
         "format": FORMAT,
