@@ -45,7 +45,7 @@ class Assumptions:
         35.1, "CPU s to sample an hour of 640x360 H.264, --frames=exact", _STAGES
     )
     keyframe_decode_s: float = _assume(3.6, "the same, --frames=keyframe", _STAGES)
-    embed_s: float = _assume(0.0123, "CPU s to embed a frame, MobileNetV2", _STAGES)
+    embed_s: float = _assume(0.0124, "CPU s to embed a frame, MobileNetV2", _STAGES)
     gpu_frames_s: float = _assume(
         2000.0, "frames a second that a GPU embeds", "ASSUMED; no GPU was measured"
     )
@@ -65,9 +65,13 @@ class Assumptions:
     span_bytes: float = _assume(123.0, "bytes of a shuffled span", _STAGES)
     seed_bytes: float = _assume(198.0, "bytes of a shuffled seed", _STAGES)
     part_s: float = _assume(120.0, "seconds of a span", "--part_s of clipseed mine")
-    overhead: float = _assume(1.08, "CPU of the runner over a plain script", _SCALING)
+    overhead: float = _assume(
+        1.15, "CPU in process over a plain script (Flink: 2.1 on 8 minutes)", _SCALING
+    )
     worker_bytes: float = _assume(
-        1.3e9, "of a worker process and its decoder, less the index", _SCALING
+        0.92e9,
+        "of a worker of two threads and their decoders, less index and model",
+        _SCALING,
     )
 
 
@@ -128,6 +132,7 @@ def estimate(
         core_hours={stage: spent / 3600 for stage, spent in seconds.items()},
         gpu_hours=0.0 if gpu == "none" else embedded / given.gpu_frames_s / 3600,
         shuffle_bytes=shuffled,
+        # The index: vectors to recompute similarities from, and what ScaNN searches.
         worker_bytes=given.worker_bytes + 2 * corpus.seeds * vectors,
         stored_bytes={
             "clips": clips * given.clip_bytes,
