@@ -106,6 +106,11 @@ def open_run(run_dir: str) -> Row:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         message = f"{run_dir} is not a finished run of format {FORMAT}: mine it again"
         raise Reject("not_a_run", message)
+    if "counts" not in manifest:
+        message = (
+            f"{run_dir} was cut of a benchmark, not mined: there is no tally of it"
+        )
+        raise Reject("not_a_run", message)
     return manifest
 
 

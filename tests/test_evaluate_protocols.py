@@ -102,6 +102,8 @@ def test_msr_vtt(
     assert "| text to clip: A+V, zero-shot |" in table
     assert "Clips missing, counted as found last: 1\n- video3: not_f" in table
     assert "| paper, MSR-VTT 1k-A: CLIP4Clip, WiT, V, zero-shot | 30.6 |" in table
+    assert main(["inspect", str(tmp_path / "clips")]) == 2
+    assert "was cut of a benchmark, not mined" in capsys.readouterr().err
 
 
 @pytest.mark.ci_only
