@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from transforms import scratch
 from transforms.scratch import scratch_folder
 
 MAKE_AND_WAIT = """
@@ -35,7 +36,9 @@ def test_a_folder_is_deleted_when_the_work_fails(root: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_deleted_and_nothing_else(root: Path) -> None:
-    (root / "clipseed-notes.txt").write_text("of the user")
+    theirs = root / "clipseed-run"  # What a user may well call a folder there.
+    theirs.mkdir()
+    (theirs / "run.json").write_text("{}")
     makers = [
         subprocess.Popen(
             [sys.executable, "-c", MAKE_AND_WAIT],
@@ -53,10 +56,11 @@ def test_what_a_killed_process_left_is_deleted_and_nothing_else(root: Path) -> N
     hour_ago_s = time.time() - 3600
     for folder in folders:
         os.utime(folder, (hour_ago_s, hour_ago_s))
-    young = tempfile.mkdtemp(prefix="clipseed-")  # Not locked yet, or never.
+    os.utime(theirs, (hour_ago_s, hour_ago_s))
+    young = tempfile.mkdtemp(prefix=scratch.PREFIX)  # Not locked yet, or never.
     with scratch_folder():
         assert [os.path.exists(folder) for folder in folders] == [False, True]
     alive.communicate()
     assert not os.path.exists(folders[1])
-    left = sorted(os.path.basename(path) for path in (young, "clipseed-notes.txt"))
-    assert sorted(os.listdir(root)) == left
+    assert sorted(os.listdir(root)) == sorted([os.path.basename(young), theirs.name])
+    assert os.listdir(theirs) == ["run.json"]

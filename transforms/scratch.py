@@ -20,7 +20,8 @@ from collections.abc import Iterator
 
 from transforms.elements import Reject
 
-_PREFIX = "clipseed-"
+# What starts so is swept away: nothing that a user would name a folder of their own.
+PREFIX = ".clipseed-scratch-"
 # Between the making of a folder and its locking it looks as if its maker were gone.
 _YOUNG_S = 60.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -30,7 +31,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def scratch_folder() -> Iterator[str]:
     """Makes a folder, and deletes it with all that is in it."""
     _sweep(tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix=_PREFIX)
+    folder = tempfile.mkdtemp(prefix=PREFIX)
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,7 +69,7 @@ def refusing_when_full(uri: str) -> Iterator[None]:
 @functools.cache
 def _sweep(root: str) -> None:
     """Deletes, once a process, what killed processes left."""
-    for folder in glob.glob(os.path.join(glob.escape(root), f"{_PREFIX}*")):
+    for folder in glob.glob(os.path.join(glob.escape(root), f"{PREFIX}*")):
         with contextlib.suppress(OSError):  # Of another user, or swept by another.
             if not _is_abandoned(folder):
                 continue
