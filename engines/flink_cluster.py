@@ -1,0 +1,222 @@
+"""A Flink cluster on this machine: one JobManager, two TaskManagers, Python workers.
+
+    python -m engines.flink_cluster start    # prints the flags for `clipseed mine`
+    python -m engines.flink_cluster status
+    python -m engines.flink_cluster stop
+
+JobManager, TaskManagers, Beam's job server and the pool of Python workers are processes
+of their own. Pid files, logs and scratch lie in `.cache/flink_cluster`. All listen on
+loopback alone.
+
+Memory at most: JobManager 0.9 GiB, each TaskManager 1.25 GiB, job server 0.9 GiB, and
+WORKER_MIB for each Python worker (one a TaskManager) and each decoder it starts (one a
+slot in use).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from engines import flink_jars
+from engines.daemons import Daemons, free_ports, listens, wait_until
+
+FOLDER = flink_jars.CACHE.with_name("flink_cluster")
+TASK_MANAGERS = 2
+# Twice what a job uses, so that one TaskManager can take over from the other.
+SLOTS = 2
+WORKER_MIB = 3072
+_START_S = 180.0
+# A Python worker outlives the gap between two stages of a job by this. An attempt that
+# begins earlier after the loss of a worker would be given the lost one.
+_WORKER_STAYS_MS = 3000
+_PACKAGE = "org.apache.flink.runtime"
+_JOB_MANAGER = f"{_PACKAGE}.entrypoint.StandaloneSessionClusterEntrypoint"
+_TASK_MANAGER = f"{_PACKAGE}.taskexecutor.TaskManagerRunner"
+_HEAP = ["-Xmx640m", "-XX:MaxMetaspaceSize=256m"]
+_TASK_HEAP = ["-Xmx512m", "-XX:MaxDirectMemorySize=384m", "-XX:MaxMetaspaceSize=256m"]
+# Started without Flink's scripts, a TaskManager has to be given every figure.
+_TASK_MEMORY = {
+    "taskmanager.cpu.cores": "2",
+    "taskmanager.memory.framework.heap.size": "128m",
+    "taskmanager.memory.framework.off-heap.size": "128m",
+    "taskmanager.memory.task.heap.size": "384m",
+    "taskmanager.memory.task.off-heap.size": "128m",
+    "taskmanager.memory.managed.size": "128m",
+    "taskmanager.memory.network.min": "128m",
+    "taskmanager.memory.network.max": "128m",
+    "taskmanager.memory.jvm-metaspace.size": "256m",
+    "taskmanager.memory.jvm-overhead.min": "128m",
+    "taskmanager.memory.jvm-overhead.max": "128m",
+}
+
+
+class Ports(NamedTuple):
+    """Where the parts of a cluster listen."""
+
+    rpc: int
+    rest: int
+    jobs: int
+    workers: int
+
+
+def flags(ports: Ports) -> list[str]:
+    """What `clipseed mine` is to be given."""
+    return [
+        "--runner=FlinkRunner",
+        f"--job_endpoint=localhost:{ports.jobs}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config=localhost:{ports.workers}",
+        f"--environment_cache_millis={_WORKER_STAYS_MS}",
+        f"--parallelism={TASK_MANAGERS}",
+    ]
+
+
+def configuration(ports: Ports, folder: Path) -> str:
+    """Flink's `config.yaml`: what fails of a job is tried again, four times."""
+    settings = {
+        "jobmanager.rpc.address": "localhost",
+        "jobmanager.rpc.port": ports.rpc,
+        "jobmanager.bind-host": "localhost",
+        "rest.address": "localhost",
+        "rest.bind-address": "localhost",
+        "rest.port": ports.rest,
+        "taskmanager.host": "localhost",
+        "taskmanager.bind-host": "localhost",
+        "taskmanager.numberOfTaskSlots": SLOTS,
+        "taskmanager.load-balance.mode": "SLOTS",
+        # A job has many small shuffles; 512 buffers for each would not fit.
+        "taskmanager.network.sort-shuffle.min-buffers": 64,
+        # Beam's classes are on each process's own path. Loaded anew for each attempt
+        # they would fill the metaspace, and a late callback into a closed loader ends
+        # a TaskManager (seen).
+        "classloader.resolve-order": "parent-first",
+        "io.tmp.dirs": folder / "tmp",
+        "blob.storage.directory": folder / "tmp",
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": 4,
+        "restart-strategy.fixed-delay.delay": f"{2 * _WORKER_STAYS_MS} ms",
+        "heartbeat.interval": 2000,
+        "heartbeat.timeout": 20000,
+    }
+    return "".join(f"{name}: {value}\n" for name, value in settings.items())
+
+
+def commands(ports: Ports, folder: Path, worker_mib: int) -> dict[str, list[str]]:
+    """What each process of the cluster runs, by name."""
+    cache = flink_jars.CACHE
+    opens = [f"--add-opens={package}=ALL-UNNAMED" for package in flink_jars.OPENED]
+    java = ["java", "-Dlog4j2.level=INFO", *opens]
+    classes = ["-cp", f"{cache}/flink/*:{cache}/job_server/*"]
+    config = ["--configDir", str(folder)]
+    memory = [f"-D{name}={value}" for name, value in _TASK_MEMORY.items()]
+    task_manager = [*java, *_TASK_HEAP, *classes, _TASK_MANAGER, *config, *memory]
+    return {
+        "job_manager": [*java, *_HEAP, *classes, _JOB_MANAGER, *config],
+        **{f"task_manager_{number}": task_manager for number in range(TASK_MANAGERS)},
+        "job_server": [
+            *("java", *_HEAP, "-jar", f"{cache}/job-server.jar"),
+            f"--flink-master=localhost:{ports.rest}",
+            f"--job-port={ports.jobs}",
+            "--artifact-port=0",
+            "--expansion-port=-1",
+            f"--artifacts-dir={folder}/tmp",
+        ],
+        "worker_pool": [
+            *(sys.executable, "-m", "engines.worker_pool"),
+            *(str(ports.workers), str(worker_mib)),
+        ],
+    }
+
+
+def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
+    """Starts a cluster and waits until it is whole; gives the flags.
+
+    Args:
+        folder: for pid files, logs and scratch; what is in it is deleted.
+        worker_mib: what a Python worker, or a decoder, may allocate.
+
+    Raises:
+        MissingEngine: it did not come up; what was started is stopped.
+    """
+    daemons = Daemons(folder)
+    if daemons.running():
+        raise flink_jars.MissingEngine(f"a cluster of {folder} runs: stop it first")
+    flink_jars.fetch()
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tmp").mkdir(parents=True)
+    ports = Ports(*free_ports(len(Ports._fields)))
+    (folder / "config.yaml").write_text(configuration(ports, folder))
+    (folder / "flags").write_text("\n".join(flags(ports)) + "\n")
+    checkout = str(Path(__file__).resolve().parents[1])
+    given = os.environ.get("PYTHONPATH")
+    python_path = os.pathsep.join([checkout, given] if given else [checkout])
+    try:
+        for name, command in commands(ports, folder, worker_mib).items():
+            daemons.start(name, command, {"PYTHONPATH": python_path})
+        _wait(daemons, ports)
+    except BaseException:
+        daemons.stop()
+        raise
+    return flags(ports)
+
+
+def _wait(daemons: Daemons, ports: Ports) -> None:
+    names = set(daemons.running())
+
+    def whole() -> bool:
+        jobs_and_workers = listens(ports.jobs) and listens(ports.workers)
+        return jobs_and_workers and task_managers(ports) == TASK_MANAGERS
+
+    if not wait_until(whole, _START_S, lambda: set(daemons.running()) == names):
+        logs = "\n".join(f"== {name}\n{daemons.tail(name)}" for name in sorted(names))
+        raise flink_jars.MissingEngine(f"the cluster did not come up:\n{logs}")
+
+
+def task_managers(ports: Ports) -> int:
+    """How many TaskManagers the JobManager knows; 0 when it does not answer."""
+    try:
+        url = f"http://localhost:{ports.rest}/overview"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(json.load(answer)["taskmanagers"])
+    except OSError:
+        return 0
+
+
+def _print_status(daemons: Daemons) -> int:
+    running = daemons.running()
+    for name, pid in running.items():
+        print(f"{name:>16}  {pid:>7}  {daemons.log(name)}")
+    if running:
+        print((daemons.folder / "flags").read_text(), end="")
+    return 0 if running else 1
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m engines.flink_cluster")
+    parser.add_argument("command", choices=["start", "status", "stop"])
+    parser.add_argument("--worker_mib", type=int, default=WORKER_MIB,
+        help="what a Python worker may allocate (default: %(default)s)")  # fmt: skip
+    parsed = parser.parse_args(argv)
+    daemons = Daemons(FOLDER)
+    if parsed.command == "status":
+        return _print_status(daemons)
+    if parsed.command == "stop":
+        daemons.stop()
+        return 0
+    try:
+        print("\n".join(start(worker_mib=parsed.worker_mib)))
+    except flink_jars.MissingEngine as error:
+        print(f"flink_cluster: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())
