@@ -20,6 +20,7 @@ fi
 export AIRFLOW_HOME="${AIRFLOW_HOME:-$root/.cache/airflow_home}"
 export AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT=300 # The first reading compiles modules.
 if [ ! -e "$AIRFLOW_HOME/airflow.db" ]; then
     "$venv/bin/airflow" db migrate >&2
 fi

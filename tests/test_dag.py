@@ -15,7 +15,7 @@ from beam_pipeline.demo.corpus import Film, render_corpus
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW = ROOT / "engines" / "airflow.sh"
 PYTHON = ROOT / ".cache" / "airflow" / "bin" / "python"
-pytestmark = [pytest.mark.ci_only, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ci_only, pytest.mark.timeout(1200)]
 
 FILMS = {Film("alpha", (8, 8)): "2026-01-01", Film("bravo", (8,)): "2026-01-02"}
 SMALL = {"num_shards": 2, "clip_fps": 10}
