@@ -1,6 +1,7 @@
 """A Flink cluster on this machine: one JobManager, two TaskManagers, Python workers.
 
-    python -m engines.flink_cluster start    # prints the flags for `clipseed mine`
+    python -m engines.flink_cluster start
+    clipseed mine ... $(python -m engines.flink_cluster flags)
     python -m engines.flink_cluster status
     python -m engines.flink_cluster stop
 
@@ -188,30 +189,26 @@ def task_managers(ports: Ports) -> int:
         return 0
 
 
-def _print_status(daemons: Daemons) -> int:
-    running = daemons.running()
-    for name, pid in running.items():
-        print(f"{name:>16}  {pid:>7}  {daemons.log(name)}")
-    if running:
-        print((daemons.folder / "flags").read_text(), end="")
-    return 0 if running else 1
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """The command line; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m engines.flink_cluster")
-    parser.add_argument("command", choices=["start", "status", "stop"])
+    parser.add_argument("command", choices=["start", "flags", "status", "stop"])
     parser.add_argument("--worker_mib", type=int, default=WORKER_MIB,
         help="what a Python worker may allocate (default: %(default)s)")  # fmt: skip
     parsed = parser.parse_args(argv)
     daemons = Daemons(FOLDER)
-    if parsed.command == "status":
-        return _print_status(daemons)
-    if parsed.command == "stop":
-        daemons.stop()
-        return 0
     try:
-        print("\n".join(start(worker_mib=parsed.worker_mib)))
+        if parsed.command == "start":
+            start(worker_mib=parsed.worker_mib)
+        elif parsed.command == "stop":
+            daemons.stop()
+        elif not daemons.running():
+            raise flink_jars.MissingEngine("no cluster runs; `start` one")
+        elif parsed.command == "flags":
+            print((FOLDER / "flags").read_text(), end="")
+            return 0
+        for name, pid in daemons.running().items():
+            print(f"{name:>16}  {pid:>7}  {daemons.log(name)}", file=sys.stderr)
     except flink_jars.MissingEngine as error:
         print(f"flink_cluster: {error}", file=sys.stderr)
         return 1
