@@ -1,0 +1,17 @@
+"""`tiny`, for the made world: frames close enough together to tell directions."""
+
+from models.configs.tiny import config as tiny
+from models.overrides import override
+
+config = override(
+    tiny,
+    [
+        "model.clips.audio_patch=(32, 16)",
+        "frame_stride=7",
+        "spectrogram_stride=6",
+        "augment.colour=0.0",
+        "optimiser.warmup=0.05",
+        "batch_size=64",
+        "epochs=24",
+    ],
+)

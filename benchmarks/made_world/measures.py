@@ -1,0 +1,131 @@
+"""What a trained model knows of the test: R@1, and fact by fact.
+
+Facts are told by contrast: a clip's caption against those that differ from it in one
+fact alone. Directions are asked between opposites (left or right, up or down, closer or
+away), which no still tells apart.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from beam_pipeline.demo.world import Scene, caption
+from benchmarks.made_world.scenes import (
+    MOTIONS,
+    OBJECTS,
+    OPPOSITES,
+    PLACES,
+    SEEN_COLOURS,
+    SOUNDS,
+)
+from models.clip_dataset import EvaluationData
+from models.evaluate import Encoder
+from models.retrieval_metrics import retrieval
+from models.trained import load_trained
+
+_WORDS = {
+    "place": PLACES,
+    "object": OBJECTS,
+    "colour": SEEN_COLOURS,
+    "motion": MOTIONS,
+    "sound": SOUNDS,
+}
+FACTS = (*_WORDS, "direction")
+CHANCE = {fact: 1 / len(words) for fact, words in _WORDS.items()} | {"direction": 0.5}
+_BATCH = 32
+Change = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class Measures(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        recall: percent, text to video, R@1.
+        median_rank: of the same.
+        facts: share of clips of which a fact is told right.
+    """
+
+    recall: float
+    median_rank: float
+    facts: dict[str, float]
+
+
+def measure(
+    training_run: Path, test: Path, scenes: Sequence[Scene], change: Change | None
+) -> Measures:
+    """Evaluates a trained model on the test.
+
+    Args:
+        training_run: directory of `clipseed train`.
+        test: run directory of the test's clips, one a scene, in order.
+        scenes: of the test.
+        change: what is done to each batch's arrays before the model sees them.
+    """
+    trained = load_trained(str(training_run))
+    data = EvaluationData(str(test), trained.config.segment, verify=False)
+    clips = _embed(trained.encoder, data, change)
+    texts = trained.encoder.texts([caption(scene) for scene in scenes])
+    found = retrieval(texts @ clips.T, np.eye(len(scenes), dtype=bool))
+    facts = {fact: told(trained.encoder, clips, scenes, fact) for fact in FACTS}
+    return Measures(found.recall[0], found.median_rank, facts)
+
+
+class TextEncoder(Protocol):
+    """Captions to vectors float32 [c, d]."""
+
+    def texts(self, captions: list[str]) -> np.ndarray:
+        """Encodes captions."""
+        ...
+
+
+def told(
+    encoder: TextEncoder, clips: np.ndarray, scenes: Sequence[Scene], fact: str
+) -> float:
+    """The share of clips of which a fact is told right.
+
+    Args:
+        encoder: of captions.
+        clips: float32 [n, d], of the scenes.
+        scenes: what the clips show.
+        fact: one of `FACTS`.
+    """
+    groups = OPPOSITES if fact == "direction" else [_WORDS[fact]]
+    field = "motion" if fact == "direction" else fact
+    right, asked = 0, 0
+    for group in groups:
+        chosen = [n for n, scene in enumerate(scenes) if getattr(scene, field) in group]
+        variants = [_with(scenes[n], field, word) for n in chosen for word in group]
+        texts = encoder.texts(variants).reshape(len(chosen), len(group), -1)
+        best = np.einsum("nwd,nd->nw", texts, clips[chosen]).argmax(axis=1)
+        truth = [group.index(getattr(scenes[n], field)) for n in chosen]
+        right, asked = right + int((best == truth).sum()), asked + len(chosen)
+    return right / asked
+
+
+def swap_sounds(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gives every clip of a batch the sound of another clip."""
+    order = np.roll(np.arange(len(arrays["audio"])), len(arrays["audio"]) // 2)
+    return arrays | {"audio": arrays["audio"][order]}
+
+
+def shuffle_frames(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Puts the frames of every segment in an order of its own."""
+    rng = np.random.default_rng(0)
+    video = np.stack([rng.permutation(segment) for segment in arrays["video"]])
+    return arrays | {"video": video}
+
+
+def _embed(encoder: Encoder, data: EvaluationData, change: Change | None) -> np.ndarray:
+    parts = []
+    for ids, _, arrays in data.batches(_BATCH):
+        vectors = encoder.clips(change(arrays) if change else arrays)
+        parts.append(vectors.reshape(len(ids), data.count, -1).mean(axis=1))
+    return np.concatenate(parts)
+
+
+def _with(scene: Scene, fact: str, word: str) -> str:
+    changes: Any = {fact: word}
+    return caption(dataclasses.replace(scene, **changes))
