@@ -3,10 +3,10 @@
     python -m benchmarks.made_world [--output DIR]
 
 Films, seed images and test are rendered (`scenes`), an embedder is learned from other
-stills, and `clipseed mine` gives films' clips the captions of seeds. The same small model
-is trained on the mined pairs with pictures and sound, pictures alone and sound alone, and
-on the same clips with their true captions. It is tested on clips of other visits, where
-habits do not count; and again with their sounds swapped, or their frames shuffled.
+stills, and `clipseed mine` gives films' clips the captions of seeds. The same small
+model is trained on the mined pairs with pictures and sound, pictures alone and sound
+alone, and on the same clips with their true captions. It is tested on clips of other
+visits, where habits do not count; and again with sounds swapped or frames shuffled.
 Prints the table of the README and writes it to `made_world.json`.
 """
 
