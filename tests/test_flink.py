@@ -1,0 +1,160 @@
+"""The job on Flink: embedded, on a cluster, and with parts of the cluster killed.
+
+Jars of 200 MB are fetched into `.cache/flink` first, once.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from beam_pipeline.summary import read_run
+from engines import flink_cluster, flink_jars
+from engines.daemons import Daemons
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytestmark = [
+    pytest.mark.ci_only,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
+]
+# Different containers and codecs; some that match a seed, and some that do not.
+FEW = ("vas_dog_02677.mp4", "decord_pancake.mkv", "mdn_flower.webm", "skv_bikes.mp4",
+       "decord_corrupted.mp4", "exo_av1.mp4", "vas_drum_02480.mp4")  # fmt: skip
+FEW_FLAGS = ["--clip_fps=5", "--part_s=4"]
+T = TypeVar("T")
+
+
+def or_skip(make: Callable[[], T]) -> T:
+    """What a function gives; skips the test where Flink cannot be had.
+
+    CI does not accept that.
+    """
+    try:
+        return make()
+    except flink_jars.MissingEngine as error:
+        if os.environ.get("CLIPSEED_CI_ENGINES"):
+            raise
+        pytest.skip(str(error))
+
+
+def start_mining(videos: Path, output: Path, *flags: str) -> "subprocess.Popen[bytes]":
+    """Starts `clipseed mine`, in a process of its own as users do."""
+    command = [sys.executable, "-m", "beam_pipeline.cli", "mine"]
+    places = [f"--seeds={DATA / 'pairs.csv'}", f"--videos={videos}"]
+    return subprocess.Popen([*command, *places, f"--output={output}", *flags])
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a few of the videos."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in FEW:
+        (folder / name).symlink_to(DATA / "videos" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few_mined(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the in-process runner makes of them."""
+    output = tmp_path_factory.mktemp("few_mined") / "run"
+    assert start_mining(few, output, *FEW_FLAGS).wait() == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cluster's logs and pids are."""
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[list[str]]:
+    """A cluster that runs; the flags for it."""
+    yield or_skip(lambda: flink_cluster.start(folder))
+    Daemons(folder).stop()
+
+
+def files(run_dir: Path) -> dict[str, bytes]:
+    """The bytes of what a run wrote, but for `run.json`, which tells the time."""
+    paths = (path for path in run_dir.rglob("*") if path.is_file())
+    names = {path.relative_to(run_dir).as_posix(): path for path in paths}
+    kept = {n: p for n, p in names.items() if not n.startswith(("work/", "run.json"))}
+    return {name: path.read_bytes() for name, path in sorted(kept.items())}
+
+
+def same(run_dir: Path, other: Path) -> None:
+    """Asserts that two runs wrote the same bytes, and counted the same."""
+    ours, theirs = files(run_dir), files(other)
+    assert list(ours) == list(theirs) and "pairs.csv" in ours
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    this, that = read_run(str(run_dir)), read_run(str(other))
+    assert this["accounting"] == that["accounting"]
+    assert all(stage["balanced"] for stage in this["accounting"])
+    assert this["files"] == that["files"]
+    assert this["counts"]["pairs"] > 0
+
+
+def test_embedded_flink_writes_the_same_bytes(
+    few: Path, few_mined: Path, tmp_path: Path
+) -> None:
+    or_skip(flink_jars.fetch)
+    embedded = ["--runner=FlinkRunner", "--flink_master=[local]"]
+    job = start_mining(few, tmp_path / "run", *FEW_FLAGS, *embedded)
+    assert job.wait() == 0
+    same(tmp_path / "run", few_mined)
+
+
+def test_the_cluster_writes_the_same_bytes(cluster: list[str], tmp_path: Path) -> None:
+    videos = DATA / "videos"
+    assert start_mining(videos, tmp_path / "here").wait() == 0
+    assert start_mining(videos, tmp_path / "there", *cluster).wait() == 0
+    same(tmp_path / "there", tmp_path / "here")
+
+
+def worker_of_the_pool(daemons: Daemons) -> int:
+    """The id of a Python worker that lives."""
+    threads = Path(f"/proc/{daemons.running()['worker_pool']}/task").glob("*/children")
+    ids = (pid for thread in threads for pid in thread.read_text().split())
+    return next(int(pid) for pid in ids if Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def task_manager(daemons: Daemons) -> int:
+    """The id of a TaskManager."""
+    return daemons.running()["task_manager_0"]
+
+
+def restarts(folder: Path) -> int:
+    """How often jobs of the cluster began anew."""
+    log = Daemons(folder).log("job_manager").read_text()
+    return log.count("from state RUNNING to RESTARTING")
+
+
+@pytest.mark.parametrize("victim", [worker_of_the_pool, task_manager])
+def test_a_kill_in_the_middle_costs_nothing(
+    victim: Callable[[Daemons], int],
+    cluster: list[str],
+    folder: Path,
+    few: Path,
+    few_mined: Path,
+    tmp_path: Path,
+) -> None:
+    run_dir, before = tmp_path / "run", restarts(folder)
+    with start_mining(few, run_dir, *FEW_FLAGS, *cluster) as job:
+        try:
+            while not list(run_dir.glob("work/frames/*/*.part")):  # One is embedded.
+                assert job.poll() is None
+                time.sleep(0.05)
+            os.kill(victim(Daemons(folder)), signal.SIGKILL)
+            assert not (run_dir / "run.json").exists()
+            assert job.wait() == 0
+        finally:
+            job.kill()
+    same(run_dir, few_mined)
+    assert restarts(folder) > before
