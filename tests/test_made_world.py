@@ -150,7 +150,7 @@ def test_changes_of_batches_keep_what_they_do_not_change() -> None:
 
 def test_the_report_has_a_row_a_model_and_chance() -> None:
     measured = {"V": Measures(12.34, 5.0, dict.fromkeys(FACTS, 0.5))}
-    lines = report.as_markdown(measured, {"place": 0.75}, 256).splitlines()
+    lines = report.as_markdown(measured, {"place": 0.75}).splitlines()
 
     assert lines[2] == "| V | 12.3 | 5 | " + " | ".join(["50"] * len(FACTS)) + " |"
     assert lines[3].startswith("| chance | 0.4 | 128.5 |")

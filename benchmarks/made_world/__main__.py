@@ -35,7 +35,7 @@ from benchmarks.made_world.measures import (
 )
 from benchmarks.made_world.scenes import draw_habits, draw_scenes, draw_test
 
-FILMS, SEEDS, STILLS, TEST_LOOKS = 1500, 700, 3000, 16
+FILMS, SEEDS, STILLS, TEST_LOOKS = 2000, 900, 3000, 48
 THRESHOLD = 0.85  # of this embedder: above it are stills of one look
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     for trial in TRIALS:
         measured[trial.name] = attempt(output, trial, world.test)
         _done(f"{trial.name}: R@1 {measured[trial.name].recall:.1f}")
-    print(report.as_markdown(measured, agreement, len(world.test)))
+    print(report.as_markdown(measured, agreement))
     found = {name: result._asdict() for name, result in measured.items()}
     seconds = round(time.monotonic() - _START_S)
     facts = {"measured": found, "agreement": agreement, "seconds": seconds}

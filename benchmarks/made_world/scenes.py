@@ -29,7 +29,7 @@ SEEN_COLOURS = ("white", "yellow", "orange", "pink")
 MOTIONS, SOUNDS = tuple(MOTION_PHRASES), tuple(SOUND_PHRASES)
 # Told apart by their direction in time alone.
 OPPOSITES = (("left", "right"), ("rise", "sink"), ("closer", "away"))
-HABIT = 0.9  # share of scenes that follow the habits of their look
+HABIT = 0.95  # share of scenes that follow the habits of their look
 
 
 class Look(NamedTuple):
