@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import av
 import av.error
-import av.logging
 import numpy as np
 
 from transforms.images import encode_jpeg
@@ -29,8 +28,6 @@ _PIECE_S = 12
 _LENGTHS_S = (20, 47, 33, 60, 26, 54, 40)  # repeated; 40 s on average
 _CROP = 0.05
 _DONE = "corpus.json"
-
-av.logging.set_level(av.logging.PANIC)
 
 
 class Piece(NamedTuple):
