@@ -1,6 +1,6 @@
 """A Flink cluster on this machine: one JobManager, two TaskManagers, Python workers.
 
-    python -m engines.flink_cluster start
+    python -m engines.flink_cluster start    # prints the flags for `clipseed mine`
     clipseed mine ... $(python -m engines.flink_cluster flags)
     python -m engines.flink_cluster status
     python -m engines.flink_cluster stop
@@ -31,7 +31,7 @@ FOLDER = flink_jars.CACHE.with_name("flink_cluster")
 TASK_MANAGERS = 2
 # Twice what a job uses, so that one TaskManager can take over from the other.
 SLOTS = 2
-WORKER_MIB = 3072
+WORKER_MIB = 4096
 _START_S = 180.0
 # A Python worker outlives the gap between two stages of a job by this. An attempt that
 # begins earlier after the loss of a worker would be given the lost one.
@@ -162,9 +162,15 @@ def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
             daemons.start(name, command, {"PYTHONPATH": python_path})
         _wait(daemons, ports)
     except BaseException:
-        daemons.stop()
+        stop(folder)
         raise
     return flags(ports)
+
+
+def stop(folder: Path = FOLDER) -> None:
+    """Ends all that `start` began, and deletes its scratch; the logs stay."""
+    Daemons(folder).stop()
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
 
 
 def _wait(daemons: Daemons, ports: Ports) -> None:
@@ -200,15 +206,15 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         if parsed.command == "start":
             start(worker_mib=parsed.worker_mib)
-        elif parsed.command == "stop":
-            daemons.stop()
+        if parsed.command == "stop":
+            stop()
         elif not daemons.running():
             raise flink_jars.MissingEngine("no cluster runs; `start` one")
-        elif parsed.command == "flags":
+        elif parsed.command == "status":
+            for name, pid in daemons.running().items():
+                print(f"{name:>16}  {pid:>7}  {daemons.log(name)}")
+        else:
             print((FOLDER / "flags").read_text(), end="")
-            return 0
-        for name, pid in daemons.running().items():
-            print(f"{name:>16}  {pid:>7}  {daemons.log(name)}", file=sys.stderr)
     except flink_jars.MissingEngine as error:
         print(f"flink_cluster: {error}", file=sys.stderr)
         return 1

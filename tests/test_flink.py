@@ -78,7 +78,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(folder: Path) -> Iterator[list[str]]:
     """A cluster that runs; the flags for it."""
     yield or_skip(lambda: flink_cluster.start(folder))
-    Daemons(folder).stop()
+    processes = Daemons(folder).running()
+    flink_cluster.stop(folder)
+    assert len(processes) >= 4 and not Daemons(folder).running()
 
 
 def files(run_dir: Path) -> dict[str, bytes]:
