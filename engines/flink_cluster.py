@@ -102,6 +102,9 @@ def configuration(ports: Ports, folder: Path) -> str:
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 4,
         "restart-strategy.fixed-delay.delay": f"{2 * _WORKER_STAYS_MS} ms",
+        # On a busy machine ten seconds, the default, can pass before an answer.
+        "pekko.ask.timeout": "60 s",
+        "pekko.startup-timeout": "60 s",
         "heartbeat.interval": 2000,
         "heartbeat.timeout": 20000,
     }

@@ -23,9 +23,11 @@ def pool(tmp_path: Path) -> Iterator[int]:
     daemons = Daemons(tmp_path)
     command = ["-m", "engines.worker_pool", str(port), str(LIMIT_MIB)]
     daemons.start("pool", [sys.executable, *command])
-    assert wait_until(lambda: listens(port), 30, lambda: bool(daemons.running()))
-    yield port
-    daemons.stop()
+    try:
+        assert wait_until(lambda: listens(port), 90, lambda: bool(daemons.running()))
+        yield port
+    finally:
+        daemons.stop()
 
 
 @pytest.mark.ci_only
