@@ -34,6 +34,7 @@ MODULES = {
     "pydub": "pydub",
     "pytest": "pytest",
     "pytest-timeout": "pytest_timeout",
+    "pytest-xdist": "xdist",
     "ruff": "ruff",
     "safetensors": "safetensors",
     "scann": "scann",
