@@ -1,6 +1,5 @@
 """What is wrong with a record that TensorFlow could not use, in words."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,17 +21,22 @@ def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, 
     import tensorflow as tf
 
     batches = dataset.as_numpy_iterator()
-    for number in itertools.count():
+    number = 0
+    while True:
         try:
             arrays = next(batches)
         except StopIteration:
             return
         except tf.errors.OpError as error:
-            explain(number)
-            raise Reject(
-                "bad_record", f"a record cannot be read: {error.message}"
-            ) from error
+            problem = error.message
+            break
         yield dict(arrays)
+        number += 1
+    # Not while handling the error: it holds the iterator, and a traceback that lives
+    # until the interpreter ends would have it wait for threads that are gone.
+    del batches
+    explain(number)
+    raise Reject("bad_record", f"a record cannot be read: {problem}")
 
 
 def inspect(run: RunClips, number: int, captioned: bool = True) -> None:

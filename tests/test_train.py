@@ -136,6 +136,38 @@ def params(output: Path) -> list[np.ndarray]:
     ]
 
 
+_FAILS = """
+import sys, time
+from pathlib import Path
+from models import train
+from models.run_clips import RunClips
+from test_train import small
+
+def fail(*_):
+    raise MemoryError("of the device")
+
+def read_slowly(run, number):  # So that reading goes on when the step fails.
+    time.sleep(0.2)
+    return read(run, number)
+
+read, RunClips.read = RunClips.read, read_slowly
+train.make_step = lambda *_: fail
+train.train(small(Path(sys.argv[1])), sys.argv[2])
+"""
+
+
+def test_a_step_that_fails_ends_the_process(run_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FAILS, str(run_dir), str(tmp_path / "out")]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and b"MemoryError: of the device" in done.stderr
+
+
 def test_a_killed_run_ends_as_an_undisturbed_one(
     trained: Path, run_dir: Path, tmp_path: Path
 ) -> None:
