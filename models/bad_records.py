@@ -1,5 +1,7 @@
 """What is wrong with a record that TensorFlow could not use, in words."""
 
+import atexit
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,23 +22,26 @@ def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, 
     """
     import tensorflow as tf
 
-    batches = dataset.as_numpy_iterator()
-    number = 0
-    while True:
-        try:
-            arrays = next(batches)
-        except StopIteration:
-            return
-        except tf.errors.OpError as error:
-            problem = error.message
-            break
-        yield dict(arrays)
-        number += 1
-    # Not while handling the error: it holds the iterator, and a traceback that lives
-    # until the interpreter ends would have it wait for threads that are gone.
-    del batches
-    explain(number)
-    raise Reject("bad_record", f"a record cannot be read: {problem}")
+    # Still open when the interpreter ends, as a traceback may leave it, the iterator
+    # would wait for threads that are gone.
+    iterators = [dataset.as_numpy_iterator()]
+    atexit.register(iterators.clear)
+    problem = None
+    try:
+        for number in itertools.count():
+            try:
+                arrays = next(iterators[0])
+            except StopIteration:
+                return
+            except tf.errors.OpError as error:
+                problem = error.message  # All else of it holds the iterator too.
+            if problem is not None:
+                explain(number)
+                raise Reject("bad_record", f"a record cannot be read: {problem}")
+            yield dict(arrays)
+    finally:
+        iterators.clear()
+        atexit.unregister(iterators.clear)
 
 
 def inspect(run: RunClips, number: int, captioned: bool = True) -> None:

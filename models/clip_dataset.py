@@ -10,7 +10,7 @@ parts of one and the same batch.
 """
 
 import dataclasses
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +94,7 @@ class TrainingData:
 
     def batches(
         self, batch: int, first_step: int, steps: int, host: int = 0, hosts: int = 1
-    ) -> Generator[Batch, None, None]:
+    ) -> Iterator[Batch]:
         """This host's part of the batches from one step to before another.
 
         Args:
@@ -132,9 +132,7 @@ class TrainingData:
         )
         return self._iterate(dataset, rows, first_step)
 
-    def _iterate(
-        self, dataset: Any, rows: Any, first_step: int
-    ) -> Generator[Batch, None, None]:
+    def _iterate(self, dataset: Any, rows: Any, first_step: int) -> Iterator[Batch]:
         def explain(number: int) -> None:
             for source, clip, _ in rows(first_step + number).tolist():
                 inspect(self.runs[source], clip)

@@ -6,7 +6,6 @@ The output directory holds `config.json`, `vocabulary.txt`, `trained_on.json`,
 `checkpoints/`, `metrics.csv` and `tensorboard/`.
 """
 
-import contextlib
 import csv
 import json
 import logging
@@ -79,11 +78,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
             config.batch_size, first, steps, jax.process_index(), jax.process_count()
         )
         last: Metrics | None = None
-        with (
-            # Left open, its threads would be waited for when the interpreter has ended.
-            contextlib.closing(batches),
-            TrainLog(directory, first, steps, config.log_every) as log,
-        ):
+        with TrainLog(directory, first, steps, config.log_every) as log:
             for step, batch in enumerate(batches, start=first + 1):
                 arrays = devices.to_devices(batch.arrays, mesh)
                 state, last = step_fn(state, arrays)

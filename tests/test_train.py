@@ -137,35 +137,47 @@ def params(output: Path) -> list[np.ndarray]:
 
 
 _FAILS = """
-import sys, time
+import itertools, sys, time
 from pathlib import Path
 from models import train
 from models.run_clips import RunClips
 from test_train import small
 
+run_dir, output, failing = sys.argv[1:]
+reads, read = itertools.count(1), RunClips.read
+
 def fail(*_):
     raise MemoryError("of the device")
 
-def read_slowly(run, number):  # So that reading goes on when the step fails.
-    time.sleep(0.2)
-    return read(run, number)
+def read_late(run, number):  # Reading goes on when something fails.
+    count = next(reads)
+    time.sleep(4 if count in (11, 12) else 0.05)
+    data = read(run, number)
+    return data[:50] if failing == "record" and count == 10 else data
 
-read, RunClips.read = RunClips.read, read_slowly
-train.make_step = lambda *_: fail
-train.train(small(Path(sys.argv[1])), sys.argv[2])
+RunClips.read = read_late
+if failing == "step":
+    train.make_step = lambda *_: fail
+train.train(small(Path(run_dir)), output)
 """
 
 
-def test_a_step_that_fails_ends_the_process(run_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("failing", "says"),
+    [("step", b"MemoryError: of the device"), ("record", b"a record cannot be read")],
+)
+def test_a_failure_ends_the_process(
+    run_dir: Path, tmp_path: Path, failing: str, says: bytes
+) -> None:
     command = [sys.executable, "-c", _FAILS, str(run_dir), str(tmp_path / "out")]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        command,
+        [*command, failing],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         timeout=120,
     )
-    assert done.returncode == 1 and b"MemoryError: of the device" in done.stderr
+    assert done.returncode == 1 and says in done.stderr
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(
