@@ -188,11 +188,21 @@ def test_on_a_full_disk_copies_take_turns(small_disk: Path, copies: KeptCopies) 
     assert sorted(ended) == sorted("abcabc")
 
 
-def test_a_disk_that_is_nearly_full_keeps_nothing(
+def test_what_is_kept_leaves_as_much_to_others(
     small_disk: Path, copies: KeptCopies
 ) -> None:
-    write(3 * MIB + 900 * 1024, str(small_disk / "of others"))
-    with copies.use("a", "", lambda path, _: write(1024, path), MIB) as path:
-        assert os.path.exists(path)
-    assert not os.path.exists(path)
+    def fetch(path: str, make_room: MakeRoom) -> None:
+        make_room(MIB)
+        write(MIB, path)
+
+    paths = []
+    for name in "abc":
+        with copies.use(name, "", fetch, 100 * MIB) as path:
+            paths.append(path)
+    # With two of its four MiB kept the others have two; a third would leave them one.
+    assert [os.path.exists(path) for path in paths] == [False, True, True]
+    write(3 * MIB // 2, str(small_disk / "of others"))
+    with copies.use("c", "", fetch, 100 * MIB) as path:
+        assert path == paths[2]
+    assert [os.path.exists(path) for path in paths] == [False, False, True]
     os.unlink(small_disk / "of others")

@@ -4,8 +4,9 @@
     with copies.use("gs://bucket/film.mp4", ".mp4", fetch, limit_bytes=2**34) as path:
         ...
 
-A copy is kept after its use while there is room, so that the parts of a film fetch it
-once. What was not used for longest goes first.
+A copy is kept after its use, so that the parts of a film fetch it once, while all that
+are kept take no more of the disk than is left free on it for others. What was not used
+for longest goes first.
 
 When the room ends, copies in use are waited for: one after the other has the scratch
 disk to itself. Only a file that finds no room alone is refused.
@@ -22,9 +23,6 @@ from functools import partial
 
 from transforms.elements import Reject
 from transforms.scratch import is_full, no_room, refusing_when_full, scratch_folder
-
-# Copies are kept while this share of the disk is free for those who write there.
-_FREE_SHARE = 0.1
 
 MakeRoom = Callable[[int], None]
 Fetch = Callable[[str, MakeRoom], None]
@@ -178,8 +176,12 @@ class KeptCopies:
             copy.users -= 1
             if not copy.is_whole:
                 del self._copies[key]
-            self._evict(partial(_is_low, os.path.dirname(copy.path)))
+            self._evict(partial(self._crowds_others, os.path.dirname(copy.path)))
             self._changed.notify_all()
+
+    def _crowds_others(self, folder: str) -> bool:
+        kept_bytes = sum(copy.bytes for copy in self._copies.values() if copy.is_idle)
+        return kept_bytes > shutil.disk_usage(folder).free
 
     def _evict(self, is_needed: Callable[[], bool]) -> None:
         """Deletes idle copies while there are any and it is needed."""
@@ -193,8 +195,3 @@ def _delete(copy: _Copy) -> None:
     copy.bytes = 0
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy.path)
-
-
-def _is_low(folder: str) -> bool:
-    usage = shutil.disk_usage(folder)
-    return usage.free < _FREE_SHARE * usage.total
