@@ -20,6 +20,10 @@ commands:
 
 `clipseed COMMAND --help` lists a command's flags."""
 
+_INTERRUPTED = (
+    "interrupted; `mine` and `train` go on where they were when started again"
+)
+
 _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.inspect_run",
@@ -35,7 +39,7 @@ _MODULES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the exit status."""
+    """Runs a command; gives the exit status, 130 when it was interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE)
@@ -44,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         print(f"clipseed: unknown command {arguments[0]!r}\n{_USAGE}", file=sys.stderr)
         return 2
-    return command(arguments[1:])
+    try:
+        return command(arguments[1:])
+    except KeyboardInterrupt:
+        print(f"clipseed {arguments[0]}: {_INTERRUPTED}", file=sys.stderr)
+        return 130
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int] | None:

@@ -1,5 +1,6 @@
 """The command line: help, commands, and no library before its time."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,17 @@ def test_it_runs_as_a_module() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("clipseed: unknown command 'no such command'")
+
+
+def test_an_interrupted_command_says_so_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "beam_pipeline.cli", "demo", "--output", "demo"]
+    job = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert job.stdout is not None
+    assert job.stdout.readline().startswith("Rendering")  # And goes on for seconds.
+    job.send_signal(signal.SIGINT)
+    _, error = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert error.startswith("clipseed demo: interrupted; ")
+    assert len(error.splitlines()) == 1
