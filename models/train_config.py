@@ -20,6 +20,7 @@ from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.overrides import override
 from models.segments import SegmentConfig
+from models.tokens import CAPTION_TOKENS
 from transforms.elements import Reject
 
 
@@ -81,6 +82,29 @@ class TrainConfig:
     checkpoint_every: int = 500
     keep: int = 2
     log_every: int = 10
+
+    def __post_init__(self) -> None:
+        """Checks what would otherwise fail in the middle of a run.
+
+        Raises:
+            Reject: `bad_config`.
+        """
+        if min(self.checkpoint_every, self.keep, self.log_every) < 1:
+            raise Reject(
+                "bad_config", "checkpoint_every, keep and log_every must be 1 or more"
+            )
+        if self.epochs < 0 or self.micro_batch < 0:
+            raise Reject("bad_config", "epochs and micro_batch must be 0 or more")
+        if isinstance(self.model, Clip4ClipConfig):
+            most = self.model.clip.text.max_tokens
+        else:
+            most = self.model.text.max_tokens
+        if most < CAPTION_TOKENS:
+            raise Reject(
+                "bad_config",
+                f"a text encoder for {most} tokens does not take captions of up to "
+                f"{CAPTION_TOKENS}: set its max_tokens to that or more",
+            )
 
     @property
     def segment(self) -> SegmentConfig:
