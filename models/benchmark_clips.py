@@ -16,18 +16,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from models.media_files import MediaFiles
 from models.protocols import Benchmark, BenchmarkClip
 from models.run_clips import FORMAT, MissingClip, open_clips
 from transforms import storage
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
-from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig
+from transforms.cut_clips import CutClip, CutConfig
+from transforms.cut_record import record_of
 from transforms.cut_span import cut_span
 from transforms.elements import Reject
 from transforms.isolation import Isolation
-from transforms.log_mel import MEL_BINS, log_mel
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.
 _CUT = CutConfig(span_us=0, fps=25.0, short_side_px=256, limit_s=600.0)
@@ -124,26 +122,17 @@ class _Cutter:
 
 
 def _record(clip: BenchmarkClip, cut: CutClip) -> ClipRecord:
-    samples = (cut.sound.samples / 32768).astype(np.float32)
-    return ClipRecord(
+    captions = (
+        Caption(text, "", "", 1.0, rank, cut.times_us[0])
+        for rank, text in enumerate(clip.captions, start=1)
+    )
+    return record_of(
+        cut,
+        _CUT.fps,
+        captions,
         clip_id=clip.clip_id,
         video_id=clip.media,
         video=clip.media,
-        video_duration_us=cut.duration_us,
-        start_us=cut.start_us,
-        end_us=cut.end_us,
-        frames=tuple(cut.frames),
-        fps=_CUT.fps,
-        height_px=cut.height_px,
-        width_px=cut.width_px,
-        sound_verdict=cut.sound.verdict,
-        samples=samples,
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        log_mel=log_mel(samples) if len(samples) else np.zeros((0, MEL_BINS), "f4"),
-        captions=tuple(
-            Caption(text, "", "", 1.0, rank, cut.times_us[0])
-            for rank, text in enumerate(clip.captions, start=1)
-        ),
         embedder=_ANNOTATED,
     )
 

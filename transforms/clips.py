@@ -11,16 +11,15 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 
 from transforms import progress, storage
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
-from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
+from transforms.cut_clips import CutClip, CutConfig, cut_clips
+from transforms.cut_record import record_of
 from transforms.elements import Reject, Rejected, Video
 from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.local_copy import local_copy
-from transforms.log_mel import log_mel
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import OlderRun
 from transforms.pairs import Pair, Selected, caption_rows
@@ -62,31 +61,21 @@ class ClipsConfig:
 
 
 def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:
-    """Joins a cut clip and its captions; computes the log-mel of its sound."""
+    """Joins a cut clip and the matches that gave its captions."""
     video = rows[0].video
     span = f"{video.video_id}:{clip.start_us}:{clip.end_us}"
-    samples = (clip.sound.samples / 32768).astype(np.float32)
-    return ClipRecord(
+    captions = (
+        Caption(r.caption, r.seed_id, r.image, r.similarity, r.rank, r.time_us)
+        for r in rows
+    )
+    return record_of(
+        clip,
+        config.cut.fps,
+        captions,
         clip_id=hashlib.sha256(span.encode()).hexdigest()[:16],
         video_id=video.video_id,
         video=video.reference,
-        video_duration_us=clip.duration_us,
-        start_us=clip.start_us,
-        end_us=clip.end_us,
-        frames=tuple(clip.frames),
-        fps=config.cut.fps,
-        height_px=clip.height_px,
-        width_px=clip.width_px,
-        sound_verdict=clip.sound.verdict,
-        samples=samples,
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        log_mel=log_mel(samples) if len(samples) else np.zeros((0, 128), np.float32),
-        captions=tuple(
-            Caption(r.caption, r.seed_id, r.image, r.similarity, r.rank, r.time_us)
-            for r in rows
-        ),
         embedder=config.embedder_id,
-        times_us=clip.times_us,
     )
 
 
