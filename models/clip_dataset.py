@@ -10,6 +10,7 @@ parts of one and the same batch.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from models.segments import SegmentConfig
 from models.tokens import Tokenizer
 from transforms.elements import Reject
 
+# Batches that are read before they are asked for.
+_AHEAD = 2
 # Joins captions on their way through tf.data; no text has it.
 _BETWEEN = "\0"
 
@@ -123,13 +126,8 @@ class TrainingData:
                 tf.ensure_shape(drawn, (batch // hosts, 3))
             )
 
-        dataset = (
-            tf.data.Dataset.range(first_step, steps)
-            .flat_map(plan)
-            .map(self._load, tf.data.AUTOTUNE, deterministic=True)
-            .batch(batch // hosts, drop_remainder=True)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        drawn = tf.data.Dataset.range(first_step, steps).flat_map(plan)
+        dataset = _in_batches(drawn.map(self._load, _cores()), batch // hosts)
         return self._iterate(dataset, rows, first_step)
 
     def _iterate(self, dataset: Any, rows: Any, first_step: int) -> Iterator[Batch]:
@@ -196,12 +194,8 @@ class EvaluationData:
         """Batches of `batch` clips, the last one smaller."""
         import tensorflow as tf
 
-        dataset = (
-            tf.data.Dataset.range(len(self.run))
-            .map(self._load, tf.data.AUTOTUNE, deterministic=True)
-            .batch(batch)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        numbers = tf.data.Dataset.range(len(self.run))
+        dataset = _in_batches(numbers.map(self._load, _cores()), batch)
 
         def explain(number: int) -> None:
             end = min((number + 1) * batch, len(self.run))
@@ -271,6 +265,25 @@ def _check_present(ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None
             f"the clips {', '.join(empty)} have no {lacking}, and this model takes "
             "nothing else: mine with --require_sound, or train on both",
         )
+
+
+def _cores() -> int:
+    """Clips that are cut at once."""
+    return len(os.sched_getaffinity(0))
+
+
+def _in_batches(samples: Any, size: int) -> Any:
+    """Batches, some of them read before they are asked for.
+
+    Without tf.data's own tuning: it starts from one clip at a time, and sleeps on for
+    seconds when the last batch has been read.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return samples.batch(size).prefetch(_AHEAD).with_options(options)
 
 
 def _shaped(images: Any, segment: SegmentConfig) -> Any:
