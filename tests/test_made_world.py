@@ -156,3 +156,17 @@ def test_the_report_has_a_row_a_model_and_chance() -> None:
     assert lines[3].startswith("| chance | 0.4 | 128.5 |")
     assert lines[4].startswith("| mined captions that are true |  |  | 75 |")
     assert set(CHANCE) == set(FACTS)
+
+
+def test_seeds_are_found_from_their_table_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (scene,) = draw_scenes(1, draw_habits(RNG(0)), RNG(1))
+    files = corpus.render_stills(Path("world/seeds"), [scene], 0)
+    corpus.write_seeds(Path("world/seeds.csv"), files, [scene])
+
+    with open("world/seeds.csv", newline="") as file:
+        _, (image, said) = csv.reader(file)
+    assert said == caption(scene)
+    assert (tmp_path / "world" / image).is_file()

@@ -53,11 +53,12 @@ def still(scene: Scene, visit: int) -> np.ndarray:
 
 
 def write_seeds(path: Path, files: Iterable[str], scenes: Iterable[Scene]) -> None:
-    """The table of seeds: image, caption."""
+    """The table of seeds: image, as it lies from the table, and caption."""
+    images = (os.path.relpath(file, path.parent) for file in files)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("image", "caption"))
-        writer.writerows(zip(files, map(caption, scenes), strict=True))
+        writer.writerows(zip(images, map(caption, scenes), strict=True))
 
 
 def _film(task: tuple[str, Scene, int]) -> None:
