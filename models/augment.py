@@ -7,6 +7,8 @@ colours too; the spectrogram gets the masks of SpecAugment (Park et al.).
 import dataclasses
 from typing import Any
 
+from models.segments import to_bytes
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
@@ -67,14 +69,14 @@ def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> 
             lambda: _recolour(changed, config.colour, seed),
             lambda: changed,
         )
-    return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+    return to_bytes(changed)
 
 
 def _resize(squares: Any, px: int) -> Any:
     """Resizes uint8 [n, side, side, 3] to float32 [n, px, px, 3], in [0, 255].
 
-    What shrinks by more than half is smoothed. Below that bilinear interpolation still
-    reads every pixel, in a quarter of the time.
+    A side above one and a half times `px` is smoothed. Up to that plain bilinear
+    interpolation reads every pixel too, in a quarter of the time.
     """
     import tensorflow as tf
 

@@ -159,18 +159,18 @@ def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
 
 
 def centre(images: Any, px: int) -> Any:
-    """The middle square of frames, resized: uint8 [n, px, px, 3]."""
+    """The middle square of frames, resized and smoothed: uint8 [n, px, px, 3]."""
     import tensorflow as tf
 
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     side = tf.minimum(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return resize(images[:, top : top + side, left : left + side], px)
+    square = images[:, top : top + side, left : left + side]
+    return to_bytes(tf.image.resize(square, (px, px), antialias=True))
 
 
-def resize(images: Any, px: int) -> Any:
-    """Resizes uint8 [n, h, w, 3] to uint8 [n, px, px, 3], smoothing what shrinks."""
+def to_bytes(images: Any) -> Any:
+    """Rounds floats to uint8, those beyond its range to its ends."""
     import tensorflow as tf
 
-    resized = tf.image.resize(images, (px, px), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), tf.uint8)
