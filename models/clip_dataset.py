@@ -11,7 +11,7 @@ parts of one and the same batch.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ class TrainingData:
             )
 
         drawn = tf.data.Dataset.range(first_step, steps).flat_map(plan)
-        dataset = _in_batches(drawn.map(self._load, _cores()), batch // hosts)
+        dataset = _in_batches(drawn, self._load, batch // hosts)
         return self._iterate(dataset, rows, first_step)
 
     def _iterate(self, dataset: Any, rows: Any, first_step: int) -> Iterator[Batch]:
@@ -195,7 +195,7 @@ class EvaluationData:
         import tensorflow as tf
 
         numbers = tf.data.Dataset.range(len(self.run))
-        dataset = _in_batches(numbers.map(self._load, _cores()), batch)
+        dataset = _in_batches(numbers, self._load, batch)
 
         def explain(number: int) -> None:
             end = min((number + 1) * batch, len(self.run))
@@ -267,13 +267,8 @@ def _check_present(ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None
         )
 
 
-def _cores() -> int:
-    """Clips that are cut at once."""
-    return len(os.sched_getaffinity(0))
-
-
-def _in_batches(samples: Any, size: int) -> Any:
-    """Batches, some of them read before they are asked for.
+def _in_batches(rows: Any, load: Callable[[Any], dict[str, Any]], size: int) -> Any:
+    """Loads rows in order, on all cores, in batches some of which are read ahead.
 
     Without tf.data's own tuning: it starts from one clip at a time, and sleeps on for
     seconds when the last batch has been read.
@@ -283,6 +278,7 @@ def _in_batches(samples: Any, size: int) -> Any:
     options = tf.data.Options()
     options.autotune.enabled = False
     options.deterministic = True
+    samples = rows.map(load, num_parallel_calls=len(os.sched_getaffinity(0)))
     return samples.batch(size).prefetch(_AHEAD).with_options(options)
 
 
