@@ -28,6 +28,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.lock \
     fi
 COPY setup.py pyproject.toml ./
 COPY beam_pipeline beam_pipeline
+COPY clipseed clipseed
 COPY index_service index_service
 COPY models models
 COPY transforms transforms

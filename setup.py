@@ -1,21 +1,24 @@
 """The distribution `clipseed`: packages and the console script."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="clipseed",
     version="0.1.0",
     description="Mine video clips and sound for the captions of images.",
     python_requires=">=3.11,<3.12",
-    packages=[
-        "beam_pipeline",
-        "beam_pipeline.demo",
-        "index_service",
-        "index_service.wire",
-        "models",
-        "models.configs",
-        "transforms",
-    ],
+    packages=find_packages(
+        include=[
+            f"{name}*"
+            for name in (
+                "clipseed",
+                "beam_pipeline",
+                "index_service",
+                "models",
+                "transforms",
+            )
+        ]
+    ),
     package_data={"index_service.wire": ["*.proto"]},
     install_requires=[
         "apache-beam[gcp]==2.77.*",
