@@ -25,7 +25,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_pipeline.options import MineConfig
 from beam_pipeline.preflight import UsageError
-from transforms.storage import is_remote
+from clipseed.io.storage import is_remote
 
 _ACCELERATOR = "beam:resources:accelerator:v1"
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")

@@ -23,6 +23,7 @@ from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.older import find_older, refusing_other_seeds
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from clipseed.io.download import copies_deleted
 from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
 from transforms.corpus import ListVideos
@@ -31,7 +32,6 @@ from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
 from transforms.load_seeds import LoadSeeds
-from transforms.local_copy import copies_deleted
 from transforms.older_run import (
     DropOlderVideos,
     OlderPart,

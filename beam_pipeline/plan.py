@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from beam_pipeline.given_index import GivenIndex
 from beam_pipeline.options import MineConfig
+from clipseed.io.http import FetchConfig
+from clipseed.io.storage import join
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
 from transforms.extract_frames import SamplingConfig
-from transforms.fetch import FetchConfig
 from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.kept_embeddings import FOLDER, KeptFrames
 from transforms.load_seeds import LoadConfig
@@ -19,7 +20,6 @@ from transforms.read_seeds import SeedsConfig
 from transforms.run_manifest import RunInfo
 from transforms.run_tables import Selection
 from transforms.seed_index import BuildConfig
-from transforms.storage import join
 
 _SHORT_SIDE_PX = 256
 

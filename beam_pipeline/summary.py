@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-from transforms import progress, storage
+from clipseed.io import storage
+from transforms import progress
 
 _MAX_MANIFEST_BYTES = 64 << 20
 

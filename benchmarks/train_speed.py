@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from benchmarks.made_clips import write_made_run
+from clipseed.io.scratch import scratch_folder
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
 from models.clip_dataset import Batch, Source, TrainingData
@@ -31,7 +32,6 @@ from models.optimisers import make_optimiser
 from models.overrides import override
 from models.train_config import TrainConfig, load_config
 from models.train_step import TrainState, loss_and_gradients, make_step
-from transforms.scratch import scratch_folder
 
 
 class Trainer(NamedTuple):

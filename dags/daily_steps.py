@@ -27,7 +27,7 @@ from published import (
 )
 from training import new_pairs, read_trained, training_of, write_trained
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 _OK, _AGAIN, _REFUSED, _NOTHING = 0, 1, 2, 99

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject, Rejected
 from transforms.list_videos import VideoEntry, list_videos
 

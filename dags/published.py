@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 _FORMAT = "clipseed-published/1"

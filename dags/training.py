@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from published import PublishedRun
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 _FORMAT = "clipseed-trained/1"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 MAX_BYTES = 1 << 28

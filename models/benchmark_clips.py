@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from clipseed.io import storage
 from models.media_files import MediaFiles
 from models.protocols import Benchmark, BenchmarkClip
 from models.run_clips import FORMAT, MissingClip, open_clips
-from transforms import storage
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig
 from transforms.cut_record import record_of

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 CONFIG_FILE = "config.json"

@@ -15,8 +15,8 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
+from clipseed.io import storage
 from models.tokens import CAPTION_TOKENS, Tokens, pack
-from transforms import storage
 from transforms.elements import Reject
 
 # The published file holds more merges than the published model knows.

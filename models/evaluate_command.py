@@ -99,9 +99,9 @@ def _data(flags: argparse.Namespace) -> Iterator[str]:
     if flags.data:
         yield flags.data
         return
+    from clipseed.io.scratch import scratch_folder
     from models.benchmark_clips import cut_benchmark
     from models.protocols import read_benchmark
-    from transforms.scratch import scratch_folder
 
     benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
     with scratch_folder() as scratch:

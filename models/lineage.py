@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clipseed.io import storage
 from models.run_clips import RunClips
-from transforms import storage
 from transforms.elements import Reject
 
 _FILE = "trained_on.json"

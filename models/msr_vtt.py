@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
+from clipseed.io import storage
 from models.annotations import (
     MAX_BYTES,
     Annotated,
@@ -20,7 +21,6 @@ from models.annotations import (
     json_rows,
     text_of,
 )
-from transforms import storage
 from transforms.elements import Reject
 
 _TEST, _TRAIN = "MSRVTT_JSFUSION_test.csv", "MSRVTT_train.9k.csv"

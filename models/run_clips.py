@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 FORMAT = "clipseed-run/1"

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from clipseed.io import storage
 from models.train_step import TrainState
-from transforms import storage
 from transforms.elements import Reject
 
 

@@ -12,8 +12,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from clipseed.io import storage
 from models.tokens import CAPTION_TOKENS, Tokens, pack
-from transforms import storage
 from transforms.elements import Reject
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from web_server import Server
 
-from transforms import addresses
-from transforms.addresses import Deadline, is_public
+from clipseed.io import ssrf
+from clipseed.io.http import FetchConfig, fetch
+from clipseed.io.ssrf import Deadline, is_public
 from transforms.elements import Reject
-from transforms.fetch import FetchConfig, fetch
 
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1000)
 HASTY = FetchConfig(allow_private=True, timeout_s=0.4, max_bytes=1000)
@@ -138,7 +138,7 @@ def test_tls_names_the_host_and_distrusts_strangers(
     assert server.requests == []
 
     trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    monkeypatch.setattr(addresses, "_tls", lambda: trusting)
+    monkeypatch.setattr(ssrf, "_tls", lambda: trusting)
     assert fetch(url, OPEN) == b"pixels"
     assert server.requests[0][1]["Host"] == f"localhost:{server.server_port}"
     by_address = f"https://127.0.0.1:{server.server_port}/"

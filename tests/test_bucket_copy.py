@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from unruly_proxy import unruly
 
-from transforms import bucket_copy, storage
-from transforms.bucket_copy import copy_object
+from clipseed.io import bucket_copy, storage
+from clipseed.io.bucket_copy import copy_object
 from transforms.elements import Reject
 
 FILM = os.urandom(100_000)

@@ -20,9 +20,9 @@ from PIL import Image
 from unruly_proxy import TROUBLES, unruly
 
 from beam_pipeline.cli import main
-from transforms import storage
-from transforms.backends import bucket_and_key
-from transforms.listing import list_files
+from clipseed.io import storage
+from clipseed.io.gcs import bucket_and_key
+from clipseed.io.listing import list_files
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOBILENET = DATA / "models" / "mobilenet_v2_1.0_224_features"

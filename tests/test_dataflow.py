@@ -16,8 +16,8 @@ from beam_pipeline.dataflow import check, hinted, images, is_dataflow, runs_late
 from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
 from beam_pipeline.options import parse_mine
-from transforms import storage
-from transforms.listing import list_files
+from clipseed.io import storage
+from clipseed.io.listing import list_files
 
 IMAGE = "us-docker.pkg.dev/proj-x/clipseed/worker:abc123"
 GPU = "type:nvidia-l4;count:1;install-nvidia-driver"

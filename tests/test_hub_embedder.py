@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipseed.io import storage
 from models.embedders import PAPER_THRESHOLD, EmbeddingError, load_embedder
 from models.hub_embedder import HubEmbedder
-from transforms import storage
 
 SIDE = 8
 Make = Callable[..., Any]

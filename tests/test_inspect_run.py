@@ -12,7 +12,7 @@ from PIL import Image
 from beam_pipeline import inspect_run, mine
 from beam_pipeline.contact_sheet import HEADER_PX, ROW_PX
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
-from transforms import storage
+from clipseed.io import storage
 
 GREY, RED = (204, 204, 204), (208, 32, 32)
 CAPTION = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60

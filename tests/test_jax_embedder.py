@@ -8,10 +8,10 @@ from made_media import film, still, write_video
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.io import storage
 from models.embedders import load_embedder
 from models.jax_embedder import JaxEmbedder
 from models.vit_weights import load_vit
-from transforms import storage
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(

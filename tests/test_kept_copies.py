@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from clipseed.io.download_cache import KeptCopies, MakeRoom
 from transforms.elements import Reject
-from transforms.kept_copies import KeptCopies, MakeRoom
 
 MIB = 2**20
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import EmbeddedChunk, Rejected, Video
 from transforms.extract_frames import Break, SamplingConfig
 from transforms.kept_embeddings import (

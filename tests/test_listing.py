@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from transforms import storage
+from clipseed.io import storage
+from clipseed.io.listing import list_files
 from transforms.elements import Reject
-from transforms.listing import list_files
 
 
 def fill(root: str, *names: str) -> None:

@@ -11,8 +11,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import encoded, still
 from PIL import Image
 
+from clipseed.io.http import FetchConfig
 from transforms.elements import Reject, Rejected, Seed, SeedRow
-from transforms.fetch import FetchConfig
 from transforms.load_seeds import (
     LoadConfig,
     LoadedBatch,

@@ -9,7 +9,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from tiny_run import clip_record
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from transforms import storage
+from clipseed.io import storage
 from transforms.clip_record import decode, encode, write_records
 from transforms.clips import _copied_records, _Outcome
 from transforms.elements import Match, Rejected, Seed, Video

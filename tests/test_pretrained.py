@@ -121,7 +121,7 @@ def test_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_reads_from_the_bucket(checkpoint: Callable[..., str], bucket: str) -> None:
-    from transforms import storage
+    from clipseed.io import storage
 
     directory = Path(checkpoint())
     for name in ("config.json", "model.safetensors"):

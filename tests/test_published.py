@@ -16,7 +16,7 @@ from published import (
     write_published,
 )
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Reject
 
 FIRST, SECOND, THIRD = (published_run(f"2026-01-0{day}") for day in (1, 2, 3))

@@ -66,7 +66,7 @@ def test_rows_are_scaled_and_what_cannot_be_stays(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_files_is_one_source(tmp_path: Path, root: str) -> None:
-    from transforms.storage import publish
+    from clipseed.io.storage import publish
 
     for part in (0, 1):
         path = write(tmp_path / f"x{part}.parquet", UNIT[part::2], ids=IDS[part::2])

@@ -13,10 +13,10 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from made_media import still
 
+from clipseed.io import storage
 from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
 from models.descriptor import describe
-from transforms import storage
 from transforms.pairs import Pair
 from transforms.run_manifest import (
     FORMAT,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from transforms import scratch
-from transforms.scratch import scratch_folder
+from clipseed.io import scratch
+from clipseed.io.scratch import scratch_folder
 
 MAKE_AND_WAIT = """
 import sys, time
-from transforms.scratch import scratch_folder
+from clipseed.io.scratch import scratch_folder
 with scratch_folder() as folder:
     open(f"{folder}/film.mp4", "wb").write(b"moov")
     print(folder, flush=True)

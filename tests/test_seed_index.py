@@ -12,13 +12,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import film, write_video
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
+from clipseed.io import storage
+from clipseed.io.http import FetchConfig
+from clipseed.io.listing import list_files
 from index_service.search import load_index
 from models.descriptor import DIMENSION, EMBEDDER_ID
-from transforms import storage
 from transforms.elements import EmbeddedChunk, Span, Video
 from transforms.extract_frames import SamplingConfig
-from transforms.fetch import FetchConfig
-from transforms.listing import list_files
 from transforms.seed_index import (
     BuildConfig,
     BuildIndex,

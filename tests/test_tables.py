@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.elements import Reject
-from transforms.tables import (
+from clipseed.io.tables import (
     BadRow,
     Row,
     find_column,
@@ -20,6 +19,7 @@ from transforms.tables import (
     require_column,
     table_format,
 )
+from transforms.elements import Reject
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

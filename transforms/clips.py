@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from transforms import progress, storage
+from clipseed.io import storage
+from clipseed.io.download import local_copy
+from clipseed.io.http import FetchConfig
+from transforms import progress
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig, cut_clips
 from transforms.cut_record import record_of
 from transforms.elements import Reject, Rejected, Video
-from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
-from transforms.local_copy import local_copy
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import OlderRun
 from transforms.pairs import Pair, Selected, caption_rows

@@ -11,9 +11,9 @@ from datetime import date
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from clipseed.io.storage import open_binary
 from transforms.elements import Reject, Rejected
 from transforms.list_videos import VideoEntry
-from transforms.storage import open_binary
 
 _STAGE = "filter_videos"
 _COMMENT = re.compile(r"(^|\s)#.*")

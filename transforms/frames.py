@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
+from clipseed.io.download import local_copy
+from clipseed.io.http import FetchConfig
 from transforms import progress
 from transforms.elements import (
     EmbeddedChunk,
@@ -23,10 +25,8 @@ from transforms.extract_frames import (
     extract_frames,
     video_parts,
 )
-from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
-from transforms.local_copy import local_copy
 from transforms.spread_spans import SpreadSpans
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.

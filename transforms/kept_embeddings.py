@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms import storage
-from transforms.backends import blob_of, is_gs, rejecting
+from clipseed.io import storage
+from clipseed.io.gcs import blob_of, is_gs, rejecting
+from clipseed.io.http import is_web
 from transforms.elements import EmbeddedChunk, Reject, Rejected, Span, Video
 from transforms.extract_frames import Break, SamplingConfig
-from transforms.fetch import is_web
 
 FOLDER = "work/frames"
 # Raised when the files change, or how a part's frames are put into chunks.

@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
-from transforms.elements import Reject, Rejected, Video
-from transforms.listing import list_files
-from transforms.storage import join, parent
-from transforms.tables import (
+from clipseed.io.listing import list_files
+from clipseed.io.storage import join, parent
+from clipseed.io.tables import (
     BadRow,
     Row,
     find_column,
@@ -27,6 +26,7 @@ from transforms.tables import (
     require_column,
     table_format,
 )
+from transforms.elements import Reject, Rejected, Video
 
 _LOG = logging.getLogger(__name__)
 _STAGE = "list_videos"

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from transforms import storage
+from clipseed.io import storage
+from clipseed.io.http import FetchConfig, fetch
 from transforms.elements import (
     EmbeddedChunk,
     ImageChunk,
@@ -17,7 +18,6 @@ from transforms.elements import (
     Seed,
     SeedRow,
 )
-from transforms.fetch import FetchConfig, fetch
 from transforms.images import ImageLimits, decode_image, resize_for_embedding
 
 

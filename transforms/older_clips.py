@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.clip_record import Caption, ClipRecord, decode, read_records, video_of
 from transforms.elements import Reject
 from transforms.older_run import OlderRun

@@ -14,10 +14,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from transforms.elements import Reject, Rejected, SeedRow
-from transforms.listing import list_files
-from transforms.storage import join, parent
-from transforms.tables import (
+from clipseed.io.listing import list_files
+from clipseed.io.storage import join, parent
+from clipseed.io.tables import (
     BadRow,
     Row,
     find_column,
@@ -28,6 +27,7 @@ from transforms.tables import (
     require_column,
     table_format,
 )
+from transforms.elements import Reject, Rejected, SeedRow
 from transforms.webdataset import read_shard
 
 SeedsFormat = Literal["auto", "cc3m", "cc12m", "table", "webdataset"]

@@ -15,8 +15,8 @@ from typing import Any
 
 import apache_beam as beam
 
+from clipseed.io import storage
 from index_service.store import IndexManifest
-from transforms import storage
 from transforms.run_tables import write_pairs_csv
 from transforms.shards import WrittenFile, describe_file
 

@@ -16,18 +16,18 @@ import numpy as np
 from apache_beam import coders
 from apache_beam.typehints import List
 
+from clipseed.io import storage
+from clipseed.io.download import local_copy
+from clipseed.io.http import FetchConfig
+from clipseed.io.scratch import scratch_folder
 from index_service.build import IndexConfig, build_index
 from index_service.store import IDS, VECTORS, IndexManifest
 from models.embedders import load_embedder
-from transforms import storage
 from transforms.elements import EmbeddedChunk, ImageChunk, Reject, Span
 from transforms.embed import embed_chunk
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames
-from transforms.fetch import FetchConfig
 from transforms.isolation import Isolation
 from transforms.kept_embeddings import KeptFrames, write_chunk
-from transforms.local_copy import local_copy
-from transforms.scratch import scratch_folder
 from transforms.shards import WrittenFile, describe_file
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.

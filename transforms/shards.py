@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.typehints import KV, List
 
-from transforms import storage
+from clipseed.io import storage
 
 
 class WrittenFile(NamedTuple):

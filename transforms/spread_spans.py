@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import storage
+from clipseed.io import storage
 from transforms.elements import Span
 
 # A remote video is fetched anew for each of its stretches of this length; one worker

@@ -13,8 +13,8 @@ import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 
+from clipseed.io.storage import localize
 from transforms.elements import Reject, Rejected, SeedRow
-from transforms.storage import localize
 
 _STAGE = "read_seeds"
 _IMAGES = ("jpg", "jpeg", "png", "webp")

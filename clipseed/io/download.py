@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from transforms.bucket_copy import copy_object
-from transforms.fetch import FetchConfig, download, is_web
-from transforms.kept_copies import KeptCopies, MakeRoom
-from transforms.storage import localize
+from clipseed.io.bucket_copy import copy_object
+from clipseed.io.download_cache import KeptCopies, MakeRoom
+from clipseed.io.http import FetchConfig, download, is_web
+from clipseed.io.storage import localize
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _copies = KeptCopies()

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from transforms.addresses import (
+from clipseed.io.ssrf import (
     Deadline,
     DeadlineSocket,
     Target,
@@ -27,8 +27,8 @@ from transforms.addresses import (
     is_public,
     parse_url,
 )
+from clipseed.io.storage import read_bytes
 from transforms.elements import Reject
-from transforms.storage import read_bytes
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5

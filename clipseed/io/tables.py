@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.elements import Reject
-from transforms.storage import open_binary
-from transforms.text_tables import (
+from clipseed.io.storage import open_binary
+from clipseed.io.text_tables import (
     BadRow,
     Row,
     as_text,
@@ -25,6 +24,7 @@ from transforms.text_tables import (
     text_rows,
     utf8_row,
 )
+from transforms.elements import Reject
 
 __all__ = [
     "BadRow",

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV and JSONL tables, one by one; `transforms.tables` is the front.
+"""Rows of CSV, TSV and JSONL tables, one by one; `clipseed.io.tables` is the front.
 
 A row that cannot be read (not UTF-8, wrong number of cells, broken quoting or JSON)
 is a `BadRow` among the good ones and costs nothing but itself.
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from clipseed.io.storage import open_binary
 from transforms.elements import Reject
-from transforms.storage import open_binary
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)

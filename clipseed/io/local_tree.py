@@ -8,11 +8,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from transforms.backends import is_gs
-from transforms.bucket_copy import copy_object
+from clipseed.io.bucket_copy import copy_object
+from clipseed.io.gcs import is_gs
+from clipseed.io.listing import list_files
+from clipseed.io.scratch import refusing_when_full, scratch_folder
 from transforms.elements import Reject
-from transforms.listing import list_files
-from transforms.scratch import refusing_when_full, scratch_folder
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""What everything else stands on: elements, errors, storage and the run directory."""

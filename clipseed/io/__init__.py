@@ -1,0 +1,1 @@
+"""Reading and writing files, wherever they are: disk, bucket or web."""
