@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 ABOUT = "search.json"
 # What the index is tuned for where it is large enough for ScaNN.

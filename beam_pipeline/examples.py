@@ -8,10 +8,11 @@ from typing import Any
 from PIL import Image
 
 from beam_pipeline.contact_sheet import Example, pick_frames, printable, thumbnail
+from clipseed.elements import SeedRow
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from transforms.clip_record import ClipRecord, decode, read_records
-from transforms.elements import Reject, Rejected, SeedRow
 from transforms.images import ImageLimits, decode_image
 from transforms.load_seeds import read_image
 from transforms.read_seeds import SeedsConfig, list_seed_files, read_seeds

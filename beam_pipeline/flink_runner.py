@@ -6,7 +6,7 @@ from pathlib import Path
 
 from apache_beam.options import pipeline_options
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 # Where `python -m engines.flink_jars` puts it.
 _JOB_SERVER = Path(__file__).resolve().parents[1] / ".cache/flink/job-server.jar"

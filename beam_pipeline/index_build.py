@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from index_service.build import IndexConfig, build_index, build_shards
 from index_service.footprint import Vectors
@@ -16,7 +17,6 @@ from index_service.read_embeddings import Embeddings, read_embeddings
 from index_service.shards import shard_name
 from index_service.store import IndexManifest
 from models.embedders import Embedder, load_embedder
-from transforms.elements import Reject
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _VECTORS: dict[str, tuple[Vectors, ...]] = {

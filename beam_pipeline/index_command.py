@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _USAGE = """usage: clipseed index COMMAND [FLAGS]
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from beam_pipeline.contact_sheet import draw_sheet, printable
 from beam_pipeline.examples import Row, load_examples, span, survey
 from beam_pipeline.summary import read_run, summary
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
-from transforms.elements import Reject, Rejected
 from transforms.run_manifest import FORMAT
 
 _MAX_EXAMPLES = 200

@@ -23,11 +23,11 @@ from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.older import find_older, refusing_other_seeds
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from clipseed.errors import Reject
 from clipseed.io.download import copies_deleted
 from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
 from transforms.corpus import ListVideos
-from transforms.elements import Reject
 from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions

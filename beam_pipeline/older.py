@@ -8,7 +8,7 @@ from typing import Any
 from beam_pipeline.inspect_run import damage, open_run
 from beam_pipeline.options import MineConfig
 from beam_pipeline.plan import Plan
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.older_run import SEEDS_DIFFER, OlderRun
 
 # What must be the same for the two runs to be parts of one.

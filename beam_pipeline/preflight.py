@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from beam_pipeline.options import MineConfig
 from beam_pipeline.summary import read_run
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.http import is_web
 from clipseed.io.listing import list_files
 from clipseed.io.tables import table_format
 from models.embedders import Embedder, load_embedder
-from transforms.elements import Reject
 from transforms.kept_embeddings import FOLDER, kept_in, tidy
 from transforms.read_seeds import list_seed_files, seed_embedding_info
 from transforms.run_manifest import AS_OF, SEEDS_FOLDER

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_pipeline.embed_command import ABOUT, embedder_of
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 def run(argv: Sequence[str]) -> int:

@@ -14,9 +14,9 @@ from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.mine import embed_seeds
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files
-from transforms.elements import Reject
 from transforms.run_tables import RunTables
 from transforms.seed_index import read_parts, write_part
 

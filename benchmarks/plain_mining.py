@@ -16,21 +16,14 @@ import numpy as np
 
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
+from clipseed.errors import Rejected
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
 from transforms.clip_record import encode, write_records
 from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
-from transforms.elements import (
-    EmbeddedChunk,
-    ImageChunk,
-    Match,
-    Rejected,
-    Seed,
-    SeedRow,
-    Video,
-)
 from transforms.embed import embed_chunk
 from transforms.extract_frames import Frame, extract_frames, video_parts
 from transforms.filter_videos import filter_reason

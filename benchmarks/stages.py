@@ -19,12 +19,12 @@ from apache_beam import coders
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT
+from clipseed.elements import Match, SeedRow, Span, Video
 from clipseed.io.http import FetchConfig
 from models.embedders import load_embedder
 from transforms.clip_record import encode
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
-from transforms.elements import Match, SeedRow, Span, Video
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.load_seeds import LoadConfig, batches, load_batch
 from transforms.pairs import Selected

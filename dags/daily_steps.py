@@ -27,8 +27,8 @@ from published import (
 )
 from training import new_pairs, read_trained, training_of, write_trained
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 _OK, _AGAIN, _REFUSED, _NOTHING = 0, 1, 2, 99
 

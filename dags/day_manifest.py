@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
-from transforms.elements import Reject, Rejected
 from transforms.list_videos import VideoEntry, list_videos
 
 _COLUMNS = ("video", "id", "view_count", "duration", "upload_date", "safe")

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 _FORMAT = "clipseed-published/1"
 _POINTER = "latest.json"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from published import PublishedRun
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 _FORMAT = "clipseed-trained/1"
 _MAX_BYTES = 64 << 20

@@ -5,7 +5,7 @@ grpc://a:50051|b:50051,grpc://c:50051   two shards, the first on two replicas
 
 from urllib.parse import urlsplit
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 SCHEME = "grpc://"
 

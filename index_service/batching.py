@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service.hits import Hits, slice_hits
-from transforms.elements import Reject
 
 
 @dataclass(frozen=True)

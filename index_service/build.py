@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service import footprint, store
 from index_service.embeddings import check_matrix, check_queries, first_bad_row
 from index_service.shards import shard_name, split
 from index_service.store import IndexManifest
 from index_service.train import IndexConfig, train
-from transforms.elements import Reject
 
 __all__ = ["IndexConfig", "build_index", "build_shards", "check_seeds"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 NORM_TOLERANCE = 1e-3
 _ROWS_A_BLOCK = 1 << 14

@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from index_service import store
 from index_service.search import Searcher, load_index
 from index_service.sharded import ShardedSearcher, load_shards
 from index_service.shards import is_shard_name
-from transforms.elements import Reject
 
 _MAX_MANIFEST_BYTES = 1 << 26
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service import exact, scann_index, store
 from index_service.embeddings import check_queries
 from index_service.exact import Pairs
 from index_service.hits import Hits
 from index_service.scann_index import ScannIndex, ScannSettings
 from index_service.store import IndexManifest
-from transforms.elements import Reject
 
 
 class Searcher:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
+from clipseed.errors import Reject
 from index_service.credentials import ServerSecurity
 from index_service.server import IndexServer, ServerConfig
 from index_service.service import Limits
-from transforms.elements import Reject
 
 _LIMITS = {
     "message_bytes": "largest request",

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from clipseed.errors import Reject
 from index_service.credentials import (
     ServerSecurity,
     TokenInterceptor,
@@ -20,7 +21,6 @@ from index_service.service import IndexService, Limits
 from index_service.versions import Versions
 from index_service.wire import search_pb2
 from index_service.wire.search_pb2_grpc import add_IndexServiceServicer_to_server
-from transforms.elements import Reject
 
 SERVICE = search_pb2.DESCRIPTOR.services_by_name["IndexService"].full_name
 # Refusals and health checks are answered while all places are taken.

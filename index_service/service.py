@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import grpc
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
 from index_service.convert import to_wire
 from index_service.embeddings import check_queries
@@ -20,7 +21,6 @@ from index_service.search import Searcher, check_request
 from index_service.versions import Versions
 from index_service.wire import search_pb2 as wire
 from index_service.wire import search_pb2_grpc as rpc
-from transforms.elements import Reject
 
 RETRY_HINT = "retry-after-ms"
 _RETRY_AFTER_MS = 50

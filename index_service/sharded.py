@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service import exact, store
 from index_service.embeddings import check_queries
 from index_service.exact import Pairs
@@ -13,7 +14,6 @@ from index_service.hits import Hits, merge_hits
 from index_service.search import Searcher, check_embedder, load_index
 from index_service.shards import is_shard_name, shard_name
 from index_service.store import IndexManifest
-from transforms.elements import Reject
 
 
 class ShardedSearcher:

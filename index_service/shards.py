@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _NAME = re.compile(r"shard-(\d{5})-of-(\d{5})")
 

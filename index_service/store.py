@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from clipseed.errors import Reject
 from index_service.audit import Recall
 from index_service.footprint import Vectors
 from index_service.scann_index import ScannSettings
 from index_service.tune import Audit, Trial
-from transforms.elements import Reject
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

@@ -4,8 +4,8 @@ import logging
 import threading
 from pathlib import Path
 
+from clipseed.errors import Reject
 from index_service.search import Searcher, load_index
-from transforms.elements import Reject
 
 
 class Versions:

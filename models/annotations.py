@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 MAX_BYTES = 1 << 28
 

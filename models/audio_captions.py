@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from clipseed.errors import Reject
 from models.annotations import Annotated, bad_row, csv_rows, duplicates, find
-from transforms.elements import Reject
 
 _AUDIOCAPS_US = 10_000_000
 _CLOTHO_FILES = {

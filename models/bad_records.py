@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from clipseed.errors import Reject
 from models.run_clips import RunClips
 from transforms.clip_record import ClipRecord, decode
-from transforms.elements import Reject
 
 
 def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.media_files import MediaFiles
 from models.protocols import Benchmark, BenchmarkClip
@@ -24,7 +25,6 @@ from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig
 from transforms.cut_record import record_of
 from transforms.cut_span import cut_span
-from transforms.elements import Reject
 from transforms.isolation import Isolation
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.

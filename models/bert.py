@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.blocks import BlockConfig, layer_norm, stack
 from models.checkpoint import (
@@ -25,7 +26,6 @@ from models.checkpoint import (
     read_tensors,
 )
 from models.pretrained import fill, layer_names, layer_sources
-from transforms.elements import Reject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Attention, Compute
-from transforms.elements import Reject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.blocks import Block, BlockConfig, layer_norm
 from models.vit import ViT, ViTConfig, spectrogram_input
-from transforms.elements import Reject
 
 Modality = Literal["video", "audio"]
 

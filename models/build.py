@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 from flax import nnx
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.attention import Compute
 from models.bert import fill_bert
@@ -18,7 +19,6 @@ from models.tokens import Tokenizer
 from models.train_config import TrainConfig
 from models.vit_weights import fill_vit
 from models.wordpiece import WordPiece, build_vocabulary, read_vocabulary
-from transforms.elements import Reject
 
 # The first line of a list of merges, as it is published.
 _MERGES_HEADER = "#version: 0.2"

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.clip import Clip, ClipConfig, unit
 from models.pixels import CLIP_SCALE, PixelScale, normalise
-from transforms.elements import Reject
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.
 _MOST_SCALE = 100.0

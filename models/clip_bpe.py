@@ -15,9 +15,9 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.tokens import CAPTION_TOKENS, Tokens, pack
-from transforms.elements import Reject
 
 # The published file holds more merges than the published model knows.
 _MERGES = 49408 - 2 * 256 - 2

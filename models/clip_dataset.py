@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clipseed.errors import Reject
 from models import segments
 from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
 from models.bad_records import guarded, inspect
@@ -23,7 +24,6 @@ from models.draws import draw
 from models.run_clips import open_clips
 from models.segments import SegmentConfig
 from models.tokens import Tokenizer
-from transforms.elements import Reject
 
 # Batches that are read before they are asked for.
 _AHEAD = 2

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 def run(argv: Sequence[str]) -> int:

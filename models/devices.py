@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _DATA = "data"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 if TYPE_CHECKING:
     from models.retrieval_metrics import Retrieval

@@ -7,7 +7,7 @@ videos of 16 x 14 x 14 tubelets.
 import jax
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 def fit_positions(

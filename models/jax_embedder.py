@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.checkpoint import read_config
 from models.clip_weights import load_clip_image_tower
 from models.embedders import PAPER_THRESHOLD, EmbeddingError
@@ -22,7 +23,6 @@ from models.pixels import CLIP_SCALE, SYMMETRIC_SCALE, PixelScale, normalise, re
 from models.pretrained import parameters
 from models.vit import ViTConfig
 from models.vit_weights import load_vit
-from transforms.elements import Reject
 
 # Pictures in a batch: what fills an accelerator, or does not waste a CPU's time when
 # the last batch is padded.

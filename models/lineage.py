@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.run_clips import RunClips
-from transforms.elements import Reject
 
 _FILE = "trained_on.json"
 _MAX_BYTES = 1 << 24

@@ -4,9 +4,9 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable
 
+from clipseed.errors import Reject
 from clipseed.io.listing import list_files
 from models.protocols import BenchmarkClip
-from transforms.elements import Reject
 
 # Where a clip lies there twice, the file that may hold pictures is taken.
 _SOUND_ALONE = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.annotations import (
     MAX_BYTES,
@@ -21,7 +22,6 @@ from models.annotations import (
     json_rows,
     text_of,
 )
-from transforms.elements import Reject
 
 _TEST, _TRAIN = "MSRVTT_JSFUSION_test.csv", "MSRVTT_train.9k.csv"
 _TRAIN_CAPTIONS = "MSRVTT_data.json"

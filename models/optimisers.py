@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import optax
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _Config = TypeVar("_Config")
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from clipseed.errors import Reject
 from models.checkpoint import read_json
-from transforms.elements import Reject
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 

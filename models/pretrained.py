@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _MAX_NAMED = 8  # names in a message; the rest is counted
 

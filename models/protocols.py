@@ -11,9 +11,9 @@ published figures are counted.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from clipseed.errors import Reject
 from models import audio_captions, msr_vtt
 from models.annotations import Annotated
-from transforms.elements import Reject
 
 
 class BenchmarkClip(NamedTuple):

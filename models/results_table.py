@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from clipseed.errors import Reject
 from models.retrieval_metrics import CUTS, Retrieval
-from transforms.elements import Reject
 
 
 class Published(NamedTuple):

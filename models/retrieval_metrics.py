@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 CUTS = (1, 5, 10)
 _QUERIES_A_BLOCK = 1024

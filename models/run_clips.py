@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 FORMAT = "clipseed-run/1"
 _MAX_MANIFEST_BYTES = 1 << 28

@@ -9,8 +9,8 @@ rule; a sound of fewer frames than the segment is stretched to it.
 import dataclasses
 from typing import Any
 
+from clipseed.errors import Reject
 from transforms.clip_record import LAYOUT_VERSION
-from transforms.elements import Reject
 from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
 

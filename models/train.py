@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
@@ -31,7 +32,6 @@ from models.train_config import TrainConfig
 from models.train_log import TrainLog
 from models.train_step import Metrics, TrainState, make_step
 from models.wordpiece import read_vocabulary, write_vocabulary
-from transforms.elements import Reject
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
 # What may change between the attempts at one run.

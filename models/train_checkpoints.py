@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.train_step import TrainState
-from transforms.elements import Reject
 
 
 class Checkpoints:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 def run(argv: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from clipseed.errors import Reject
 from models.augment import AugmentConfig
 from models.clip4clip import Clip4ClipConfig
 from models.clip_dataset import Source
@@ -21,7 +22,6 @@ from models.optimisers import OptimiserConfig
 from models.overrides import override
 from models.segments import SegmentConfig
 from models.tokens import CAPTION_TOKENS
-from transforms.elements import Reject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

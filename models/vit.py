@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.blocks import BlockConfig, layer_norm, stack
-from transforms.elements import Reject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.checkpoint import (
     BLOCK_FIELDS,
@@ -24,7 +25,6 @@ from models.checkpoint import (
 from models.interpolate import fit_kernel, fit_positions
 from models.pretrained import Source, fill, layer_names, layer_sources
 from models.vit import ViT, ViTConfig
-from transforms.elements import Reject
 
 _VIT, _AST = "vit", "audio-spectrogram-transformer"
 MODEL_TYPES = (_VIT, _AST)

@@ -12,9 +12,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from models.tokens import CAPTION_TOKENS, Tokens, pack
-from transforms.elements import Reject
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 _NEEDED = (PAD, UNKNOWN, START, END)

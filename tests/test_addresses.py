@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from web_server import Server
 
+from clipseed.errors import Reject
 from clipseed.io import ssrf
 from clipseed.io.http import FetchConfig, fetch
 from clipseed.io.ssrf import Deadline, is_public
-from transforms.elements import Reject
 
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1000)
 HASTY = FetchConfig(allow_private=True, timeout_s=0.4, max_bytes=1000)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
 from index_service.hits import Hits
-from transforms.elements import Reject
 
 
 def ask(count: int, k: int = 1, threshold: float | None = None) -> Request:

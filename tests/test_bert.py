@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.bert import Bert, BertConfig, bert_config, load_bert
-from transforms.elements import Reject
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity" / "bert"
 needs_parity = pytest.mark.skipif(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.blocks import Block
 from models.bottleneck import AudioVisualConfig, AudioVisualEncoder, fuse
-from transforms.elements import Reject
 
 TINY = AudioVisualConfig(
     hidden=16,

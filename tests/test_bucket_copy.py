@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from unruly_proxy import unruly
 
+from clipseed.errors import Reject
 from clipseed.io import bucket_copy, storage
 from clipseed.io.bucket_copy import copy_object
-from transforms.elements import Reject
 
 FILM = os.urandom(100_000)
 

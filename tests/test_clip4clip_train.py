@@ -14,12 +14,12 @@ from tiny_config import TINY_CLIP4CLIP, write_config
 from tiny_run import clip_record, write_run
 
 from beam_pipeline.cli import main
+from clipseed.errors import Reject
 from models.build import make_model, make_tokenizer, tokenizer_of
 from models.clip4clip import Clip4Clip
 from models.clip_bpe import ClipBpe
 from models.overrides import override
 from models.trained import load_trained
-from transforms.elements import Reject
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from models.clip_bpe import ClipBpe, read_merges, words
-from transforms.elements import Reject
 
 MERGES = (
     Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tiny_run import clip_record, grey, write_run
 
+from clipseed.errors import Reject
 from models import segments
 from models.augment import AugmentConfig, mask_spectrogram
 from models.clip_dataset import Batch, EvaluationData, Source, TrainingData
@@ -17,7 +18,6 @@ from models.run_clips import open_clips
 from models.segments import SegmentConfig
 from models.tokens import Tokens, pack
 from transforms.clip_record import ClipRecord
-from transforms.elements import Reject
 
 CLIPS = 7
 SEGMENT = SegmentConfig(

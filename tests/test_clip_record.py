@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clipseed.errors import Reject
 from transforms.clip_record import (
     Caption,
     ClipRecord,
@@ -17,7 +18,6 @@ from transforms.clip_record import (
     read_records,
     write_records,
 )
-from transforms.elements import Reject
 from transforms.images import encode_jpeg
 from transforms.log_mel import LOG_OFFSET
 

@@ -18,11 +18,11 @@ from made_media import (
     write_video,
 )
 
+from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
 from transforms.clip_record import Caption, ClipRecord, decode, read_records
 from transforms.clips import ClipReport, ClipsConfig, WriteClips, make_record
 from transforms.cut_clips import CutClip, CutConfig
-from transforms.elements import Video
 from transforms.pairs import Pair, Selected
 from transforms.shards import shard_of
 from transforms.sound import Sound

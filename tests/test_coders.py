@@ -12,8 +12,9 @@ from apache_beam.runners.pipeline_context import PipelineContext
 from beam_pipeline.mine import build_pipeline
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import make_plan
+from clipseed.elements import Match, Seed, SeedRow, Span, Video
+from clipseed.errors import Rejected
 from models.embedders import load_embedder
-from transforms.elements import Match, Rejected, Seed, SeedRow, Span, Video
 from transforms.load_seeds import SeedBatch
 from transforms.pairs import Pair, Selected
 

@@ -7,8 +7,8 @@ import pytest
 from day_manifest import uploads_of, write_manifest
 from made_uploads import write_corpus
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 from transforms.list_videos import VideoEntry, list_videos, video_id_of
 
 DAY = date(2026, 1, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.demo.truth import Truth, Verdict, check_pairs
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 TRUTH = [
     Truth("seeds/a.jpg", 'a "red" ball, rolling', "videos/a.mp4", 0, 9_000_000),

@@ -9,9 +9,10 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 from made_media import still
 
+from clipseed.elements import EmbeddedChunk, ImageChunk, Video
+from clipseed.errors import Rejected
 from models.descriptor import IMAGE_SIZE_PX, describe
 from models.embedders import EmbeddingError, unit_rows
-from transforms.elements import EmbeddedChunk, ImageChunk, Rejected, Video
 from transforms.embed import Embed, EmbedderHandler, _separate, embed_chunk
 
 FILM = Video("id", "film.mp4", "/film.mp4")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from web_server import Handler, Server, in_turn, ok, raw, respond
 
+from clipseed.errors import Reject
 from clipseed.io.http import FetchConfig, fetch, fetch_once
-from transforms.elements import Reject
 
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1000)
 UNBOUNDED = b"HTTP/1.1 200 OK\r\n\r\n"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from transforms.elements import Reject, Rejected, Video
+from clipseed.elements import Video
+from clipseed.errors import Reject, Rejected
 from transforms.filter_videos import (
     FilterConfig,
     filter_reason,

@@ -7,7 +7,7 @@ import pytest
 
 from beam_pipeline.flink_runner import flink_defaults
 from beam_pipeline.mine import run
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 LOCAL = ["--runner=FlinkRunner", "--flink_master=[local]"]
 CORES = len(os.sched_getaffinity(0))

@@ -12,9 +12,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import corrupt_from, film, write_video
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
+from clipseed.elements import Span, Video
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.elements import Span, Video
 from transforms.extract_frames import SamplingConfig
 from transforms.frames import (
     ExtractFrames,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.images import (
     ImageLimits,
     decode_image,

@@ -16,6 +16,7 @@ from index_server import (
     unit_rows,
 )
 
+from clipseed.errors import Reject
 from index_service.build import IndexConfig, build_shards
 from index_service.client import ClientConfig, ClientSecurity, IndexClient
 from index_service.credentials import ServerSecurity
@@ -23,7 +24,6 @@ from index_service.open_index import Index, open_index
 from index_service.retries import Backoff
 from index_service.service import Limits
 from index_service.shard_client import ShardDown
-from transforms.elements import Reject
 
 VECTORS = unit_rows(600)
 QUERIES = unit_rows(20, seed=1)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from index_service import exact, store
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
-from transforms.elements import Reject
 
 THRESHOLD = 0.6
 TREE = IndexConfig(exact_below=100, tree_from=100, sample_size=800)

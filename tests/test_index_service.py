@@ -23,11 +23,11 @@ from index_server import (
     unit_rows,
 )
 
+from clipseed.errors import Reject
 from index_service.search import load_index
 from index_service.server import IndexServer
 from index_service.service import Limits
 from index_service.wire import search_pb2 as wire
-from transforms.elements import Reject
 
 VECTORS = unit_rows(300)
 QUERIES = unit_rows(8, seed=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from index_service import store
 from index_service.build import IndexConfig, build_index, build_shards
 from index_service.hits import merge_hits
@@ -14,7 +15,6 @@ from index_service.open_index import Index, open_index
 from index_service.search import load_index
 from index_service.sharded import ShardedSearcher
 from index_service.shards import shard_of, split
-from transforms.elements import Reject
 from transforms.seed_index import upload_directory
 
 COUNT, DIMENSION, SHARDS = 1_500, 24, 3

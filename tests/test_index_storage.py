@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from index_service import footprint, store
 from index_service.build import IndexConfig, build_index
 from index_service.footprint import Storage
 from index_service.search import load_index
-from transforms.elements import Reject
 
 COUNT, DIMENSION = 4_000, 48
 IDS = [f"{row:016x}" for row in range(COUNT)]

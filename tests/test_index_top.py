@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from index_service import exact
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
-from transforms.elements import Reject
 
 DIMENSION = 32
 CENTRES = 40

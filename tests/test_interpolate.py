@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from models.interpolate import fit_kernel, fit_positions
-from transforms.elements import Reject
 
 
 def ramp(height: int, width: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.isolation import Isolation
 
 

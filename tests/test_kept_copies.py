@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from clipseed.errors import Reject
 from clipseed.io.download_cache import KeptCopies, MakeRoom
-from transforms.elements import Reject
 
 MIB = 2**20
 

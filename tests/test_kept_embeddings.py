@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.elements import EmbeddedChunk, Video
+from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.elements import EmbeddedChunk, Rejected, Video
 from transforms.extract_frames import Break, SamplingConfig
 from transforms.kept_embeddings import (
     KeptFrames,

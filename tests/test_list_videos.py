@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.elements import Reject, Rejected, Video
+from clipseed.elements import Video
+from clipseed.errors import Reject, Rejected
 from transforms.list_videos import (
     VideoEntry,
     VideoMetadata,

@@ -11,8 +11,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import encoded, still
 from PIL import Image
 
+from clipseed.elements import Seed, SeedRow
+from clipseed.errors import Reject, Rejected
 from clipseed.io.http import FetchConfig
-from transforms.elements import Reject, Rejected, Seed, SeedRow
 from transforms.load_seeds import (
     LoadConfig,
     LoadedBatch,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from web_server import Handler, Server, in_turn, ok, raw, respond
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.download import copies_deleted, local_copy
 from clipseed.io.http import FetchConfig, download
-from transforms.elements import Reject
 
 # What `fetch` would refuse as too large must not matter here.
 OPEN = FetchConfig(allow_private=True, timeout_s=5.0, max_bytes=1)

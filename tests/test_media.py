@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.media import display_size, open_video, pixel_aspect, probe, to_rgb
 
 ONE, MINUS = 0x10000, -0x10000

@@ -9,10 +9,11 @@ from apache_beam.testing.util import assert_that, equal_to
 from tiny_run import clip_record
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
+from clipseed.elements import Match, Seed, Video
+from clipseed.errors import Rejected
 from clipseed.io import storage
 from transforms.clip_record import decode, encode, write_records
 from transforms.clips import _copied_records, _Outcome
-from transforms.elements import Match, Rejected, Seed, Video
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import (
     DropOlderVideos,

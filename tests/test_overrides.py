@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from clipseed.errors import Reject
 from models.dual_encoder import DualEncoderConfig
 from models.overrides import as_json, from_json, override
-from transforms.elements import Reject
 
 
 @dataclasses.dataclass(frozen=True)

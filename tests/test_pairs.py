@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transforms.elements import Match, Video
+from clipseed.elements import Match, Video
 from transforms.pairs import Selected, caption_rows, select
 
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")

@@ -8,11 +8,11 @@ import pytest
 
 from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
+from clipseed.errors import Reject
 from clipseed.io.http import FetchConfig
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.elements import Reject
 from transforms.extract_frames import SamplingConfig
 from transforms.filter_videos import FilterConfig
 from transforms.kept_embeddings import KeptFrames

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clipseed.errors import Reject
 from models.protocols import Benchmark, BenchmarkClip, read_benchmark
-from transforms.elements import Reject
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 SENTENCES = [

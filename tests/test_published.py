@@ -16,8 +16,8 @@ from published import (
     write_published,
 )
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 FIRST, SECOND, THIRD = (published_run(f"2026-01-0{day}") for day in (1, 2, 3))
 

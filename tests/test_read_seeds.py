@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.elements import Reject, Rejected, SeedRow
+from clipseed.elements import SeedRow
+from clipseed.errors import Reject, Rejected
 from transforms.read_seeds import (
     EmbeddingInfo,
     SeedsConfig,

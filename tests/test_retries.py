@@ -3,9 +3,9 @@
 import grpc
 import pytest
 
+from clipseed.errors import Reject
 from index_service.addresses import is_served, parse_shards
 from index_service.retries import Backoff, Pace, is_overload, is_worth_another_try
-from transforms.elements import Reject
 
 
 class Error(grpc.RpcError):

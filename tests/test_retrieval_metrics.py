@@ -5,8 +5,8 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from models.retrieval_metrics import Retrieval, ranks, retrieval
-from transforms.elements import Reject
 
 RNG = np.random.default_rng(0)
 

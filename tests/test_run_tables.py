@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from apache_beam.testing.test_pipeline import TestPipeline
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from transforms.elements import Match, Rejected, Video
+from clipseed.elements import Match, Video
+from clipseed.errors import Rejected
 from transforms.pairs import Pair
 from transforms.run_tables import (
     RunTables,

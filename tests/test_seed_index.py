@@ -12,12 +12,12 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import film, write_video
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
+from clipseed.elements import EmbeddedChunk, Span, Video
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
 from index_service.search import load_index
 from models.descriptor import DIMENSION, EMBEDDER_ID
-from transforms.elements import EmbeddedChunk, Span, Video
 from transforms.extract_frames import SamplingConfig
 from transforms.seed_index import (
     BuildConfig,

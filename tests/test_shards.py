@@ -10,7 +10,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from transforms.elements import Seed
+from clipseed.elements import Seed
 from transforms.shards import (
     GroupIntoShards,
     WriteShards,

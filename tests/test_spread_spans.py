@@ -4,7 +4,7 @@ import apache_beam as beam
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms.elements import Span, Video
+from clipseed.elements import Span, Video
 from transforms.spread_spans import SpreadSpans, stretch
 
 

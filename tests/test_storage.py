@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.gcs import rejecting
 from clipseed.io.listing import list_files
-from transforms.elements import Reject
 
 
 def fill(root: str, *names: str) -> None:

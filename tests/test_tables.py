@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clipseed.errors import Reject
 from clipseed.io.tables import (
     BadRow,
     Row,
@@ -19,7 +20,6 @@ from clipseed.io.tables import (
     require_column,
     table_format,
 )
-from transforms.elements import Reject
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -15,6 +15,7 @@ import pytest
 from tiny_run import clip_record, write_run
 
 from beam_pipeline.cli import main
+from clipseed.errors import Reject
 from models.augment import AugmentConfig
 from models.bert import BertConfig
 from models.bottleneck import AudioVisualConfig
@@ -24,7 +25,6 @@ from models.optimisers import OptimiserConfig
 from models.train import train
 from models.train_config import TrainConfig, load_config
 from models.trained import load_trained
-from transforms.elements import Reject
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = 6

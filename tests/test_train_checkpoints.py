@@ -10,9 +10,9 @@ import pytest
 from flax import nnx
 from tiny_model import tiny_batch, tiny_model
 
+from clipseed.errors import Reject
 from models.train_checkpoints import Checkpoints
 from models.train_step import TrainState, make_step
-from transforms.elements import Reject
 
 
 def fresh(optimiser: optax.GradientTransformation, seed: int = 0) -> TrainState:

@@ -14,9 +14,9 @@ import pytest
 from flax import nnx
 from tiny_model import largest_difference, tiny_batch, tiny_model
 
+from clipseed.errors import Reject
 from models import devices, train_step
 from models.train_step import Embedded, TrainState
-from transforms.elements import Reject
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,8 +6,8 @@ import pytest
 from made_published import published_run
 from training import new_pairs, read_trained, training_of, write_trained
 
+from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.elements import Reject
 
 FIRST, SECOND = published_run("2026-01-01"), published_run("2026-01-02", pairs=30)
 EMPTY = published_run("2026-01-03", clips=0, pairs=0)

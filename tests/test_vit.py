@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from clipseed.errors import Reject
 from models.attention import Compute
 from models.pretrained import parameters
 from models.vit import ViT, ViTConfig, spectrogram_input
 from models.vit_weights import load_vit
-from transforms.elements import Reject
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from transforms.elements import Rejected, SeedRow
+from clipseed.elements import SeedRow
+from clipseed.errors import Rejected
 from transforms.read_seeds import read_seeds
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipseed.errors import Reject
 from models.wordpiece import (
     WordPiece,
     build_vocabulary,
@@ -10,7 +11,6 @@ from models.wordpiece import (
     words,
     write_vocabulary,
 )
-from transforms.elements import Reject
 
 VOCABULARY = (
     Path(__file__).resolve().parents[2] / "shared/data/models/bert_uncased_vocab.txt"

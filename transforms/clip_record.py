@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 from transforms.sequence_fields import Fields, bad_record
 

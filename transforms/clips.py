@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from clipseed.elements import Video
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
@@ -19,7 +21,6 @@ from transforms import progress
 from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig, cut_clips
 from transforms.cut_record import record_of
-from transforms.elements import Reject, Rejected, Video
 from transforms.isolation import Isolation
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import OlderRun

@@ -2,7 +2,8 @@
 
 from apache_beam import coders
 
-from transforms.elements import Match, Rejected, Seed, SeedRow, Span, Video
+from clipseed.elements import Match, Seed, SeedRow, Span, Video
+from clipseed.errors import Rejected
 from transforms.load_seeds import SeedBatch
 
 for _element in (Match, Rejected, Seed, SeedBatch, SeedRow, Span, Video):

@@ -6,7 +6,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.elements import Reject, Rejected, Video
+from clipseed.elements import Video
+from clipseed.errors import Reject, Rejected
 from transforms.filter_videos import FilterConfig, filter_reason
 from transforms.list_videos import list_videos
 

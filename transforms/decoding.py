@@ -11,7 +11,7 @@ import av
 import av.container
 import av.video.frame
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 from transforms.entry_points import is_entry_point
 from transforms.media import frame_rate, header_end_us, origin_s, video_stream
 

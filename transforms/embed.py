@@ -8,8 +8,9 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from clipseed.elements import EmbeddedChunk, ImageChunk
+from clipseed.errors import Rejected
 from models.embedders import Embedder, EmbeddingError, load_embedder, unit_rows
-from transforms.elements import EmbeddedChunk, ImageChunk, Rejected
 from transforms.kept_embeddings import keep_chunk
 
 

@@ -11,8 +11,8 @@ from datetime import date
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from clipseed.errors import Reject, Rejected
 from clipseed.io.storage import open_binary
-from transforms.elements import Reject, Rejected
 from transforms.list_videos import VideoEntry
 
 _STAGE = "filter_videos"

@@ -7,17 +7,11 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
+from clipseed.elements import EmbeddedChunk, ImageChunk, Span, Video
+from clipseed.errors import Reject, Rejected
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.elements import (
-    EmbeddedChunk,
-    ImageChunk,
-    Reject,
-    Rejected,
-    Span,
-    Video,
-)
 from transforms.extract_frames import (
     Break,
     Frame,

@@ -26,7 +26,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 # How much longer than its own time limit a call may take before its child is killed.
 _GRACE_S = 5.0

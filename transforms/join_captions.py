@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.elements import Match, Seed
+from clipseed.elements import Match, Seed
 from transforms.pairs import Selected, select
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clipseed.elements import EmbeddedChunk, Span, Video
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
 from clipseed.io.http import is_web
-from transforms.elements import EmbeddedChunk, Reject, Rejected, Span, Video
 from transforms.extract_frames import Break, SamplingConfig
 
 FOLDER = "work/frames"

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
+from clipseed.elements import Video
+from clipseed.errors import Reject, Rejected
 from clipseed.io.listing import list_files
 from clipseed.io.storage import join, parent
 from clipseed.io.tables import (
@@ -26,7 +28,6 @@ from clipseed.io.tables import (
     require_column,
     table_format,
 )
-from transforms.elements import Reject, Rejected, Video
 
 _LOG = logging.getLogger(__name__)
 _STAGE = "list_videos"

@@ -8,16 +8,10 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
+from clipseed.elements import EmbeddedChunk, ImageChunk, Seed, SeedRow
+from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
-from transforms.elements import (
-    EmbeddedChunk,
-    ImageChunk,
-    Reject,
-    Rejected,
-    Seed,
-    SeedRow,
-)
 from transforms.images import ImageLimits, decode_image, resize_for_embedding
 
 

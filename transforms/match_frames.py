@@ -10,9 +10,9 @@ import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from clipseed.elements import EmbeddedChunk, Match
 from index_service.client import ClientConfig, IndexClient
 from index_service.open_index import Index, open_index
-from transforms.elements import EmbeddedChunk, Match
 
 # One chunk in this many is searched exactly too, to measure the recall of the index.
 _AUDIT_ONE_IN = 50

@@ -17,7 +17,7 @@ import av.video.frame
 import av.video.stream
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _OPEN_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 60.0

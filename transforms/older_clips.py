@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from clipseed.errors import Reject
 from clipseed.io import storage
 from transforms.clip_record import Caption, ClipRecord, decode, read_records, video_of
-from transforms.elements import Reject
 from transforms.older_run import OlderRun
 from transforms.pairs import Selected, caption_rows
 

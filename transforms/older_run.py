@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow.parquet as pq
 
+from clipseed.elements import Match, Seed, Video
+from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.elements import Match, Rejected, Seed, Video
 from transforms.run_manifest import SEEDS_FINGERPRINT, Tally
 from transforms.shards import shard_name, shard_of
 

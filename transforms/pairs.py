@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from apache_beam import coders
 
-from transforms.elements import Match, Video
+from clipseed.elements import Match, Video
 
 
 class Selected(NamedTuple):

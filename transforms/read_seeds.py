@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from clipseed.elements import SeedRow
+from clipseed.errors import Reject, Rejected
 from clipseed.io.listing import list_files
 from clipseed.io.storage import join, parent
 from clipseed.io.tables import (
@@ -27,7 +29,6 @@ from clipseed.io.tables import (
     require_column,
     table_format,
 )
-from transforms.elements import Reject, Rejected, SeedRow
 from transforms.webdataset import read_shard
 
 SeedsFormat = Literal["auto", "cc3m", "cc12m", "table", "webdataset"]

@@ -12,7 +12,8 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.elements import Match, Rejected
+from clipseed.elements import Match
+from clipseed.errors import Rejected
 from transforms.pairs import Pair
 from transforms.shards import WriteShards
 from transforms.top_matches import select_top

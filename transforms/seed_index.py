@@ -16,6 +16,8 @@ import numpy as np
 from apache_beam import coders
 from apache_beam.typehints import List
 
+from clipseed.elements import EmbeddedChunk, ImageChunk, Span
+from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
@@ -23,7 +25,6 @@ from clipseed.io.scratch import scratch_folder
 from index_service.build import IndexConfig, build_index
 from index_service.store import IDS, VECTORS, IndexManifest
 from models.embedders import load_embedder
-from transforms.elements import EmbeddedChunk, ImageChunk, Reject, Span
 from transforms.embed import embed_chunk
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.isolation import Isolation

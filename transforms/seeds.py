@@ -7,7 +7,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.elements import Reject, Rejected, SeedRow
+from clipseed.elements import SeedRow
+from clipseed.errors import Reject, Rejected
 from transforms.load_seeds import SeedBatch, batches
 from transforms.read_seeds import SeedsConfig, read_seeds
 

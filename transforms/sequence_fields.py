@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 def bad_record(message: str) -> Reject:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
+from clipseed.elements import Span
 from clipseed.io import storage
-from transforms.elements import Span
 
 # A remote video is fetched anew for each of its stretches of this length; one worker
 # decodes a stretch.

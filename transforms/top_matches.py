@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.typehints import List
 
-from transforms.elements import Match
+from clipseed.elements import Match
 
 
 def order(match: Match) -> tuple[float, str, int]:

@@ -13,8 +13,9 @@ import tarfile
 from collections.abc import Iterator
 from itertools import groupby
 
+from clipseed.elements import SeedRow
+from clipseed.errors import Reject, Rejected
 from clipseed.io.storage import localize
-from transforms.elements import Reject, Rejected, SeedRow
 
 _STAGE = "read_seeds"
 _IMAGES = ("jpg", "jpeg", "png", "webp")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 
 class Truth(NamedTuple):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from beam_pipeline.demo.world import Scene, caption
 from benchmarks.made_world.corpus import FILM_S
+from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
 from transforms.clip_record import (
     Caption,
@@ -23,7 +24,6 @@ from transforms.clip_record import (
 )
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
-from transforms.elements import Video
 from transforms.pairs import Selected
 from transforms.run_manifest import FORMAT
 from transforms.shards import describe_file

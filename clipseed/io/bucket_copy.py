@@ -7,8 +7,8 @@ time bytes came. So an object is asked for in pieces, each with its own two minu
 import base64
 from collections.abc import Callable
 
+from clipseed.errors import Reject
 from clipseed.io.gcs import blob_of, rejecting
-from transforms.elements import Reject
 
 _PIECE_BYTES = 16 * 2**20
 

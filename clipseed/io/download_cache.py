@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from clipseed.errors import Reject
 from clipseed.io.scratch import is_full, no_room, refusing_when_full, scratch_folder
-from transforms.elements import Reject
 
 MakeRoom = Callable[[int], None]
 Fetch = Callable[[str, MakeRoom], None]

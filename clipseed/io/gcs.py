@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # The machine's troubles, not the input's: dropping inputs for them would lose data.

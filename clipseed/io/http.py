@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from clipseed.errors import Reject
 from clipseed.io.ssrf import (
     Deadline,
     DeadlineSocket,
@@ -28,7 +29,6 @@ from clipseed.io.ssrf import (
     parse_url,
 )
 from clipseed.io.storage import read_bytes
-from transforms.elements import Reject
 
 _T = TypeVar("_T")
 _MAX_REDIRECTS = 5

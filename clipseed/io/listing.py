@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from clipseed.errors import Reject
 from clipseed.io.gcs import bucket_and_key, is_gs, rejecting
 from clipseed.io.storage import is_remote
-from transforms.elements import Reject
 
 _GLOB = re.compile(r"[*?\[]")
 

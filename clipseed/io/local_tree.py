@@ -8,11 +8,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from clipseed.errors import Reject
 from clipseed.io.bucket_copy import copy_object
 from clipseed.io.gcs import is_gs
 from clipseed.io.listing import list_files
 from clipseed.io.scratch import refusing_when_full, scratch_folder
-from transforms.elements import Reject
 
 
 @contextlib.contextmanager

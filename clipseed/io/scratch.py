@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 # What starts so is swept away: nothing that a user would name a folder of their own.
 PREFIX = ".clipseed-scratch-"

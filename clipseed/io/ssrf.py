@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from transforms.elements import Reject
+from clipseed.errors import Reject
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: carries an IPv4 address
 # Special, though Python counts them as global: IETF protocol assignments (a cloud's

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from clipseed.errors import Reject
 from clipseed.io.storage import open_binary
 from clipseed.io.text_tables import (
     BadRow,
@@ -24,7 +25,6 @@ from clipseed.io.text_tables import (
     text_rows,
     utf8_row,
 )
-from transforms.elements import Reject
 
 __all__ = [
     "BadRow",

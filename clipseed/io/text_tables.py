@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from clipseed.errors import Reject
 from clipseed.io.storage import open_binary
-from transforms.elements import Reject
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)

@@ -9,31 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Reject(Exception):
-    """An input that cannot be used, with a reason that a user can act on.
-
-    Steps catch this class and no other: anything else is a bug and stops the job.
-
-    Attributes:
-        reason: a stable snake_case name, counted in `run.json`.
-        message: what is wrong with this input, in words.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
-
-
-class Rejected(NamedTuple):
-    """A dead letter: one input that a stage dropped, and why."""
-
-    stage: str
-    key: str
-    reason: str
-    message: str
-
-
 class SeedRow(NamedTuple):
     """One row of a seeds source: an image by reference, and one caption.
 
