@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from transforms.clip_record import ClipRecord
+from clipseed.run.clip_record import ClipRecord
 
 HEADER_PX = 52
 ROW_PX = 144

@@ -12,7 +12,7 @@ from clipseed.elements import SeedRow
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
-from transforms.clip_record import ClipRecord, decode, read_records
+from clipseed.run.clip_record import ClipRecord, decode, read_records
 from transforms.images import ImageLimits, decode_image
 from transforms.load_seeds import read_image
 from transforms.read_seeds import SeedsConfig, list_seed_files, read_seeds

@@ -40,10 +40,10 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     Raises:
         Reject: the index, its run or its model cannot be read.
     """
+    from clipseed.run.clip_record import decode
+    from clipseed.run.clips import open_clips
     from index_service.open_index import open_index
-    from models.run_clips import open_clips
     from models.trained import load_trained
-    from transforms.clip_record import decode
 
     try:
         about = json.loads((index_dir / ABOUT).read_text())

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.run_clips import FORMAT
-from transforms.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clips import FORMAT
 from transforms.log_mel import FRAMES_PER_S, MEL_BINS
 
 _SECONDS, _FPS, _SOUND_HZ = 10, 25, 16_000

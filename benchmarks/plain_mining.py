@@ -18,10 +18,10 @@ from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
 from clipseed.errors import Rejected
+from clipseed.run.clip_record import encode, write_records
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
-from transforms.clip_record import encode, write_records
 from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
 from transforms.embed import embed_chunk

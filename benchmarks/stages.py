@@ -21,8 +21,8 @@ from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT
 from clipseed.elements import Match, SeedRow, Span, Video
 from clipseed.io.http import FetchConfig
+from clipseed.run.clip_record import encode
 from models.embedders import load_embedder
-from transforms.clip_record import encode
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from clipseed.errors import Reject
-from models.run_clips import RunClips
-from transforms.clip_record import ClipRecord, decode
+from clipseed.run.clip_record import ClipRecord, decode
+from clipseed.run.clips import RunClips
 
 
 def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 from clipseed.errors import Reject
 from clipseed.io import storage
+from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clips import FORMAT, MissingClip, open_clips
 from models.media_files import MediaFiles
 from models.protocols import Benchmark, BenchmarkClip
-from models.run_clips import FORMAT, MissingClip, open_clips
-from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig
 from transforms.cut_record import record_of
 from transforms.cut_span import cut_span

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipseed.errors import Reject
+from clipseed.run.clips import open_clips
 from models import segments
 from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
 from models.bad_records import guarded, inspect
 from models.draws import draw
-from models.run_clips import open_clips
 from models.segments import SegmentConfig
 from models.tokens import Tokenizer
 

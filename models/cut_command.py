@@ -24,9 +24,9 @@ def run(argv: Sequence[str]) -> int:
     add("--output", required=True, help="run directory, local or gs://")
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from clipseed.run.clips import open_clips
     from models.benchmark_clips import cut_benchmark
     from models.protocols import read_benchmark
-    from models.run_clips import open_clips
 
     try:
         benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)

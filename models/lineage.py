@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.run_clips import RunClips
+from clipseed.run.clips import RunClips
 
 _FILE = "trained_on.json"
 _MAX_BYTES = 1 << 24

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from clipseed.errors import Reject
-from transforms.clip_record import LAYOUT_VERSION
+from clipseed.run.clip_record import LAYOUT_VERSION
 from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
 

@@ -20,13 +20,13 @@ from flax import nnx
 
 from clipseed.errors import Reject
 from clipseed.io import storage
+from clipseed.run.clips import open_clips
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
 from models.clip_dataset import Batch, TrainingData
 from models.lineage import write_lineage
 from models.optimisers import make_optimiser
 from models.overrides import as_json
-from models.run_clips import open_clips
 from models.train_checkpoints import Checkpoints
 from models.train_config import TrainConfig
 from models.train_log import TrainLog

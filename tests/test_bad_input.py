@@ -24,7 +24,7 @@ from made_media import film, still, write_video
 from PIL import Image
 
 from beam_pipeline.mine import run
-from transforms.clip_record import decode, read_records
+from clipseed.run.clip_record import decode, read_records
 
 
 class Outcome:

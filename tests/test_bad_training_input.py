@@ -15,7 +15,7 @@ from tiny_config import write_config
 from tiny_run import clip_record, write_run
 
 from beam_pipeline.cli import main
-from transforms.clip_record import ClipRecord, encode, write_records
+from clipseed.run.clip_record import ClipRecord, encode, write_records
 
 CAPTIONS = [
     "word " * 40 + "one",

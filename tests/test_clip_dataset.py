@@ -10,14 +10,14 @@ import tensorflow as tf
 from tiny_run import clip_record, grey, write_run
 
 from clipseed.errors import Reject
+from clipseed.run.clip_record import ClipRecord
+from clipseed.run.clips import open_clips
 from models import segments
 from models.augment import AugmentConfig, mask_spectrogram
 from models.clip_dataset import Batch, EvaluationData, Source, TrainingData
 from models.draws import draw
-from models.run_clips import open_clips
 from models.segments import SegmentConfig
 from models.tokens import Tokens, pack
-from transforms.clip_record import ClipRecord
 
 CLIPS = 7
 SEGMENT = SegmentConfig(
@@ -233,7 +233,7 @@ def test_a_run_without_clips_is_refused(tmp_path: Path) -> None:
 
 
 def _other_layout(monkeypatch: pytest.MonkeyPatch) -> ClipRecord:
-    monkeypatch.setattr("transforms.clip_record.LAYOUT_VERSION", 9)
+    monkeypatch.setattr("clipseed.run.clip_record.LAYOUT_VERSION", 9)
     return clip_record(1, ["x"])
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from clipseed.errors import Reject
-from transforms.clip_record import (
+from clipseed.run.clip_record import (
     Caption,
     ClipRecord,
     decode,
@@ -254,6 +254,8 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 def test_readers_need_no_pipeline() -> None:
     heavy = "{'apache_beam', 'av', 'jax', 'tensorflow'}"
-    code = f"import sys, transforms.clip_record as c; print({heavy} & set(sys.modules))"
+    code = (
+        f"import sys, clipseed.run.clip_record as c; print({heavy} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr

@@ -20,7 +20,7 @@ from made_media import (
 
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
-from transforms.clip_record import Caption, ClipRecord, decode, read_records
+from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records
 from transforms.clips import ClipReport, ClipsConfig, WriteClips, make_record
 from transforms.cut_clips import CutClip, CutConfig
 from transforms.pairs import Pair, Selected

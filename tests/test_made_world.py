@@ -26,8 +26,8 @@ from benchmarks.made_world.scenes import (
     draw_scenes,
     draw_test,
 )
-from models.run_clips import open_clips
-from transforms.clip_record import decode
+from clipseed.run.clip_record import decode
+from clipseed.run.clips import open_clips
 
 RNG = np.random.default_rng
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.run.clip_record import decode, read_records
 from models.descriptor import EMBEDDER_ID, describe
-from transforms.clip_record import decode, read_records
 from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.images import ImageLimits, decode_image, resize_for_embedding
 

@@ -18,7 +18,7 @@ from made_media import RATE, film, still, tone, write_video
 from PIL import Image
 
 from beam_pipeline.mine import run
-from transforms.clip_record import read_records
+from clipseed.run.clip_record import read_records
 
 CAPTIONS = {"one.png": "the first scene", "two.png": 'a "second"\nscene\t', "three.png":
             "la troisième scène"}  # fmt: skip

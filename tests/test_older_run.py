@@ -12,7 +12,7 @@ import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Seed, Video
 from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.clip_record import decode, encode, write_records
+from clipseed.run.clip_record import decode, encode, write_records
 from transforms.clips import _copied_records, _Outcome
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import (

@@ -139,7 +139,7 @@ _FAILS = """
 import itertools, sys, time
 from pathlib import Path
 from models import train
-from models.run_clips import RunClips
+from clipseed.run.clips import RunClips
 from test_train import small
 
 run_dir, output, failing = sys.argv[1:]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transforms.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 
 FORMAT = "clipseed-run/1"
 

@@ -17,8 +17,8 @@ from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
+from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from transforms import progress
-from transforms.clip_record import Caption, ClipRecord, encode, write_records
 from transforms.cut_clips import CutClip, CutConfig, cut_clips
 from transforms.cut_record import record_of
 from transforms.isolation import Isolation

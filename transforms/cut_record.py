@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from transforms.clip_record import Caption, ClipRecord
+from clipseed.run.clip_record import Caption, ClipRecord
 from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip
 from transforms.log_mel import MEL_BINS, log_mel
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.clip_record import Caption, ClipRecord, decode, read_records, video_of
+from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records, video_of
 from transforms.older_run import OlderRun
 from transforms.pairs import Selected, caption_rows
 

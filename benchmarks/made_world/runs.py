@@ -14,7 +14,7 @@ from beam_pipeline.demo.world import Scene, caption
 from benchmarks.made_world.corpus import FILM_S
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
-from transforms.clip_record import (
+from clipseed.run.clip_record import (
     Caption,
     ClipRecord,
     decode,

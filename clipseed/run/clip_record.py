@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from clipseed.errors import Reject
+from clipseed.run.example_fields import Fields, bad_record
 from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
-from transforms.sequence_fields import Fields, bad_record
 
 LAYOUT_VERSION = 1
 

@@ -1,0 +1,1 @@
+"""The run directory: what a mining run leaves, and how it is read."""
