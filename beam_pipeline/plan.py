@@ -11,10 +11,10 @@ from clipseed.io.storage import join
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.extract_frames import SamplingConfig
 from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.kept_embeddings import FOLDER, KeptFrames
 from transforms.load_seeds import LoadConfig
+from transforms.media.sample_frames import SamplingConfig
 from transforms.older_run import OlderRun
 from transforms.read_seeds import SeedsConfig
 from transforms.run_manifest import RunInfo

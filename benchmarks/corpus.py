@@ -18,7 +18,7 @@ import av
 import av.error
 import numpy as np
 
-from transforms.images import encode_jpeg
+from transforms.media.images import encode_jpeg
 
 FPS = 25
 WIDTH_PX, HEIGHT_PX = 640, 360

@@ -5,7 +5,7 @@ python -m benchmarks.extract exact FILE ...
 
 import sys
 
-from transforms.extract_frames import Frame, SamplingConfig, extract_frames
+from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 
 _SIZE_PX = 224
 

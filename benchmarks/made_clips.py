@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from clipseed.run.clips import FORMAT
-from transforms.log_mel import FRAMES_PER_S, MEL_BINS
+from transforms.media.log_mel import FRAMES_PER_S, MEL_BINS
 
 _SECONDS, _FPS, _SOUND_HZ = 10, 25, 16_000
 _WIDTH_PX, _HEIGHT_PX = 456, 256

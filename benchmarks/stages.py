@@ -25,8 +25,8 @@ from clipseed.run.clip_record import encode
 from models.embedders import load_embedder
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
-from transforms.extract_frames import Frame, SamplingConfig, extract_frames
 from transforms.load_seeds import LoadConfig, batches, load_batch
+from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.pairs import Selected
 from transforms.read_seeds import SeedsConfig, read_seeds
 

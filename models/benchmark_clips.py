@@ -25,7 +25,7 @@ from models.protocols import Benchmark, BenchmarkClip
 from transforms.cut_clips import CutClip, CutConfig
 from transforms.cut_record import record_of
 from transforms.cut_span import cut_span
-from transforms.isolation import Isolation
+from transforms.media.worker_process import Isolation
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.
 _CUT = CutConfig(span_us=0, fps=25.0, short_side_px=256, limit_s=600.0)

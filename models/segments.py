@@ -11,7 +11,7 @@ from typing import Any
 
 from clipseed.errors import Reject
 from clipseed.run.clip_record import LAYOUT_VERSION
-from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
+from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from clipseed.run.clip_record import (
     read_records,
     write_records,
 )
-from transforms.images import encode_jpeg
-from transforms.log_mel import LOG_OFFSET
+from transforms.media.images import encode_jpeg
+from transforms.media.log_mel import LOG_OFFSET
 
 RNG = np.random.default_rng(0)
 FRAMES = tuple(

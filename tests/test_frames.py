@@ -15,7 +15,6 @@ import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Span, Video
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.extract_frames import SamplingConfig
 from transforms.frames import (
     ExtractFrames,
     SpanReport,
@@ -23,6 +22,7 @@ from transforms.frames import (
     _ExtractFn,
     _SplitFn,
 )
+from transforms.media.sample_frames import SamplingConfig
 
 S = 1_000_000
 END = 2**62  # of a video's last part: whatever its header says

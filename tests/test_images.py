@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from clipseed.errors import Reject
-from transforms.images import (
+from transforms.media.images import (
     ImageLimits,
     decode_image,
     encode_jpeg,

@@ -12,7 +12,7 @@ import pytest
 from beam_pipeline.cli import main
 from index_service.open_index import open_index
 from models.descriptor import EMBEDDER_ID, describe
-from transforms.images import ImageLimits, decode_image, resize_for_embedding
+from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from clipseed.errors import Reject
-from transforms.isolation import Isolation
+from transforms.media.worker_process import Isolation
 
 
 def count(n: int) -> Iterator[int]:
@@ -87,7 +87,7 @@ def test_reject_comes_through_after_the_items(isolation: Isolation) -> None:
 def test_hang_and_crash_end_one_call_only(
     child: Isolation, function: object, limit_s: float, reason: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("transforms.isolation._GRACE_S", 0.3)
+    monkeypatch.setattr("transforms.media.worker_process._GRACE_S", 0.3)
     got = []
     with pytest.raises(Reject) as caught:
         for item in child.iterate(function, limit_s=limit_s):

@@ -9,7 +9,6 @@ import pytest
 from clipseed.elements import EmbeddedChunk, Video
 from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.extract_frames import Break, SamplingConfig
 from transforms.kept_embeddings import (
     KeptFrames,
     keep_chunk,
@@ -19,6 +18,7 @@ from transforms.kept_embeddings import (
     video_version,
     write_sealed,
 )
+from transforms.media.sample_frames import Break, SamplingConfig
 
 S = 1_000_000
 SAMPLING = SamplingConfig(1.0, "exact", 224, 2.0, 60.0)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from transforms.log_mel import LOG_OFFSET, log_mel
+from transforms.media.log_mel import LOG_OFFSET, log_mel
 
 
 def noise(count: int) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_same_input_same_bytes() -> None:
 
 def test_nothing_of_tensorflow_io_is_said_and_nothing_imported_early() -> None:
     script = (
-        "import sys; from transforms.log_mel import log_mel; import numpy\n"
+        "import sys; from transforms.media.log_mel import log_mel; import numpy\n"
         "assert 'tensorflow' not in sys.modules\n"
         "import warnings; warnings.simplefilter('error', UserWarning)\n"
         "log_mel(numpy.ones(160, 'float32'))\n"

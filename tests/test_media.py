@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from transforms.media import display_size, open_video, pixel_aspect, probe, to_rgb
+from transforms.media.container import (
+    display_size,
+    open_video,
+    pixel_aspect,
+    probe,
+    to_rgb,
+)
 
 ONE, MINUS = 0x10000, -0x10000
 # Clockwise turns as ISO 14496-12 writes them: x' = ax + cy, y' = bx + dy.

@@ -18,8 +18,8 @@ from PIL import Image
 from beam_pipeline.mine import run
 from clipseed.run.clip_record import decode, read_records
 from models.descriptor import EMBEDDER_ID, describe
-from transforms.extract_frames import Frame, SamplingConfig, extract_frames
-from transforms.images import ImageLimits, decode_image, resize_for_embedding
+from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
+from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOBILENET = DATA / "models" / "mobilenet_v2_1.0_224_features"

@@ -13,10 +13,10 @@ from clipseed.io.http import FetchConfig
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.extract_frames import SamplingConfig
 from transforms.filter_videos import FilterConfig
 from transforms.kept_embeddings import KeptFrames
 from transforms.load_seeds import LoadConfig
+from transforms.media.sample_frames import SamplingConfig
 from transforms.read_seeds import SeedsConfig
 from transforms.run_tables import Selection
 from transforms.seed_index import BuildConfig

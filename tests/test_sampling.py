@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from transforms.decoding import VideoDecoder
-from transforms.media import open_video
-from transforms.sampling import sample
+from transforms.media.container import open_video
+from transforms.media.frame_sampler import sample
+from transforms.media.video_decoder import VideoDecoder
 
 VIDEOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "videos"
 FILES = sorted(VIDEOS.glob("*")) if VIDEOS.is_dir() else []

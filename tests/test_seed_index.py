@@ -18,7 +18,7 @@ from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
 from index_service.search import load_index
 from models.descriptor import DIMENSION, EMBEDDER_ID
-from transforms.extract_frames import SamplingConfig
+from transforms.media.sample_frames import SamplingConfig
 from transforms.seed_index import (
     BuildConfig,
     BuildIndex,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from made_sound import chirp, frames, noise, packets, rms, shift_us, times, write
 
-from transforms.media import open_video, origin_s
-from transforms.sound import BROKEN, CLIPPED, NONE, OK, SILENT, Sound, read_sound
+from transforms.media.audio import BROKEN, CLIPPED, NONE, OK, SILENT, Sound, read_sound
+from transforms.media.container import open_video, origin_s
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SECOND_US = 1_000_000

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import av.container
 
-from transforms.decoding import VideoDecoder
-from transforms.images import encode_jpeg
-from transforms.media import (
+from transforms.media.audio import Sound, read_sound
+from transforms.media.container import (
     display_size,
     open_video,
     pixel_aspect,
@@ -19,8 +18,9 @@ from transforms.media import (
     to_rgb,
     video_stream,
 )
-from transforms.sampling import Sampled, sample
-from transforms.sound import Sound, read_sound
+from transforms.media.frame_sampler import Sampled, sample
+from transforms.media.images import encode_jpeg
+from transforms.media.video_decoder import VideoDecoder
 
 SAMPLE_RATE_HZ = 16_000
 _JPEG_QUALITY = 90

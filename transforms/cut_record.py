@@ -6,7 +6,7 @@ import numpy as np
 
 from clipseed.run.clip_record import Caption, ClipRecord
 from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip
-from transforms.log_mel import MEL_BINS, log_mel
+from transforms.media.log_mel import MEL_BINS, log_mel
 
 
 def record_of(

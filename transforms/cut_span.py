@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from clipseed.errors import Reject
 from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
-from transforms.media import open_media, probe, video_stream
-from transforms.sound import read_sound
+from transforms.media.audio import read_sound
+from transforms.media.container import open_media, probe, video_stream
 
 TO_THE_END = -1
 # Of whoever cut a file before to the length of its clip.

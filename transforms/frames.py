@@ -12,15 +12,15 @@ from clipseed.errors import Reject, Rejected
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.extract_frames import (
+from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
+from transforms.media.sample_frames import (
     Break,
     Frame,
     SamplingConfig,
     extract_frames,
     video_parts,
 )
-from transforms.isolation import Isolation
-from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
+from transforms.media.worker_process import Isolation
 from transforms.spread_spans import SpreadSpans
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.

@@ -26,7 +26,7 @@ from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
 from clipseed.io.http import is_web
-from transforms.extract_frames import Break, SamplingConfig
+from transforms.media.sample_frames import Break, SamplingConfig
 
 FOLDER = "work/frames"
 # Raised when the files change, or how a part's frames are put into chunks.

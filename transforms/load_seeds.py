@@ -12,7 +12,7 @@ from clipseed.elements import EmbeddedChunk, ImageChunk, Seed, SeedRow
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
-from transforms.images import ImageLimits, decode_image, resize_for_embedding
+from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 
 
 class SeedBatch(NamedTuple):

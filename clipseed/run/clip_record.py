@@ -18,7 +18,7 @@ import numpy as np
 
 from clipseed.errors import Reject
 from clipseed.run.example_fields import Fields, bad_record
-from transforms.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
+from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
 LAYOUT_VERSION = 1
 
@@ -54,7 +54,7 @@ class ClipRecord:
         video: the video as the corpus names it.
         frames: JPEG, one a frame.
         fps: frames a second, stored as float32.
-        sound_verdict: of `transforms.sound`.
+        sound_verdict: of `transforms.media.audio`.
         samples: float32 [n] in [-1, 1], mono; empty without sound.
         log_mel: float32 [frames, 128], 100 a second; empty without sound.
         embedder: what the similarities were computed with.

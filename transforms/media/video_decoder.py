@@ -12,8 +12,8 @@ import av.container
 import av.video.frame
 
 from clipseed.errors import Reject
-from transforms.entry_points import is_entry_point
-from transforms.media import frame_rate, header_end_us, origin_s, video_stream
+from transforms.media.container import frame_rate, header_end_us, origin_s, video_stream
+from transforms.media.entry_points import is_entry_point
 
 # Formats that store a decoding order and no presentation times.
 _WITHOUT_PTS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})

@@ -5,7 +5,7 @@ child also frees the worker's interpreter while it decodes, so that threads of o
 worker keep several cores busy.
 
 The child reads pickled calls from its standard input and answers with pickled items;
-`python -m transforms.isolation` is its main program.
+`python -m transforms.media.worker_process` is its main program.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ class Isolation:
     def _start(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "transforms.isolation"],
+                [sys.executable, "-m", "transforms.media.worker_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,  # Read-ahead bytes would hide from select.

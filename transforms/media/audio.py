@@ -18,7 +18,7 @@ import av.container
 import numpy as np
 from pydub import AudioSegment
 
-from transforms.tape import Run, Tape, record
+from transforms.media.audio_decoder import Run, Tape, record
 
 NONE = "none"
 BROKEN = "broken"

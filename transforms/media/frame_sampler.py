@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 
 import av.video.frame
 
-from transforms.decoding import Unit, VideoDecoder
-from transforms.instants import Instants, Sampled
+from transforms.media.instants import Instants, Sampled
+from transforms.media.video_decoder import Unit, VideoDecoder
 
 # A seek costs about as much as reading this much of a file.
 _SEEK_GAP_US = 20_000_000

@@ -8,7 +8,7 @@ import av.audio.stream
 import av.container
 import numpy as np
 
-from transforms.media import origin_s
+from transforms.media.container import origin_s
 
 # AAC and Opus need some frames before they sound right after a seek (RFC 7845: 80 ms).
 _PREROLL_S = 1.0

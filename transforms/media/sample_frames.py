@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.decoding import VideoDecoder
-from transforms.media import open_video, probe, to_rgb
-from transforms.sampling import sample
+from transforms.media.container import open_video, probe, to_rgb
+from transforms.media.frame_sampler import sample
+from transforms.media.video_decoder import VideoDecoder
 
 
 class SamplingConfig(NamedTuple):
@@ -17,7 +17,7 @@ class SamplingConfig(NamedTuple):
 
     Attributes:
         fps: frames a second of video (paper: 1).
-        mode: "exact" or "keyframe", see `transforms.sampling`.
+        mode: "exact" or "keyframe", see `transforms.media.frame_sampler`.
         size_px: height and width of the embedder's images.
         part_s: longer videos are sampled in parts of this many seconds.
         limit_s: how long decoding a part may take.

@@ -1,0 +1,1 @@
+"""Containers, decoders, frames, sound and images."""
