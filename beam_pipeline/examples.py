@@ -13,9 +13,9 @@ from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import ClipRecord, decode, read_records
-from transforms.load_seeds import read_image
 from transforms.media.images import ImageLimits, decode_image
-from transforms.read_seeds import SeedsConfig, list_seed_files, read_seeds
+from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds
+from transforms.seeds.load_images import read_image
 from transforms.shards import shard_name, shard_of
 
 _SHOWN_PAIRS = 10

@@ -154,7 +154,7 @@ def _write(
         else:
             manifests = build_shards(*common, flags.shards)
         if remote:
-            from transforms.seed_index import upload_directory
+            from transforms.seeds.build_index import upload_directory
 
             upload_directory(str(root), flags.output)
     return manifests

@@ -8,7 +8,7 @@ from apache_beam.pvalue import AsSingleton
 from beam_pipeline.given_index import GivenIndex
 from beam_pipeline.plan import Plan
 from transforms.match_frames import MatchFrames, MatchRemotely
-from transforms.seed_index import BuildIndex
+from transforms.seeds.build_index import BuildIndex
 
 
 class IndexPart(NamedTuple):

@@ -31,7 +31,6 @@ from transforms.corpus import ListVideos
 from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
-from transforms.load_seeds import LoadSeeds
 from transforms.older_run import (
     DropOlderVideos,
     OlderPart,
@@ -41,7 +40,8 @@ from transforms.older_run import (
 )
 from transforms.run_manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
 from transforms.run_tables import RunTables
-from transforms.seeds import ReadSeeds
+from transforms.seeds.load_images import LoadSeeds
+from transforms.seeds.read import ReadSeeds
 from transforms.top_matches import TopMatches
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from transforms.read_seeds import SeedsFormat
+from transforms.seeds.formats import SeedsFormat
 
 # What decides how a run is done, and not what comes out of it.
 _NOT_IN_HASH = frozenset(

@@ -13,13 +13,13 @@ from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
 from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.kept_embeddings import FOLDER, KeptFrames
-from transforms.load_seeds import LoadConfig
 from transforms.media.sample_frames import SamplingConfig
 from transforms.older_run import OlderRun
-from transforms.read_seeds import SeedsConfig
 from transforms.run_manifest import RunInfo
 from transforms.run_tables import Selection
-from transforms.seed_index import BuildConfig
+from transforms.seeds.build_index import BuildConfig
+from transforms.seeds.formats import SeedsConfig
+from transforms.seeds.load_images import LoadConfig
 
 _SHORT_SIDE_PX = 256
 

@@ -18,7 +18,7 @@ from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from transforms.run_tables import RunTables
-from transforms.seed_index import read_parts, write_part
+from transforms.seeds.build_index import read_parts, write_part
 
 _MAX_LETTERS_BYTES = 1 << 30
 

@@ -27,11 +27,11 @@ from transforms.cut_clips import cut_clips
 from transforms.embed import embed_chunk
 from transforms.filter_videos import filter_reason
 from transforms.list_videos import list_videos
-from transforms.load_seeds import batches, load_batch
 from transforms.match_frames import match_chunk
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
 from transforms.pairs import Selected, caption_rows, select
-from transforms.read_seeds import list_seed_files, read_seeds
+from transforms.seeds.formats import list_seed_files, read_seeds
+from transforms.seeds.load_images import batches, load_batch
 from transforms.shards import shard_name, shard_of
 from transforms.top_matches import select_top
 

@@ -25,10 +25,10 @@ from clipseed.run.clip_record import encode
 from models.embedders import load_embedder
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
-from transforms.load_seeds import LoadConfig, batches, load_batch
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.pairs import Selected
-from transforms.read_seeds import SeedsConfig, read_seeds
+from transforms.seeds.formats import SeedsConfig, read_seeds
+from transforms.seeds.load_images import LoadConfig, batches, load_batch
 
 _CUT = CutConfig(10_000_000, 25.0, 256, 600.0)
 _BATCH = 64

@@ -15,7 +15,7 @@ from index_service.open_index import Index, open_index
 from index_service.search import load_index
 from index_service.sharded import ShardedSearcher
 from index_service.shards import shard_of, split
-from transforms.seed_index import upload_directory
+from transforms.seeds.build_index import upload_directory
 
 COUNT, DIMENSION, SHARDS = 1_500, 24, 3
 CONFIGS = {

@@ -14,7 +14,7 @@ from PIL import Image
 from clipseed.elements import Seed, SeedRow
 from clipseed.errors import Reject, Rejected
 from clipseed.io.http import FetchConfig
-from transforms.load_seeds import (
+from transforms.seeds.load_images import (
     LoadConfig,
     LoadedBatch,
     LoadSeeds,

@@ -15,11 +15,11 @@ from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
 from transforms.filter_videos import FilterConfig
 from transforms.kept_embeddings import KeptFrames
-from transforms.load_seeds import LoadConfig
 from transforms.media.sample_frames import SamplingConfig
-from transforms.read_seeds import SeedsConfig
 from transforms.run_tables import Selection
-from transforms.seed_index import BuildConfig
+from transforms.seeds.build_index import BuildConfig
+from transforms.seeds.formats import SeedsConfig
+from transforms.seeds.load_images import LoadConfig
 
 
 class Fake:

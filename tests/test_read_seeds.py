@@ -8,7 +8,7 @@ import pytest
 
 from clipseed.elements import SeedRow
 from clipseed.errors import Reject, Rejected
-from transforms.read_seeds import (
+from transforms.seeds.formats import (
     EmbeddingInfo,
     SeedsConfig,
     SeedsFormat,

@@ -19,7 +19,7 @@ from clipseed.io.listing import list_files
 from index_service.search import load_index
 from models.descriptor import DIMENSION, EMBEDDER_ID
 from transforms.media.sample_frames import SamplingConfig
-from transforms.seed_index import (
+from transforms.seeds.build_index import (
     BuildConfig,
     BuildIndex,
     SampleSpansFn,

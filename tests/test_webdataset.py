@@ -9,7 +9,7 @@ import pytest
 
 from clipseed.elements import SeedRow
 from clipseed.errors import Rejected
-from transforms.read_seeds import read_seeds
+from transforms.seeds.formats import read_seeds
 
 
 def seeds_and_rejected(uri: str) -> tuple[list[SeedRow], list[Rejected]]:

@@ -9,8 +9,8 @@ import apache_beam as beam
 
 from clipseed.elements import SeedRow
 from clipseed.errors import Reject, Rejected
-from transforms.load_seeds import SeedBatch, batches
-from transforms.read_seeds import SeedsConfig, read_seeds
+from transforms.seeds.formats import SeedsConfig, read_seeds
+from transforms.seeds.load_images import SeedBatch, batches
 
 # Rows loaded and embedded together: at most 38 MB of pixels.
 _BATCH = 256

@@ -29,7 +29,7 @@ from clipseed.io.tables import (
     require_column,
     table_format,
 )
-from transforms.webdataset import read_shard
+from transforms.seeds.webdataset import read_shard
 
 SeedsFormat = Literal["auto", "cc3m", "cc12m", "table", "webdataset"]
 

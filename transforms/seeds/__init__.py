@@ -1,0 +1,1 @@
+"""Captioned images: read, loaded, embedded and indexed."""
