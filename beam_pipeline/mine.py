@@ -27,7 +27,6 @@ from clipseed.errors import Reject
 from clipseed.io.download import copies_deleted
 from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
-from transforms.corpus import ListVideos
 from transforms.embed import Embed
 from transforms.frames import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
@@ -43,6 +42,7 @@ from transforms.run_tables import RunTables
 from transforms.seeds.load_images import LoadSeeds
 from transforms.seeds.read import ReadSeeds
 from transforms.top_matches import TopMatches
+from transforms.videos.list_videos import ListVideos
 
 
 class _Part(NamedTuple):

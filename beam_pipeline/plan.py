@@ -11,7 +11,6 @@ from clipseed.io.storage import join
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.filter_videos import FilterConfig, read_denylist
 from transforms.kept_embeddings import FOLDER, KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.older_run import OlderRun
@@ -20,6 +19,7 @@ from transforms.run_tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig
+from transforms.videos.filters import FilterConfig, read_denylist
 
 _SHORT_SIDE_PX = 256
 

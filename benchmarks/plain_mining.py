@@ -25,8 +25,6 @@ from models.embedders import Embedder, load_embedder
 from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
 from transforms.embed import embed_chunk
-from transforms.filter_videos import filter_reason
-from transforms.list_videos import list_videos
 from transforms.match_frames import match_chunk
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
 from transforms.pairs import Selected, caption_rows, select
@@ -34,6 +32,8 @@ from transforms.seeds.formats import list_seed_files, read_seeds
 from transforms.seeds.load_images import batches, load_batch
 from transforms.shards import shard_name, shard_of
 from transforms.top_matches import select_top
+from transforms.videos.filters import filter_reason
+from transforms.videos.manifest import list_videos
 
 _FRAMES_A_CHUNK = 64
 _SEEDS_A_BATCH = 256

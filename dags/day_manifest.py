@@ -15,7 +15,7 @@ from datetime import date
 
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
-from transforms.list_videos import VideoEntry, list_videos
+from transforms.videos.manifest import VideoEntry, list_videos
 
 _COLUMNS = ("video", "id", "view_count", "duration", "upload_date", "safe")
 _LETTERS_KEPT = 5
@@ -40,7 +40,7 @@ def uploads_of(videos: str, day: date) -> Uploads:
     """Picks a day's uploads from a corpus.
 
     Args:
-        videos: a manifest with upload dates (see `transforms.list_videos`).
+        videos: a manifest with upload dates (see `transforms.videos.manifest`).
         day: in UTC.
 
     Raises:

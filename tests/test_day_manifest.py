@@ -9,7 +9,7 @@ from made_uploads import write_corpus
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from transforms.list_videos import VideoEntry, list_videos, video_id_of
+from transforms.videos.manifest import VideoEntry, list_videos, video_id_of
 
 DAY = date(2026, 1, 1)
 

@@ -6,13 +6,13 @@ import pytest
 
 from clipseed.elements import Video
 from clipseed.errors import Reject, Rejected
-from transforms.filter_videos import (
+from transforms.videos.filters import (
     FilterConfig,
     filter_reason,
     read_denylist,
     years_before,
 )
-from transforms.list_videos import VideoEntry, VideoMetadata
+from transforms.videos.manifest import VideoEntry, VideoMetadata
 
 AS_OF = date(2024, 7, 1)
 

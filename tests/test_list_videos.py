@@ -11,7 +11,7 @@ import pytest
 
 from clipseed.elements import Video
 from clipseed.errors import Reject, Rejected
-from transforms.list_videos import (
+from transforms.videos.manifest import (
     VideoEntry,
     VideoMetadata,
     list_videos,

@@ -13,13 +13,13 @@ from clipseed.io.http import FetchConfig
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.filter_videos import FilterConfig
 from transforms.kept_embeddings import KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run_tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig
+from transforms.videos.filters import FilterConfig
 
 
 class Fake:

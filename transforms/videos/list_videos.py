@@ -8,8 +8,8 @@ import apache_beam as beam
 
 from clipseed.elements import Video
 from clipseed.errors import Reject, Rejected
-from transforms.filter_videos import FilterConfig, filter_reason
-from transforms.list_videos import list_videos
+from transforms.videos.filters import FilterConfig, filter_reason
+from transforms.videos.manifest import list_videos
 
 
 @dataclass(eq=False)

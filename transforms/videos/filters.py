@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from clipseed.errors import Reject, Rejected
 from clipseed.io.storage import open_binary
-from transforms.list_videos import VideoEntry
+from transforms.videos.manifest import VideoEntry
 
 _STAGE = "filter_videos"
 _COMMENT = re.compile(r"(^|\s)#.*")

@@ -1,0 +1,1 @@
+"""The corpus: its videos, listed and filtered."""
