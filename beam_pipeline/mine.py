@@ -27,8 +27,8 @@ from clipseed.errors import Reject
 from clipseed.io.download import copies_deleted
 from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
-from transforms.embed import Embed
-from transforms.frames import ExtractFrames, SplitVideos
+from transforms.frames.embed import Embed
+from transforms.frames.extract import ExtractFrames, SplitVideos
 from transforms.join_captions import JoinCaptions
 from transforms.older_run import (
     DropOlderVideos,

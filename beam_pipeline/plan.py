@@ -11,7 +11,7 @@ from clipseed.io.storage import join
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.kept_embeddings import FOLDER, KeptFrames
+from transforms.frames.embedding_cache import FOLDER, KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.older_run import OlderRun
 from transforms.run_manifest import RunInfo

@@ -24,7 +24,7 @@ from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
 from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
-from transforms.embed import embed_chunk
+from transforms.frames.embed import embed_chunk
 from transforms.match_frames import match_chunk
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
 from transforms.pairs import Selected, caption_rows, select

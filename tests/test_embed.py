@@ -13,7 +13,7 @@ from clipseed.elements import EmbeddedChunk, ImageChunk, Video
 from clipseed.errors import Rejected
 from models.descriptor import IMAGE_SIZE_PX, describe
 from models.embedders import EmbeddingError, unit_rows
-from transforms.embed import Embed, EmbedderHandler, _separate, embed_chunk
+from transforms.frames.embed import Embed, EmbedderHandler, _separate, embed_chunk
 
 FILM = Video("id", "film.mp4", "/film.mp4")
 POISON, BLANK = 13, 0

@@ -15,7 +15,7 @@ import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Span, Video
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.frames import (
+from transforms.frames.extract import (
     ExtractFrames,
     SpanReport,
     SplitVideos,

@@ -9,7 +9,7 @@ import pytest
 from clipseed.elements import EmbeddedChunk, Video
 from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.kept_embeddings import (
+from transforms.frames.embedding_cache import (
     KeptFrames,
     keep_chunk,
     kept_in,

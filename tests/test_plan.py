@@ -13,7 +13,7 @@ from clipseed.io.http import FetchConfig
 from models.embedders import Embedder
 from transforms.clips import ClipsConfig
 from transforms.cut_clips import CutConfig
-from transforms.kept_embeddings import KeptFrames
+from transforms.frames.embedding_cache import KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run_tables import Selection
 from transforms.seeds.build_index import BuildConfig

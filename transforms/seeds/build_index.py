@@ -25,8 +25,8 @@ from clipseed.io.scratch import scratch_folder
 from index_service.build import IndexConfig, build_index
 from index_service.store import IDS, VECTORS, IndexManifest
 from models.embedders import load_embedder
-from transforms.embed import embed_chunk
-from transforms.kept_embeddings import KeptFrames, write_chunk
+from transforms.frames.embed import embed_chunk
+from transforms.frames.embedding_cache import KeptFrames, write_chunk
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.worker_process import Isolation
 from transforms.shards import WrittenFile, describe_file

@@ -12,7 +12,8 @@ from clipseed.errors import Reject, Rejected
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.kept_embeddings import KeptFrames, KeptPart, video_version
+from transforms.frames.embedding_cache import KeptFrames, KeptPart, video_version
+from transforms.frames.spread_spans import SpreadSpans
 from transforms.media.sample_frames import (
     Break,
     Frame,
@@ -21,7 +22,6 @@ from transforms.media.sample_frames import (
     video_parts,
 )
 from transforms.media.worker_process import Isolation
-from transforms.spread_spans import SpreadSpans
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
 _CHUNK = 64

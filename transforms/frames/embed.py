@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from clipseed.elements import EmbeddedChunk, ImageChunk
 from clipseed.errors import Rejected
 from models.embedders import Embedder, EmbeddingError, load_embedder, unit_rows
-from transforms.kept_embeddings import keep_chunk
+from transforms.frames.embedding_cache import keep_chunk
 
 
 class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder]):
