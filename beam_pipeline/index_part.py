@@ -7,7 +7,7 @@ from apache_beam.pvalue import AsSingleton
 
 from beam_pipeline.given_index import GivenIndex
 from beam_pipeline.plan import Plan
-from transforms.match_frames import MatchFrames, MatchRemotely
+from transforms.matches.match import MatchFrames, MatchRemotely
 from transforms.seeds.build_index import BuildIndex
 
 

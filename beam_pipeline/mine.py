@@ -29,7 +29,8 @@ from index_service.shard_client import ShardDown
 from transforms.clips import WriteClips
 from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos
-from transforms.join_captions import JoinCaptions
+from transforms.matches.join_captions import JoinCaptions
+from transforms.matches.select import TopMatches
 from transforms.older_run import (
     DropOlderVideos,
     OlderPart,
@@ -41,7 +42,6 @@ from transforms.run_manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
 from transforms.run_tables import RunTables
 from transforms.seeds.load_images import LoadSeeds
 from transforms.seeds.read import ReadSeeds
-from transforms.top_matches import TopMatches
 from transforms.videos.list_videos import ListVideos
 
 

@@ -25,13 +25,13 @@ from models.embedders import Embedder, load_embedder
 from transforms.clips import make_record
 from transforms.cut_clips import cut_clips
 from transforms.frames.embed import embed_chunk
-from transforms.match_frames import match_chunk
+from transforms.matches.match import match_chunk
+from transforms.matches.pairs import Selected, caption_rows, select
+from transforms.matches.select import select_top
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
-from transforms.pairs import Selected, caption_rows, select
 from transforms.seeds.formats import list_seed_files, read_seeds
 from transforms.seeds.load_images import batches, load_batch
 from transforms.shards import shard_name, shard_of
-from transforms.top_matches import select_top
 from transforms.videos.filters import filter_reason
 from transforms.videos.manifest import list_videos
 

@@ -25,8 +25,8 @@ from clipseed.run.clip_record import encode
 from models.embedders import load_embedder
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
+from transforms.matches.pairs import Selected
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
-from transforms.pairs import Selected
 from transforms.seeds.formats import SeedsConfig, read_seeds
 from transforms.seeds.load_images import LoadConfig, batches, load_batch
 

@@ -23,8 +23,8 @@ from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records
 from transforms.clips import ClipReport, ClipsConfig, WriteClips, make_record
 from transforms.cut_clips import CutClip, CutConfig
+from transforms.matches.pairs import Pair, Selected
 from transforms.media.audio import Sound
-from transforms.pairs import Pair, Selected
 from transforms.shards import shard_of
 
 S = 1_000_000

@@ -15,7 +15,7 @@ from beam_pipeline.plan import make_plan
 from clipseed.elements import Match, Seed, SeedRow, Span, Video
 from clipseed.errors import Rejected
 from models.embedders import load_embedder
-from transforms.pairs import Pair, Selected
+from transforms.matches.pairs import Pair, Selected
 from transforms.seeds.load_images import SeedBatch
 
 # What pickles every element that is not of a primitive type.

@@ -5,8 +5,8 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import Match, Seed, Video
-from transforms.join_captions import JoinCaptions
-from transforms.pairs import Selected
+from transforms.matches.join_captions import JoinCaptions
+from transforms.matches.pairs import Selected
 
 FILM = Video("v", "film.mp4", "/film.mp4")
 BEST, NEXT = Match("s", 0.9, FILM, 5), Match("s", 0.8, FILM, 3)

@@ -12,7 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from clipseed.elements import EmbeddedChunk, Match, Video
 from index_service.build import IndexConfig, build_index
 from index_service.search import load_index
-from transforms.match_frames import MatchFrames, audit_chunk, match_chunk
+from transforms.matches.match import MatchFrames, audit_chunk, match_chunk
 
 FILM = Video("film", "film.mp4", "/film.mp4")
 IDS = ["along x", "along y", "between"]

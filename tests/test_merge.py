@@ -16,7 +16,7 @@ from PIL import Image
 from beam_pipeline.inspect_run import run as inspect
 from beam_pipeline.mine import run
 from clipseed.elements import Match, Video
-from transforms.top_matches import order, select_top
+from transforms.matches.select import order, select_top
 
 KEYINT = {"x264-params": "keyint=10:scenecut=0"}
 # By manifest; the last one repeats a video.

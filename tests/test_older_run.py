@@ -14,6 +14,7 @@ from clipseed.errors import Rejected
 from clipseed.io import storage
 from clipseed.run.clip_record import decode, encode, write_records
 from transforms.clips import _copied_records, _Outcome
+from transforms.matches.pairs import Selected
 from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import (
     DropOlderVideos,
@@ -22,7 +23,6 @@ from transforms.older_run import (
     read_matches,
     seeds_fingerprint,
 )
-from transforms.pairs import Selected
 from transforms.run_tables import RunTables, Selection, _write_matches
 from transforms.shards import shard_name
 

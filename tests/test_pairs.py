@@ -3,7 +3,7 @@
 from typing import Any
 
 from clipseed.elements import Match, Video
-from transforms.pairs import Selected, caption_rows, select
+from transforms.matches.pairs import Selected, caption_rows, select
 
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
 

@@ -17,7 +17,7 @@ from clipseed.io import storage
 from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
 from models.descriptor import describe
-from transforms.pairs import Pair
+from transforms.matches.pairs import Pair
 from transforms.run_manifest import (
     FORMAT,
     RunInfo,

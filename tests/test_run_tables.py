@@ -12,7 +12,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Video
 from clipseed.errors import Rejected
-from transforms.pairs import Pair
+from transforms.matches.pairs import Pair
 from transforms.run_tables import (
     RunTables,
     Selection,

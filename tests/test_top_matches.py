@@ -7,7 +7,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import Match, Video
-from transforms.top_matches import TopMatches, TopMatchesFn, select_top
+from transforms.matches.select import TopMatches, TopMatchesFn, select_top
 
 GAP_US = 10_000_000
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from clipseed.elements import Match
 from clipseed.errors import Rejected
-from transforms.pairs import Pair
+from transforms.matches.pairs import Pair
+from transforms.matches.select import select_top
 from transforms.shards import WriteShards
-from transforms.top_matches import select_top
 
 _MATCHES = pa.schema(
     [

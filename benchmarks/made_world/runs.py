@@ -24,7 +24,7 @@ from clipseed.run.clip_record import (
 )
 from transforms.clips import ClipsConfig, make_record
 from transforms.cut_clips import CutConfig, cut_clips
-from transforms.pairs import Selected
+from transforms.matches.pairs import Selected
 from transforms.run_manifest import FORMAT
 from transforms.shards import describe_file
 

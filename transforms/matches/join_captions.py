@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from clipseed.elements import Match, Seed
-from transforms.pairs import Selected, select
+from transforms.matches.pairs import Selected, select
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.
 _Side = tuple[Seed | None, list[Match] | None]

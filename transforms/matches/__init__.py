@@ -1,0 +1,1 @@
+"""Frames against seeds: matched, selected and captioned."""
