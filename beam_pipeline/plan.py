@@ -9,8 +9,8 @@ from beam_pipeline.options import MineConfig
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
 from models.embedders import Embedder
-from transforms.clips import ClipsConfig
-from transforms.cut_clips import CutConfig
+from transforms.clips.cut import CutConfig
+from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import FOLDER, KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.older_run import OlderRun

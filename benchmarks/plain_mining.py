@@ -22,8 +22,8 @@ from clipseed.run.clip_record import encode, write_records
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
 from models.embedders import Embedder, load_embedder
-from transforms.clips import make_record
-from transforms.cut_clips import cut_clips
+from transforms.clips.cut import cut_clips
+from transforms.clips.write import make_record
 from transforms.frames.embed import embed_chunk
 from transforms.matches.match import match_chunk
 from transforms.matches.pairs import Selected, caption_rows, select

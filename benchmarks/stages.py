@@ -23,8 +23,8 @@ from clipseed.elements import Match, SeedRow, Span, Video
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import encode
 from models.embedders import load_embedder
-from transforms.clips import ClipsConfig, make_record
-from transforms.cut_clips import CutConfig, cut_clips
+from transforms.clips.cut import CutConfig, cut_clips
+from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.seeds.formats import SeedsConfig, read_seeds

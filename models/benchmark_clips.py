@@ -22,9 +22,9 @@ from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from clipseed.run.clips import FORMAT, MissingClip, open_clips
 from models.media_files import MediaFiles
 from models.protocols import Benchmark, BenchmarkClip
-from transforms.cut_clips import CutClip, CutConfig
-from transforms.cut_record import record_of
-from transforms.cut_span import cut_span
+from transforms.clips.cut import CutClip, CutConfig
+from transforms.clips.cut_whole import cut_span
+from transforms.clips.to_record import record_of
 from transforms.media.worker_process import Isolation
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.

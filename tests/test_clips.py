@@ -21,8 +21,8 @@ from made_media import (
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records
-from transforms.clips import ClipReport, ClipsConfig, WriteClips, make_record
-from transforms.cut_clips import CutClip, CutConfig
+from transforms.clips.cut import CutClip, CutConfig
+from transforms.clips.write import ClipReport, ClipsConfig, WriteClips, make_record
 from transforms.matches.pairs import Pair, Selected
 from transforms.media.audio import Sound
 from transforms.shards import shard_of

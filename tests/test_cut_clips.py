@@ -6,7 +6,7 @@ import pytest
 from made_media import RATE, corrupt_from, film, tone, truncate, write_video
 from PIL import Image
 
-from transforms.cut_clips import (
+from transforms.clips.cut import (
     CutConfig,
     clip_instants,
     cut_clips,

@@ -13,9 +13,9 @@ from clipseed.elements import Match, Seed, Video
 from clipseed.errors import Rejected
 from clipseed.io import storage
 from clipseed.run.clip_record import decode, encode, write_records
-from transforms.clips import _copied_records, _Outcome
+from transforms.clips.reuse import OlderClips, open_shard, recaption
+from transforms.clips.write import _copied_records, _Outcome
 from transforms.matches.pairs import Selected
-from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import (
     DropOlderVideos,
     OlderRun,

@@ -11,8 +11,8 @@ from beam_pipeline.plan import Plan, make_plan
 from clipseed.errors import Reject
 from clipseed.io.http import FetchConfig
 from models.embedders import Embedder
-from transforms.clips import ClipsConfig
-from transforms.cut_clips import CutConfig
+from transforms.clips.cut import CutConfig
+from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import KeptFrames
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run_tables import Selection

@@ -22,8 +22,8 @@ from clipseed.run.clip_record import (
     read_records,
     write_records,
 )
-from transforms.clips import ClipsConfig, make_record
-from transforms.cut_clips import CutConfig, cut_clips
+from transforms.clips.cut import CutConfig, cut_clips
+from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected
 from transforms.run_manifest import FORMAT
 from transforms.shards import describe_file

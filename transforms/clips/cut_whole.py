@@ -8,7 +8,7 @@ What a benchmark names is cut like what is mined (`cut_clips`); sounds alone too
 from collections.abc import Iterator
 
 from clipseed.errors import Reject
-from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
+from transforms.clips.cut import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
 from transforms.media.audio import read_sound
 from transforms.media.container import open_media, probe, video_stream
 

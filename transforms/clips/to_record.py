@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from clipseed.run.clip_record import Caption, ClipRecord
-from transforms.cut_clips import SAMPLE_RATE_HZ, CutClip
+from transforms.clips.cut import SAMPLE_RATE_HZ, CutClip
 from transforms.media.log_mel import MEL_BINS, log_mel
 
 

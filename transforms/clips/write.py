@@ -19,12 +19,12 @@ from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from transforms import progress
-from transforms.cut_clips import CutClip, CutConfig, cut_clips
-from transforms.cut_record import record_of
+from transforms.clips.cut import CutClip, CutConfig, cut_clips
+from transforms.clips.reuse import OlderClips, open_shard, recaption
+from transforms.clips.to_record import record_of
 from transforms.matches.pairs import Pair, Selected, caption_rows
 from transforms.media.audio import BROKEN, OK
 from transforms.media.worker_process import Isolation
-from transforms.older_clips import OlderClips, open_shard, recaption
 from transforms.older_run import OlderRun
 from transforms.shards import GroupIntoShards, describe_file, shard_name
 

@@ -1,0 +1,1 @@
+"""Clips and their sound: cut and written."""
