@@ -14,9 +14,9 @@ from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import ClipRecord, decode, read_records
 from transforms.media.images import ImageLimits, decode_image
+from transforms.run.shards import shard_name, shard_of
 from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds
 from transforms.seeds.load_images import read_image
-from transforms.shards import shard_name, shard_of
 
 _SHOWN_PAIRS = 10
 _VIDEO_CHARS = 48

@@ -17,7 +17,7 @@ from beam_pipeline.summary import read_run, summary
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
-from transforms.run_manifest import FORMAT
+from transforms.run.manifest import FORMAT
 
 _MAX_EXAMPLES = 200
 _LINE_CHARS = 200

@@ -31,15 +31,15 @@ from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos
 from transforms.matches.join_captions import JoinCaptions
 from transforms.matches.select import TopMatches
-from transforms.older_run import (
+from transforms.run.manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
+from transforms.run.merge import (
     DropOlderVideos,
     OlderPart,
     ReadOlderRun,
     beside,
     seeds_fingerprint,
 )
-from transforms.run_manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
-from transforms.run_tables import RunTables
+from transforms.run.tables import RunTables
 from transforms.seeds.load_images import LoadSeeds
 from transforms.seeds.read import ReadSeeds
 from transforms.videos.list_videos import ListVideos

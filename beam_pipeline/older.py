@@ -9,7 +9,7 @@ from beam_pipeline.inspect_run import damage, open_run
 from beam_pipeline.options import MineConfig
 from beam_pipeline.plan import Plan
 from clipseed.errors import Reject
-from transforms.older_run import SEEDS_DIFFER, OlderRun
+from transforms.run.merge import SEEDS_DIFFER, OlderRun
 
 # What must be the same for the two runs to be parts of one.
 _SAME = ("fps", "frames", "span_s", "clip_fps", "require_sound", "num_shards")

@@ -13,9 +13,9 @@ from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import FOLDER, KeptFrames
 from transforms.media.sample_frames import SamplingConfig
-from transforms.older_run import OlderRun
-from transforms.run_manifest import RunInfo
-from transforms.run_tables import Selection
+from transforms.run.manifest import RunInfo
+from transforms.run.merge import OlderRun
+from transforms.run.tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig

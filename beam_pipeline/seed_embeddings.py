@@ -17,7 +17,7 @@ from beam_pipeline.plan import Plan, make_plan
 from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files
-from transforms.run_tables import RunTables
+from transforms.run.tables import RunTables
 from transforms.seeds.build_index import read_parts, write_part
 
 _MAX_LETTERS_BYTES = 1 << 30

@@ -29,9 +29,9 @@ from transforms.matches.match import match_chunk
 from transforms.matches.pairs import Selected, caption_rows, select
 from transforms.matches.select import select_top
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
+from transforms.run.shards import shard_name, shard_of
 from transforms.seeds.formats import list_seed_files, read_seeds
 from transforms.seeds.load_images import batches, load_batch
-from transforms.shards import shard_name, shard_of
 from transforms.videos.filters import filter_reason
 from transforms.videos.manifest import list_videos
 

@@ -25,7 +25,7 @@ from transforms.clips.cut import CutClip, CutConfig
 from transforms.clips.write import ClipReport, ClipsConfig, WriteClips, make_record
 from transforms.matches.pairs import Pair, Selected
 from transforms.media.audio import Sound
-from transforms.shards import shard_of
+from transforms.run.shards import shard_of
 
 S = 1_000_000
 A = Video("a", "a.mp4", "/a.mp4")

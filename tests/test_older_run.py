@@ -16,15 +16,15 @@ from clipseed.run.clip_record import decode, encode, write_records
 from transforms.clips.reuse import OlderClips, open_shard, recaption
 from transforms.clips.write import _copied_records, _Outcome
 from transforms.matches.pairs import Selected
-from transforms.older_run import (
+from transforms.run.merge import (
     DropOlderVideos,
     OlderRun,
     ReadOlderRun,
     read_matches,
     seeds_fingerprint,
 )
-from transforms.run_tables import RunTables, Selection, _write_matches
-from transforms.shards import shard_name
+from transforms.run.shards import shard_name
+from transforms.run.tables import RunTables, Selection, _write_matches
 
 S = 1_000_000
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")

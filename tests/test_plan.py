@@ -15,7 +15,7 @@ from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import KeptFrames
 from transforms.media.sample_frames import SamplingConfig
-from transforms.run_tables import Selection
+from transforms.run.tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig

@@ -18,7 +18,7 @@ from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
 from models.descriptor import describe
 from transforms.matches.pairs import Pair
-from transforms.run_manifest import (
+from transforms.run.manifest import (
     FORMAT,
     RunInfo,
     Tally,
@@ -26,8 +26,8 @@ from transforms.run_manifest import (
     accounting,
     write_run,
 )
-from transforms.run_tables import _write_pairs
-from transforms.shards import WrittenFile, describe_file
+from transforms.run.shards import WrittenFile, describe_file
+from transforms.run.tables import _write_pairs
 
 # A run in which every stage drops something.
 TALLIES = {

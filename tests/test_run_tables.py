@@ -13,7 +13,7 @@ import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Video
 from clipseed.errors import Rejected
 from transforms.matches.pairs import Pair
-from transforms.run_tables import (
+from transforms.run.tables import (
     RunTables,
     Selection,
     _write_pairs,

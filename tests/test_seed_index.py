@@ -19,6 +19,7 @@ from clipseed.io.listing import list_files
 from index_service.search import load_index
 from models.descriptor import DIMENSION, EMBEDDER_ID
 from transforms.media.sample_frames import SamplingConfig
+from transforms.run.shards import describe_file
 from transforms.seeds.build_index import (
     BuildConfig,
     BuildIndex,
@@ -30,7 +31,6 @@ from transforms.seeds.build_index import (
     upload_directory,
     write_part,
 )
-from transforms.shards import describe_file
 
 END = 2**62
 

@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Seed
-from transforms.shards import (
+from transforms.run.shards import (
     GroupIntoShards,
     WriteShards,
     WrittenFile,

@@ -25,8 +25,8 @@ from clipseed.run.clip_record import (
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected
-from transforms.run_manifest import FORMAT
-from transforms.shards import describe_file
+from transforms.run.manifest import FORMAT
+from transforms.run.shards import describe_file
 
 SPAN_S = 6
 CUT = CutConfig(SPAN_S * 1_000_000, 5.0, 96, 60.0)

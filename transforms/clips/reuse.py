@@ -8,7 +8,7 @@ from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records, video_of
 from transforms.matches.pairs import Selected, caption_rows
-from transforms.older_run import OlderRun
+from transforms.run.merge import OlderRun
 
 
 class OlderClips:

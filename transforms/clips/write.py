@@ -25,8 +25,8 @@ from transforms.clips.to_record import record_of
 from transforms.matches.pairs import Pair, Selected, caption_rows
 from transforms.media.audio import BROKEN, OK
 from transforms.media.worker_process import Isolation
-from transforms.older_run import OlderRun
-from transforms.shards import GroupIntoShards, describe_file, shard_name
+from transforms.run.merge import OlderRun
+from transforms.run.shards import GroupIntoShards, describe_file, shard_name
 
 
 class ClipReport(NamedTuple):

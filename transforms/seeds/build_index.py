@@ -29,7 +29,7 @@ from transforms.frames.embed import embed_chunk
 from transforms.frames.embedding_cache import KeptFrames, write_chunk
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.worker_process import Isolation
-from transforms.shards import WrittenFile, describe_file
+from transforms.run.shards import WrittenFile, describe_file
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
 _SAMPLE_SPANS = 32

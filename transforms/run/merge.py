@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from clipseed.elements import Match, Seed, Video
 from clipseed.errors import Rejected
 from clipseed.io import storage
-from transforms.run_manifest import SEEDS_FINGERPRINT, Tally
-from transforms.shards import shard_name, shard_of
+from transforms.run.manifest import SEEDS_FINGERPRINT, Tally
+from transforms.run.shards import shard_name, shard_of
 
 SEEDS_DIFFER = "the seeds differ from the older run's"
 # Stages that an older run has done for good; later ones are done anew for all videos.

@@ -17,8 +17,8 @@ import apache_beam as beam
 
 from clipseed.io import storage
 from index_service.store import IndexManifest
-from transforms.run_tables import write_pairs_csv
-from transforms.shards import WrittenFile, describe_file
+from transforms.run.shards import WrittenFile, describe_file
+from transforms.run.tables import write_pairs_csv
 
 FORMAT = "clipseed-run/1"
 # What an attempt leaves in `work/` for itself, and for the next one if it is killed:

@@ -16,7 +16,7 @@ from clipseed.elements import Match
 from clipseed.errors import Rejected
 from transforms.matches.pairs import Pair
 from transforms.matches.select import select_top
-from transforms.shards import WriteShards
+from transforms.run.shards import WriteShards
 
 _MATCHES = pa.schema(
     [

@@ -1,0 +1,1 @@
+"""Writing a run directory from a pipeline."""
