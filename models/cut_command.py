@@ -25,8 +25,8 @@ def run(argv: Sequence[str]) -> int:
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from clipseed.run.clips import open_clips
-    from models.benchmark_clips import cut_benchmark
-    from models.protocols import read_benchmark
+    from transforms.benchmarks.cut import cut_benchmark
+    from transforms.benchmarks.registry import read_benchmark
 
     try:
         benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)

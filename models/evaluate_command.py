@@ -100,8 +100,8 @@ def _data(flags: argparse.Namespace) -> Iterator[str]:
         yield flags.data
         return
     from clipseed.io.scratch import scratch_folder
-    from models.benchmark_clips import cut_benchmark
-    from models.protocols import read_benchmark
+    from transforms.benchmarks.cut import cut_benchmark
+    from transforms.benchmarks.registry import read_benchmark
 
     benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
     with scratch_folder() as scratch:

@@ -3,7 +3,7 @@
     print(as_markdown(figures, "msr_vtt", "A+V, zero-shot"))
 
 The paper's figures are its tables 1 (pretraining data), 3 (CLIP) and 4 (sounds): text
-to clip, by the protocols of `models.protocols`.
+to clip, by the protocols of `transforms.benchmarks.registry`.
 """
 
 import json

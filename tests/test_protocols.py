@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipseed.errors import Reject
-from models.protocols import Benchmark, BenchmarkClip, read_benchmark
+from transforms.benchmarks.registry import Benchmark, BenchmarkClip, read_benchmark
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 SENTENCES = [

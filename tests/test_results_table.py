@@ -5,9 +5,9 @@ import json
 import pytest
 
 from clipseed.errors import Reject
-from models.protocols import PROTOCOLS
 from models.results_table import PAPER, as_json, as_markdown
 from models.retrieval_metrics import Retrieval
+from transforms.benchmarks.registry import PROTOCOLS
 
 FIGURES = {"text_to_clip": Retrieval((12.34, 50.0, 100.0), 5.5, 7.25, 60, 12)}
 OWN = "| text to clip | 12.3 | 50.0 | 100.0 | 5.5 | 7.2 | 60 | 12 |"

@@ -42,7 +42,7 @@ class MissingClip(NamedTuple):
 
 
 class CutBenchmark(NamedTuple):
-    """The benchmark that a run was cut of (`models.benchmark_clips`).
+    """The benchmark that a run was cut of (`transforms.benchmarks.cut`).
 
     Attributes:
         name: protocol and split, `msr_vtt/test`.

@@ -1,7 +1,7 @@
 """Retrieval benchmarks: which clips there are, and which captions each has.
 
     benchmark = read_benchmark("msr_vtt", "annotations", "test")
-    cut_benchmark(benchmark, "videos", "msr_vtt_test")  # of models.benchmark_clips
+    cut_benchmark(benchmark, "videos", "msr_vtt_test")  # of transforms.benchmarks.cut
 
 Each caption is a query of its own and belongs to its own clip, also where another clip
 has the same words (12 clips of AudioCaps' validation set share one caption): so the
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from clipseed.errors import Reject
-from models import audio_captions, msr_vtt
-from models.annotations import Annotated
+from transforms.benchmarks import audiocaps_clotho, msr_vtt
+from transforms.benchmarks.annotations import Annotated
 
 
 class BenchmarkClip(NamedTuple):
@@ -48,8 +48,8 @@ class Benchmark(NamedTuple):
 
 _PROTOCOLS: dict[str, Callable[[str, str], Iterable[Annotated]]] = {
     "msr_vtt": msr_vtt.read,
-    "audiocaps": audio_captions.read_audiocaps,
-    "clotho": audio_captions.read_clotho,
+    "audiocaps": audiocaps_clotho.read_audiocaps,
+    "clotho": audiocaps_clotho.read_clotho,
 }
 PROTOCOLS = tuple(_PROTOCOLS)
 

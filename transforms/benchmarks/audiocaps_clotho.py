@@ -4,7 +4,13 @@ import math
 from collections.abc import Iterator
 
 from clipseed.errors import Reject
-from models.annotations import Annotated, bad_row, csv_rows, duplicates, find
+from transforms.benchmarks.annotations import (
+    Annotated,
+    bad_row,
+    csv_rows,
+    duplicates,
+    find,
+)
 
 _AUDIOCAPS_US = 10_000_000
 _CLOTHO_FILES = {

@@ -20,8 +20,8 @@ from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from clipseed.run.clips import FORMAT, MissingClip, open_clips
-from models.media_files import MediaFiles
-from models.protocols import Benchmark, BenchmarkClip
+from transforms.benchmarks.media_files import MediaFiles
+from transforms.benchmarks.registry import Benchmark, BenchmarkClip
 from transforms.clips.cut import CutClip, CutConfig
 from transforms.clips.cut_whole import cut_span
 from transforms.clips.to_record import record_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.annotations import (
+from transforms.benchmarks.annotations import (
     MAX_BYTES,
     Annotated,
     bad_row,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from clipseed.errors import Reject
 from clipseed.io.listing import list_files
-from models.protocols import BenchmarkClip
+from transforms.benchmarks.registry import BenchmarkClip
 
 # Where a clip lies there twice, the file that may hold pictures is taken.
 _SOUND_ALONE = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})

@@ -1,0 +1,1 @@
+"""Published retrieval benchmarks: annotations and clips."""
