@@ -17,14 +17,14 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.attention import Compute
-from models.blocks import BlockConfig, layer_norm, stack
 from models.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
     read_config,
     read_tensors,
 )
+from models.nn.attention import Compute
+from models.nn.transformer import BlockConfig, layer_norm, stack
 from models.pretrained import fill, layer_names, layer_sources
 
 

@@ -7,13 +7,13 @@ from flax import nnx
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.attention import Compute
 from models.bert import fill_bert
 from models.clip import Clip
 from models.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.clip_bpe import ClipBpe, read_merges
 from models.clip_weights import load_clip
 from models.dual_encoder import DualEncoder
+from models.nn.attention import Compute
 from models.pixels import CLIP_SCALE, read_scale
 from models.tokens import Tokenizer
 from models.train_config import TrainConfig

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.attention import Compute
 from models.bert import check_length
-from models.blocks import BlockConfig, layer_norm, stack
+from models.nn.attention import Compute
+from models.nn.transformer import BlockConfig, layer_norm, stack
 from models.vit import ViT, ViTConfig
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from flax import nnx
 
-from models.attention import Compute
 from models.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
@@ -15,6 +14,7 @@ from models.checkpoint import (
     read_tensors,
 )
 from models.clip import Clip, ClipConfig, ClipImageTower, ClipTextConfig, ClipTextTower
+from models.nn.attention import Compute
 from models.pretrained import Source, fill, layer_names, layer_sources
 from models.vit import ViTConfig
 from models.vit_weights import fitted_sources, join_tokens, pair

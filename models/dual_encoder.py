@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.attention import Compute
 from models.bert import Bert, BertConfig
 from models.bottleneck import AudioVisualConfig, AudioVisualEncoder
 from models.clip import unit
+from models.nn.attention import Compute
 
 
 class RetrievalModel(Protocol):

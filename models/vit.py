@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.attention import Compute
-from models.blocks import BlockConfig, layer_norm, stack
+from models.nn.attention import Compute
+from models.nn.transformer import BlockConfig, layer_norm, stack
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.attention import Compute
 from models.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
@@ -23,6 +22,7 @@ from models.checkpoint import (
     read_tensors,
 )
 from models.interpolate import fit_kernel, fit_positions
+from models.nn.attention import Compute
 from models.pretrained import Source, fill, layer_names, layer_sources
 from models.vit import ViT, ViTConfig
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from models.attention import Attention, Compute
+from models.nn.attention import Attention, Compute
 
 RANDOM = np.random.default_rng(0)
 TOKENS = RANDOM.normal(size=(3, 5, 12)).astype(np.float32)

@@ -10,8 +10,8 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import Reject
-from models.attention import Compute
 from models.bert import Bert, BertConfig, bert_config, load_bert
+from models.nn.attention import Compute
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity" / "bert"
 needs_parity = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.attention import Compute
+from models.nn.attention import Compute
 from models.pretrained import parameters
 from models.vit import ViT, ViTConfig, spectrogram_input
 from models.vit_weights import load_vit

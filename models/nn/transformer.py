@@ -14,7 +14,7 @@ import jax
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.attention import Attention, Compute
+from models.nn.attention import Attention, Compute
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
