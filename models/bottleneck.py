@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clipseed.errors import Reject
+from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
 from models.nn.attention import Compute
 from models.nn.transformer import Block, BlockConfig, layer_norm
-from models.vit import ViT, ViTConfig, spectrogram_input
 
 Modality = Literal["video", "audio"]
 

@@ -7,17 +7,17 @@ from flax import nnx
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.bert import fill_bert
-from models.clip import Clip
+from models.backbones.bert.model import fill_bert
+from models.backbones.clip.model import Clip
+from models.backbones.clip.weights import load_clip
+from models.backbones.vit.weights import fill_vit
 from models.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.clip_bpe import ClipBpe, read_merges
-from models.clip_weights import load_clip
 from models.dual_encoder import DualEncoder
 from models.nn.attention import Compute
 from models.pixels import CLIP_SCALE, read_scale
 from models.tokens import Tokenizer
 from models.train_config import TrainConfig
-from models.vit_weights import fill_vit
 from models.wordpiece import WordPiece, build_vocabulary, read_vocabulary
 
 # The first line of a list of merges, as it is published.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.clip import Clip, ClipConfig, unit
+from models.backbones.clip.model import Clip, ClipConfig, unit
 from models.pixels import CLIP_SCALE, PixelScale, normalise
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.bert import Bert, BertConfig
+from models.backbones.bert.model import Bert, BertConfig
+from models.backbones.clip.model import unit
 from models.bottleneck import AudioVisualConfig, AudioVisualEncoder
-from models.clip import unit
 from models.nn.attention import Compute
 
 

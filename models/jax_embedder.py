@@ -16,13 +16,13 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import Reject
+from models.backbones.clip.weights import load_clip_image_tower
+from models.backbones.vit.model import ViTConfig
+from models.backbones.vit.weights import load_vit
 from models.checkpoint import read_config
-from models.clip_weights import load_clip_image_tower
 from models.embedders import PAPER_THRESHOLD, EmbeddingError
 from models.pixels import CLIP_SCALE, SYMMETRIC_SCALE, PixelScale, normalise, read_scale
 from models.pretrained import parameters
-from models.vit import ViTConfig
-from models.vit_weights import load_vit
 
 # Pictures in a batch: what fills an accelerator, or does not waste a CPU's time when
 # the last batch is padded.

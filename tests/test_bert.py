@@ -10,7 +10,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import Reject
-from models.bert import Bert, BertConfig, bert_config, load_bert
+from models.backbones.bert.model import Bert, BertConfig, bert_config, load_bert
 from models.nn.attention import Compute
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity" / "bert"

@@ -10,8 +10,14 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import Reject
-from models.clip import Clip, ClipConfig, ClipTextConfig, ClipTextTower, unit
-from models.clip_weights import clip_config, load_clip, load_clip_image_tower
+from models.backbones.clip.model import (
+    Clip,
+    ClipConfig,
+    ClipTextConfig,
+    ClipTextTower,
+    unit,
+)
+from models.backbones.clip.weights import clip_config, load_clip, load_clip_image_tower
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity" / "clip"
 needs_parity = pytest.mark.skipif(

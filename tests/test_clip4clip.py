@@ -8,9 +8,9 @@ import optax
 import pytest
 from flax import nnx
 
-from models.clip import unit
+from models.backbones.clip.model import unit
+from models.backbones.clip.weights import load_clip
 from models.clip4clip import Clip4Clip
-from models.clip_weights import load_clip
 from models.pixels import CLIP_SCALE, normalise
 from models.train_step import TrainState, make_step
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from models.interpolate import fit_kernel, fit_positions
+from models.backbones.vit.interpolate import fit_kernel, fit_positions
 
 
 def ramp(height: int, width: int) -> np.ndarray:

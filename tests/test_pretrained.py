@@ -11,10 +11,10 @@ from made_checkpoint import LAYER, SIZES, Tensors, write_vit
 from safetensors.numpy import load_file
 
 from clipseed.errors import Reject
+from models.backbones.vit.model import ViT, ViTConfig
+from models.backbones.vit.weights import fill_vit, load_vit, vit_config
 from models.checkpoint import published_value, read_config, read_tensors
 from models.pretrained import parameters
-from models.vit import ViT, ViTConfig
-from models.vit_weights import fill_vit, load_vit, vit_config
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 
 from clipseed.errors import Reject
+from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
+from models.backbones.vit.weights import load_vit
 from models.nn.attention import Compute
 from models.pretrained import parameters
-from models.vit import ViT, ViTConfig, spectrogram_input
-from models.vit_weights import load_vit
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from models.bert import BertConfig
+from models.backbones.bert.model import BertConfig
 from models.bottleneck import AudioVisualConfig
 from models.dual_encoder import DualEncoder, DualEncoderConfig
 

@@ -6,7 +6,7 @@ Vocabulary from the run's own captions; Adam, because it forgives.
 """
 
 from models.augment import AugmentConfig
-from models.bert import BertConfig
+from models.backbones.bert.model import BertConfig
 from models.bottleneck import AudioVisualConfig
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig

@@ -6,6 +6,15 @@ from typing import Any
 
 from flax import nnx
 
+from models.backbones.clip.model import (
+    Clip,
+    ClipConfig,
+    ClipImageTower,
+    ClipTextConfig,
+    ClipTextTower,
+)
+from models.backbones.vit.model import ViTConfig
+from models.backbones.vit.weights import fitted_sources, join_tokens, pair
 from models.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
@@ -13,11 +22,8 @@ from models.checkpoint import (
     read_config,
     read_tensors,
 )
-from models.clip import Clip, ClipConfig, ClipImageTower, ClipTextConfig, ClipTextTower
 from models.nn.attention import Compute
 from models.pretrained import Source, fill, layer_names, layer_sources
-from models.vit import ViTConfig
-from models.vit_weights import fitted_sources, join_tokens, pair
 
 _LAYERS = {
     "attention.query": "self_attn.q_proj",

@@ -1,6 +1,6 @@
 """CLIP's image and text towers.
 
-    clip = load_clip("checkpoints/clip-vit-base-patch32")  # of models.clip_weights
+    clip = load_clip("checkpoints/clip-vit-base-patch32")  # of models.backbones.clip.weights
     pictures = unit(clip.image(pixels))  # [b, 224, 224, 3] -> [b, 512]
     captions = unit(clip.text(ids))  # int32 [c, n] -> [c, 512]
     logits = jnp.exp(clip.logit_scale[...]) * pictures @ captions.T
@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.bert import check_length
+from models.backbones.bert.model import check_length
+from models.backbones.vit.model import ViT, ViTConfig
 from models.nn.attention import Compute
 from models.nn.transformer import BlockConfig, layer_norm, stack
-from models.vit import ViT, ViTConfig
 
 
 def _vision() -> ViTConfig:

@@ -4,7 +4,7 @@
     sound = load_vit("checkpoints/vit-base-patch16-224", spectrogram_config)
 
 One picture checkpoint serves both streams: positions and the patch embedding are fitted
-to the configuration asked for (`models.interpolate` says how).
+to the configuration asked for (`models.backbones.vit.interpolate` says how).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,8 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import Reject
+from models.backbones.vit.interpolate import fit_kernel, fit_positions
+from models.backbones.vit.model import ViT, ViTConfig
 from models.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
@@ -21,10 +23,8 @@ from models.checkpoint import (
     read_config,
     read_tensors,
 )
-from models.interpolate import fit_kernel, fit_positions
 from models.nn.attention import Compute
 from models.pretrained import Source, fill, layer_names, layer_sources
-from models.vit import ViT, ViTConfig
 
 _VIT, _AST = "vit", "audio-spectrogram-transformer"
 MODEL_TYPES = (_VIT, _AST)
