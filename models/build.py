@@ -15,7 +15,7 @@ from models.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.clip_bpe import ClipBpe, read_merges
 from models.dual_encoder import DualEncoder
 from models.nn.attention import Compute
-from models.pixels import CLIP_SCALE, read_scale
+from models.pretrained.preprocessing import CLIP_SCALE, read_scale
 from models.tokens import Tokenizer
 from models.train_config import TrainConfig
 from models.wordpiece import WordPiece, build_vocabulary, read_vocabulary
@@ -78,7 +78,7 @@ def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:
     """The model, with pretrained parameters where the configuration names them.
 
     Raises:
-        Reject: a checkpoint does not fit, see `models.pretrained.fill`; `bad_config`
+        Reject: a checkpoint does not fit, see `models.pretrained.load_weights.fill`; `bad_config`
             for one of another kind of model.
     """
     compute = Compute(

@@ -15,7 +15,7 @@ from flax import nnx
 
 from clipseed.errors import Reject
 from models.backbones.clip.model import Clip, ClipConfig, unit
-from models.pixels import CLIP_SCALE, PixelScale, normalise
+from models.pretrained.preprocessing import CLIP_SCALE, PixelScale, normalise
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.
 _MOST_SCALE = 100.0

@@ -19,10 +19,16 @@ from clipseed.errors import Reject
 from models.backbones.clip.weights import load_clip_image_tower
 from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import load_vit
-from models.checkpoint import read_config
 from models.embedders import PAPER_THRESHOLD, EmbeddingError
-from models.pixels import CLIP_SCALE, SYMMETRIC_SCALE, PixelScale, normalise, read_scale
-from models.pretrained import parameters
+from models.pretrained.checkpoint import read_config
+from models.pretrained.load_weights import parameters
+from models.pretrained.preprocessing import (
+    CLIP_SCALE,
+    SYMMETRIC_SCALE,
+    PixelScale,
+    normalise,
+    read_scale,
+)
 
 # Pictures in a batch: what fills an accelerator, or does not waste a CPU's time when
 # the last batch is padded.

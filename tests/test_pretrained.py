@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from clipseed.errors import Reject
 from models.backbones.vit.model import ViT, ViTConfig
 from models.backbones.vit.weights import fill_vit, load_vit, vit_config
-from models.checkpoint import published_value, read_config, read_tensors
-from models.pretrained import parameters
+from models.pretrained.checkpoint import published_value, read_config, read_tensors
+from models.pretrained.load_weights import parameters
 
 
 @pytest.fixture

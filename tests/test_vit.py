@@ -11,7 +11,7 @@ from clipseed.errors import Reject
 from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
 from models.backbones.vit.weights import load_vit
 from models.nn.attention import Compute
-from models.pretrained import parameters
+from models.pretrained.load_weights import parameters
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(

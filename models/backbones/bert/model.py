@@ -17,15 +17,15 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.checkpoint import (
+from models.nn.attention import Compute
+from models.nn.transformer import BlockConfig, layer_norm, stack
+from models.pretrained.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
     read_config,
     read_tensors,
 )
-from models.nn.attention import Compute
-from models.nn.transformer import BlockConfig, layer_norm, stack
-from models.pretrained import fill, layer_names, layer_sources
+from models.pretrained.load_weights import fill, layer_names, layer_sources
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@
     logits = jnp.exp(clip.logit_scale[...]) * pictures @ captions.T
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision".
-Pixels are normalised by CLIP's mean and deviation, see `models.pixels`.
+Pixels are normalised by CLIP's mean and deviation, see `models.pretrained.preprocessing`.
 """
 
 import dataclasses

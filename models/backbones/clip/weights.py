@@ -15,15 +15,15 @@ from models.backbones.clip.model import (
 )
 from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import fitted_sources, join_tokens, pair
-from models.checkpoint import (
+from models.nn.attention import Compute
+from models.pretrained.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
     published_value,
     read_config,
     read_tensors,
 )
-from models.nn.attention import Compute
-from models.pretrained import Source, fill, layer_names, layer_sources
+from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
 
 _LAYERS = {
     "attention.query": "self_attn.q_proj",

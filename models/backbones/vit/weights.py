@@ -16,15 +16,15 @@ from flax import nnx
 from clipseed.errors import Reject
 from models.backbones.vit.interpolate import fit_kernel, fit_positions
 from models.backbones.vit.model import ViT, ViTConfig
-from models.checkpoint import (
+from models.nn.attention import Compute
+from models.pretrained.checkpoint import (
     BLOCK_FIELDS,
     published_fields,
     published_value,
     read_config,
     read_tensors,
 )
-from models.nn.attention import Compute
-from models.pretrained import Source, fill, layer_names, layer_sources
+from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
 
 _VIT, _AST = "vit", "audio-spectrogram-transformer"
 MODEL_TYPES = (_VIT, _AST)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from clipseed.errors import Reject
-from models.checkpoint import read_json
+from models.pretrained.checkpoint import read_json
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
