@@ -10,7 +10,7 @@ from index_service.client import ClientConfig, ClientSecurity, IndexClient
 from index_service.open_index import open_index
 from index_service.store import IndexManifest
 from index_service.tune import Audit
-from models.embedders import Embedder
+from models.embedders.registry import Embedder
 
 _CHECK_PATIENCE_S = 10.0
 

@@ -16,7 +16,7 @@ from index_service.footprint import Vectors
 from index_service.read_embeddings import Embeddings, read_embeddings
 from index_service.shards import shard_name
 from index_service.store import IndexManifest
-from models.embedders import Embedder, load_embedder
+from models.embedders.registry import Embedder, load_embedder
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _VECTORS: dict[str, tuple[Vectors, ...]] = {

@@ -8,7 +8,7 @@ from beam_pipeline.given_index import GivenIndex
 from beam_pipeline.options import MineConfig
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
-from models.embedders import Embedder
+from models.embedders.registry import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import FOLDER, KeptFrames

@@ -22,7 +22,7 @@ from benchmarks.processes import ROOT
 from clipseed.elements import Match, SeedRow, Span, Video
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import encode
-from models.embedders import load_embedder
+from models.embedders.registry import load_embedder
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected

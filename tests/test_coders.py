@@ -14,7 +14,7 @@ from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import make_plan
 from clipseed.elements import Match, Seed, SeedRow, Span, Video
 from clipseed.errors import Rejected
-from models.embedders import load_embedder
+from models.embedders.registry import load_embedder
 from transforms.matches.pairs import Pair, Selected
 from transforms.seeds.load_images import SeedBatch
 

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.descriptor import DEFAULT_THRESHOLD, DIMENSION, IMAGE_SIZE_PX, describe
+from models.embedders.descriptor import (
+    DEFAULT_THRESHOLD,
+    DIMENSION,
+    IMAGE_SIZE_PX,
+    describe,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from made_media import still
 
-from models import descriptor
-from models.embedders import PAPER_THRESHOLD, load_embedder, unit_rows
+from models.embedders.registry import (
+    PAPER_THRESHOLD,
+    descriptor,
+    load_embedder,
+    unit_rows,
+)
 
 
 def test_rows_are_scaled_to_unit_norm() -> None:
@@ -61,7 +65,7 @@ def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
 
 def test_the_descriptor_needs_no_heavy_library() -> None:
     code = (
-        "import sys; from models.embedders import load_embedder;"
+        "import sys; from models.embedders.registry import load_embedder;"
         "load_embedder('descriptor');"
         "heavy = {'tensorflow', 'tensorflow_hub', 'jax', 'flax', 'scann'};"
         "print(sorted(heavy & set(sys.modules)))"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from clipseed.io import storage
-from models.embedders import PAPER_THRESHOLD, EmbeddingError, load_embedder
-from models.hub_embedder import HubEmbedder
+from models.embedders.registry import PAPER_THRESHOLD, EmbeddingError, load_embedder
+from models.embedders.tf_hub import HubEmbedder
 
 SIDE = 8
 Make = Callable[..., Any]

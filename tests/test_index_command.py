@@ -11,7 +11,7 @@ import pytest
 
 from beam_pipeline.cli import main
 from index_service.open_index import open_index
-from models.descriptor import EMBEDDER_ID, describe
+from models.embedders.descriptor import EMBEDDER_ID, describe
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

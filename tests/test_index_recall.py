@@ -8,7 +8,7 @@ import pytest
 from index_service.audit import PAIRS_BASIS
 from index_service.build import IndexConfig, build_index
 from index_service.search import Searcher, load_index
-from models.descriptor import DEFAULT_THRESHOLD, EMBEDDER_ID, describe
+from models.embedders.descriptor import DEFAULT_THRESHOLD, EMBEDDER_ID, describe
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 

@@ -10,8 +10,8 @@ from PIL import Image
 from beam_pipeline.mine import run
 from clipseed.io import storage
 from models.backbones.vit.weights import load_vit
-from models.embedders import load_embedder
-from models.jax_embedder import JaxEmbedder
+from models.embedders.hf_vision import JaxEmbedder
+from models.embedders.registry import load_embedder
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "parity"
 needs_parity = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from beam_pipeline.mine import run
 from clipseed.run.clip_record import decode, read_records
-from models.descriptor import EMBEDDER_ID, describe
+from models.embedders.descriptor import EMBEDDER_ID, describe
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 

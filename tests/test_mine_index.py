@@ -18,7 +18,7 @@ from beam_pipeline.cli import main
 from beam_pipeline.mine import run
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
-from models.descriptor import DIMENSION, EMBEDDER_ID
+from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 
 SHARDS, REPLICAS = 3, 2
 SCENES = range(1, 7)

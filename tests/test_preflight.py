@@ -13,7 +13,7 @@ import pytest
 from beam_pipeline import preflight
 from beam_pipeline.options import MineConfig, parse_mine
 from clipseed.io import storage
-from models.descriptor import DIMENSION, EMBEDDER_ID
+from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 
 ANOTHER_RUN = "holds another run: choose another directory, or replace it"
 

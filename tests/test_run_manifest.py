@@ -16,7 +16,7 @@ from made_media import still
 from clipseed.io import storage
 from index_service.build import IndexConfig, build_index
 from index_service.store import IndexManifest
-from models.descriptor import describe
+from models.embedders.descriptor import describe
 from transforms.matches.pairs import Pair
 from transforms.run.manifest import (
     FORMAT,

@@ -17,7 +17,7 @@ from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
 from index_service.search import load_index
-from models.descriptor import DIMENSION, EMBEDDER_ID
+from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.shards import describe_file
 from transforms.seeds.build_index import (

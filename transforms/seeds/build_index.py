@@ -24,7 +24,7 @@ from clipseed.io.http import FetchConfig
 from clipseed.io.scratch import scratch_folder
 from index_service.build import IndexConfig, build_index
 from index_service.store import IDS, VECTORS, IndexManifest
-from models.embedders import load_embedder
+from models.embedders.registry import load_embedder
 from transforms.frames.embed import embed_chunk
 from transforms.frames.embedding_cache import KeptFrames, write_chunk
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames

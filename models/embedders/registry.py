@@ -2,9 +2,9 @@
 
 `load_embedder` knows them by the names that `--embedder` takes:
 
-- `descriptor`: built in, no download (`models.descriptor`);
-- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.hub_embedder`);
-- `jax:DIR`: a published ViT or CLIP, local or `gs://` (`models.jax_embedder`).
+- `descriptor`: built in, no download (`models.embedders.descriptor`);
+- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.embedders.tf_hub`);
+- `jax:DIR`: a published ViT or CLIP, local or `gs://` (`models.embedders.hf_vision`).
 """
 
 import functools
@@ -47,7 +47,7 @@ class DescriptorEmbedder:
     """The built-in descriptor behind the embedder's interface."""
 
     def __init__(self) -> None:
-        from models import descriptor
+        from models.embedders.registry import descriptor
 
         self.embedder_id = descriptor.EMBEDDER_ID
         self.dimension = descriptor.DIMENSION
@@ -72,11 +72,11 @@ def load_embedder(name: str) -> Embedder:
         return DescriptorEmbedder()
     kind, _, handle = name.partition(":")
     if kind == "hub" and handle:
-        from models.hub_embedder import HubEmbedder
+        from models.embedders.tf_hub import HubEmbedder
 
         return HubEmbedder(handle)
     if kind == "jax" and handle:
-        from models.jax_embedder import JaxEmbedder
+        from models.embedders.hf_vision import JaxEmbedder
 
         return JaxEmbedder(handle)
     raise ValueError(

@@ -1,0 +1,1 @@
+"""Image embedders, chosen by name."""
