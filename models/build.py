@@ -12,13 +12,13 @@ from models.backbones.clip.model import Clip
 from models.backbones.clip.weights import load_clip
 from models.backbones.vit.weights import fill_vit
 from models.clip4clip import Clip4Clip, Clip4ClipConfig
-from models.clip_bpe import ClipBpe, read_merges
 from models.dual_encoder import DualEncoder
 from models.nn.attention import Compute
 from models.pretrained.preprocessing import CLIP_SCALE, read_scale
-from models.tokens import Tokenizer
+from models.tokenizers.base import Tokenizer
+from models.tokenizers.clip_bpe import ClipBpe, read_merges
+from models.tokenizers.wordpiece import WordPiece, build_vocabulary, read_vocabulary
 from models.train_config import TrainConfig
-from models.wordpiece import WordPiece, build_vocabulary, read_vocabulary
 
 # The first line of a list of merges, as it is published.
 _MERGES_HEADER = "#version: 0.2"

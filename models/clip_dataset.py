@@ -23,7 +23,7 @@ from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
 from models.bad_records import guarded, inspect
 from models.draws import draw
 from models.segments import SegmentConfig
-from models.tokens import Tokenizer
+from models.tokenizers.base import Tokenizer
 
 # Batches that are read before they are asked for.
 _AHEAD = 2

@@ -21,7 +21,7 @@ from flax import nnx
 from models.clip_dataset import EvaluationData, present
 from models.dual_encoder import RetrievalModel
 from models.retrieval_metrics import Retrieval, retrieval
-from models.tokens import Tokenizer
+from models.tokenizers.base import Tokenizer
 
 _TEXTS_A_BATCH = 64
 

@@ -27,11 +27,11 @@ from models.clip_dataset import Batch, TrainingData
 from models.lineage import write_lineage
 from models.optimisers import make_optimiser
 from models.overrides import as_json
+from models.tokenizers.wordpiece import read_vocabulary, write_vocabulary
 from models.train_checkpoints import Checkpoints
 from models.train_config import TrainConfig
 from models.train_log import TrainLog
 from models.train_step import Metrics, TrainState, make_step
-from models.wordpiece import read_vocabulary, write_vocabulary
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
 # What may change between the attempts at one run.

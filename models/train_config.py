@@ -21,7 +21,7 @@ from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.overrides import override
 from models.segments import SegmentConfig
-from models.tokens import CAPTION_TOKENS
+from models.tokenizers.base import CAPTION_TOKENS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from beam_pipeline.cli import main
 from clipseed.errors import Reject
 from models.build import make_model, make_tokenizer, tokenizer_of
 from models.clip4clip import Clip4Clip
-from models.clip_bpe import ClipBpe
 from models.overrides import override
+from models.tokenizers.clip_bpe import ClipBpe
 from models.trained import load_trained
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from models.clip_bpe import ClipBpe, read_merges, words
+from models.tokenizers.clip_bpe import ClipBpe, read_merges, words
 
 MERGES = (
     Path(__file__).resolve().parents[2]

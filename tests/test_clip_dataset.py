@@ -17,7 +17,7 @@ from models.augment import AugmentConfig, mask_spectrogram
 from models.clip_dataset import Batch, EvaluationData, Source, TrainingData
 from models.draws import draw
 from models.segments import SegmentConfig
-from models.tokens import Tokens, pack
+from models.tokenizers.base import Tokens, pack
 
 CLIPS = 7
 SEGMENT = SegmentConfig(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from models.wordpiece import (
+from models.tokenizers.wordpiece import (
     WordPiece,
     build_vocabulary,
     read_vocabulary,

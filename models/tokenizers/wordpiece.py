@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.tokens import CAPTION_TOKENS, Tokens, pack
+from models.tokenizers.base import CAPTION_TOKENS, Tokens, pack
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 _NEEDED = (PAD, UNKNOWN, START, END)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.tokens import CAPTION_TOKENS, Tokens, pack
+from models.tokenizers.base import CAPTION_TOKENS, Tokens, pack
 
 # The published file holds more merges than the published model knows.
 _MERGES = 49408 - 2 * 256 - 2
