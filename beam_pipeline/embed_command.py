@@ -49,7 +49,7 @@ def embed_into(
         Reject: run or model cannot be read, or the output is not empty.
     """
     from index_service.build import IndexConfig, build_index
-    from models.clip_dataset import EvaluationData
+    from models.data.loader import EvaluationData
     from models.evaluate import embed_clips
     from models.trained import load_trained
 

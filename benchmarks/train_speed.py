@@ -27,7 +27,7 @@ from benchmarks.made_clips import write_made_run
 from clipseed.io.scratch import scratch_folder
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
-from models.clip_dataset import Batch, Source, TrainingData
+from models.data.loader import Batch, Source, TrainingData
 from models.optimisers import make_optimiser
 from models.overrides import override
 from models.train_config import TrainConfig, load_config

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from models.clip_dataset import EvaluationData, present
+from models.data.loader import EvaluationData, present
 from models.dual_encoder import RetrievalModel
 from models.retrieval_metrics import Retrieval, retrieval
 from models.tokenizers.base import Tokenizer

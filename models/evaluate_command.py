@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clipseed.errors import Reject
 
 if TYPE_CHECKING:
+    from models.data.segments import SegmentConfig
     from models.retrieval_metrics import Retrieval
-    from models.segments import SegmentConfig
 
 _PROTOCOLS = ("msr_vtt", "audiocaps", "clotho")
 _MODALITIES = {"V": "video", "A": "audio"}
@@ -116,7 +116,7 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
     Raises:
         Reject: model or run cannot be read, or the model has not the modality.
     """
-    from models.clip_dataset import EvaluationData
+    from models.data.loader import EvaluationData
     from models.evaluate import embed_run, evaluate
     from models.lineage import read_lineage, setting
     from models.trained import load_trained

@@ -23,7 +23,7 @@ from clipseed.io import storage
 from clipseed.run.clips import open_clips
 from models import devices
 from models.build import make_model, make_tokenizer, tokenizer_of
-from models.clip_dataset import Batch, TrainingData
+from models.data.loader import Batch, TrainingData
 from models.lineage import write_lineage
 from models.optimisers import make_optimiser
 from models.overrides import as_json

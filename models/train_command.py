@@ -26,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
-    from models.clip_dataset import Source
+    from models.data.loader import Source
     from models.overrides import override
     from models.train import train
     from models.train_config import load_config

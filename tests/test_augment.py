@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.augment import AugmentConfig, augment_pictures
+from models.data.augment import AugmentConfig, augment_pictures
 
 SEED = (7, 64)
 PLAIN = AugmentConfig(least_side=1.0, flip=False, colour=0.0)

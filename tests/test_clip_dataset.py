@@ -12,11 +12,11 @@ from tiny_run import clip_record, grey, write_run
 from clipseed.errors import Reject
 from clipseed.run.clip_record import ClipRecord
 from clipseed.run.clips import open_clips
-from models import segments
-from models.augment import AugmentConfig, mask_spectrogram
-from models.clip_dataset import Batch, EvaluationData, Source, TrainingData
-from models.draws import draw
-from models.segments import SegmentConfig
+from models.data import segments
+from models.data.augment import AugmentConfig, mask_spectrogram
+from models.data.index_sampler import draw
+from models.data.loader import Batch, EvaluationData, Source, TrainingData
+from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokens, pack
 
 CLIPS = 7

@@ -16,10 +16,10 @@ from tiny_run import clip_record, write_run
 
 from beam_pipeline.cli import main
 from clipseed.errors import Reject
-from models.augment import AugmentConfig
 from models.backbones.bert.model import BertConfig
 from models.bottleneck import AudioVisualConfig
-from models.clip_dataset import Source
+from models.data.augment import AugmentConfig
+from models.data.loader import Source
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.train import train

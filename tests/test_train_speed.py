@@ -9,7 +9,7 @@ from tiny_config import TINY_TRAINING
 
 from benchmarks.made_clips import write_made_run
 from benchmarks.train_speed import measure, step_flops
-from models.clip_dataset import Source
+from models.data.loader import Source
 
 
 def arrays(clips: int) -> dict[str, np.ndarray]:

@@ -3,12 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from models.augment import AugmentConfig
 from models.backbones.bert.model import BertConfig
 from models.backbones.clip.model import ClipConfig, ClipTextConfig
 from models.backbones.vit.model import ViTConfig
 from models.bottleneck import AudioVisualConfig
 from models.clip4clip import Clip4ClipConfig
+from models.data.augment import AugmentConfig
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.train_config import TrainConfig

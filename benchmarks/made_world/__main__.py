@@ -126,7 +126,7 @@ def _agreement(
 
 def attempt(output: Path, trial: Trial, test: list[Scene]) -> Measures:
     """Trains what a trial needs, unless one before did, and measures it."""
-    from models.clip_dataset import Source
+    from models.data.loader import Source
     from models.train import train
     from models.train_config import load_config
 

@@ -21,7 +21,7 @@ from benchmarks.made_world.scenes import (
     SEEN_COLOURS,
     SOUNDS,
 )
-from models.clip_dataset import EvaluationData
+from models.data.loader import EvaluationData
 from models.evaluate import Encoder
 from models.retrieval_metrics import ranks
 from models.trained import load_trained

@@ -5,9 +5,9 @@
 Vocabulary from the run's own captions; Adam, because it forgives.
 """
 
-from models.augment import AugmentConfig
 from models.backbones.bert.model import BertConfig
 from models.bottleneck import AudioVisualConfig
+from models.data.augment import AugmentConfig
 from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.train_config import TrainConfig

@@ -7,7 +7,7 @@ colours too; the spectrogram gets the masks of SpecAugment (Park et al.).
 import dataclasses
 from typing import Any
 
-from models.segments import to_bytes
+from models.data.segments import to_bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

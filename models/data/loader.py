@@ -18,11 +18,11 @@ import numpy as np
 
 from clipseed.errors import Reject
 from clipseed.run.clips import open_clips
-from models import segments
-from models.augment import AugmentConfig, augment_pictures, mask_spectrogram
-from models.bad_records import guarded, inspect
-from models.draws import draw
-from models.segments import SegmentConfig
+from models.data import segments
+from models.data.augment import AugmentConfig, augment_pictures, mask_spectrogram
+from models.data.diagnose import guarded, inspect
+from models.data.index_sampler import draw
+from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokenizer
 
 # Batches that are read before they are asked for.
