@@ -50,7 +50,7 @@ def embed_into(
     """
     from index_service.build import IndexConfig, build_index
     from models.data.loader import EvaluationData
-    from models.evaluate import embed_clips
+    from models.retrieval.evaluate import embed_clips
     from models.trained import load_trained
 
     trained = load_trained(model)

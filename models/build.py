@@ -11,10 +11,10 @@ from models.backbones.bert.model import fill_bert
 from models.backbones.clip.model import Clip
 from models.backbones.clip.weights import load_clip
 from models.backbones.vit.weights import fill_vit
-from models.clip4clip import Clip4Clip, Clip4ClipConfig
-from models.dual_encoder import DualEncoder
 from models.nn.attention import Compute
 from models.pretrained.preprocessing import CLIP_SCALE, read_scale
+from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
+from models.retrieval.dual_encoder import DualEncoder
 from models.tokenizers.base import Tokenizer
 from models.tokenizers.clip_bpe import ClipBpe, read_merges
 from models.tokenizers.wordpiece import WordPiece, build_vocabulary, read_vocabulary

@@ -16,7 +16,7 @@ from clipseed.errors import Reject
 
 if TYPE_CHECKING:
     from models.data.segments import SegmentConfig
-    from models.retrieval_metrics import Retrieval
+    from models.retrieval.metrics import Retrieval
 
 _PROTOCOLS = ("msr_vtt", "audiocaps", "clotho")
 _MODALITIES = {"V": "video", "A": "audio"}
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     """Evaluates; gives 0, or 2 if it could not."""
     flags = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from models.results_table import as_json, as_markdown
+    from models.retrieval.results_table import as_json, as_markdown
 
     try:
         with _data(flags) as data:
@@ -117,8 +117,8 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
         Reject: model or run cannot be read, or the model has not the modality.
     """
     from models.data.loader import EvaluationData
-    from models.evaluate import embed_run, evaluate
     from models.lineage import read_lineage, setting
+    from models.retrieval.evaluate import embed_run, evaluate
     from models.trained import load_trained
 
     trained = load_trained(flags.model)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from clipseed.errors import Reject
-from models.clip4clip import Clip4ClipConfig
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
 from models.data.segments import SegmentConfig
-from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
 from models.overrides import override
+from models.retrieval.clip4clip import Clip4ClipConfig
+from models.retrieval.dual_encoder import DualEncoderConfig
 from models.tokenizers.base import CAPTION_TOKENS
 
 

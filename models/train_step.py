@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from models.losses import nce_loss
+from models.retrieval.losses import nce_loss
 
 Batch = dict[str, jax.Array]
 Params = Any

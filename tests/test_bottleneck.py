@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from clipseed.errors import Reject
-from models.bottleneck import AudioVisualConfig, AudioVisualEncoder, fuse
 from models.nn.transformer import Block
+from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder, fuse
 
 TINY = AudioVisualConfig(
     hidden=16,

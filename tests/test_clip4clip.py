@@ -10,8 +10,8 @@ from flax import nnx
 
 from models.backbones.clip.model import unit
 from models.backbones.clip.weights import load_clip
-from models.clip4clip import Clip4Clip
 from models.pretrained.preprocessing import CLIP_SCALE, normalise
+from models.retrieval.clip4clip import Clip4Clip
 from models.train_step import TrainState, make_step
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "shared/data/parity/clip"

@@ -16,8 +16,8 @@ from tiny_run import clip_record, write_run
 from beam_pipeline.cli import main
 from clipseed.errors import Reject
 from models.build import make_model, make_tokenizer, tokenizer_of
-from models.clip4clip import Clip4Clip
 from models.overrides import override
+from models.retrieval.clip4clip import Clip4Clip
 from models.tokenizers.clip_bpe import ClipBpe
 from models.trained import load_trained
 

@@ -13,7 +13,7 @@ from tiny_run import clip_record, write_run
 from beam_pipeline.cli import main
 from clipseed.run.clip_record import decode
 from clipseed.run.clips import open_clips
-from models.evaluate import EmbeddedRun, evaluate
+from models.retrieval.evaluate import EmbeddedRun, evaluate
 
 HEADER = "key,vid_key,video_id,sentence\n"
 TEST = {1: "a red square, turning", 2: "a dog", 3: "someone sings"}

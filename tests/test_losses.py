@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.losses import nce_loss
+from models.retrieval.losses import nce_loss
 
 
 def rows(seed: int, count: int = 5) -> np.ndarray:

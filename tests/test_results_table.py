@@ -5,8 +5,8 @@ import json
 import pytest
 
 from clipseed.errors import Reject
-from models.results_table import PAPER, as_json, as_markdown
-from models.retrieval_metrics import Retrieval
+from models.retrieval.metrics import Retrieval
+from models.retrieval.results_table import PAPER, as_json, as_markdown
 from transforms.benchmarks.registry import PROTOCOLS
 
 FIGURES = {"text_to_clip": Retrieval((12.34, 50.0, 100.0), 5.5, 7.25, 60, 12)}

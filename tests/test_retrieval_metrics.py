@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from models.retrieval_metrics import Retrieval, ranks, retrieval
+from models.retrieval.metrics import Retrieval, ranks, retrieval
 
 RNG = np.random.default_rng(0)
 

@@ -17,11 +17,11 @@ from tiny_run import clip_record, write_run
 from beam_pipeline.cli import main
 from clipseed.errors import Reject
 from models.backbones.bert.model import BertConfig
-from models.bottleneck import AudioVisualConfig
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
-from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
+from models.retrieval.dual_encoder import DualEncoderConfig
+from models.retrieval.mbt import AudioVisualConfig
 from models.train import train
 from models.train_config import TrainConfig, load_config
 from models.trained import load_trained

@@ -6,11 +6,11 @@ from pathlib import Path
 from models.backbones.bert.model import BertConfig
 from models.backbones.clip.model import ClipConfig, ClipTextConfig
 from models.backbones.vit.model import ViTConfig
-from models.bottleneck import AudioVisualConfig
-from models.clip4clip import Clip4ClipConfig
 from models.data.augment import AugmentConfig
-from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
+from models.retrieval.clip4clip import Clip4ClipConfig
+from models.retrieval.dual_encoder import DualEncoderConfig
+from models.retrieval.mbt import AudioVisualConfig
 from models.train_config import TrainConfig
 
 TINY_TRAINING = TrainConfig(

@@ -7,8 +7,8 @@ import numpy as np
 from flax import nnx
 
 from models.backbones.bert.model import BertConfig
-from models.bottleneck import AudioVisualConfig
-from models.dual_encoder import DualEncoder, DualEncoderConfig
+from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
+from models.retrieval.mbt import AudioVisualConfig
 
 TINY = DualEncoderConfig(
     clips=AudioVisualConfig(

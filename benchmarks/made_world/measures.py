@@ -22,8 +22,8 @@ from benchmarks.made_world.scenes import (
     SOUNDS,
 )
 from models.data.loader import EvaluationData
-from models.evaluate import Encoder
-from models.retrieval_metrics import ranks
+from models.retrieval.evaluate import Encoder
+from models.retrieval.metrics import ranks
 from models.trained import load_trained
 
 _WORDS = {

@@ -9,9 +9,9 @@ CLIP is kept as it comes: so the paper has R@1 30.6 on MSR-VTT 1k-A (table 3), a
 after training on VideoCC (not reproduced here: no such data at hand).
 """
 
-from models.clip4clip import Clip4ClipConfig
 from models.data.augment import AugmentConfig
 from models.optimisers import OptimiserConfig
+from models.retrieval.clip4clip import Clip4ClipConfig
 from models.train_config import TrainConfig
 
 config = TrainConfig(

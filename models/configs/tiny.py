@@ -6,10 +6,10 @@ Vocabulary from the run's own captions; Adam, because it forgives.
 """
 
 from models.backbones.bert.model import BertConfig
-from models.bottleneck import AudioVisualConfig
 from models.data.augment import AugmentConfig
-from models.dual_encoder import DualEncoderConfig
 from models.optimisers import OptimiserConfig
+from models.retrieval.dual_encoder import DualEncoderConfig
+from models.retrieval.mbt import AudioVisualConfig
 from models.train_config import TrainConfig
 
 config = TrainConfig(

@@ -17,8 +17,8 @@ from flax import nnx
 
 from models.backbones.bert.model import Bert, BertConfig
 from models.backbones.clip.model import unit
-from models.bottleneck import AudioVisualConfig, AudioVisualEncoder
 from models.nn.attention import Compute
+from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder
 
 
 class RetrievalModel(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from clipseed.errors import Reject
-from models.retrieval_metrics import CUTS, Retrieval
+from models.retrieval.metrics import CUTS, Retrieval
 
 
 class Published(NamedTuple):

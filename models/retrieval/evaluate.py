@@ -19,8 +19,8 @@ import numpy as np
 from flax import nnx
 
 from models.data.loader import EvaluationData, present
-from models.dual_encoder import RetrievalModel
-from models.retrieval_metrics import Retrieval, retrieval
+from models.retrieval.dual_encoder import RetrievalModel
+from models.retrieval.metrics import Retrieval, retrieval
 from models.tokenizers.base import Tokenizer
 
 _TEXTS_A_BATCH = 64

@@ -1,0 +1,1 @@
+"""Text-to-video retrieval: models, losses, metrics and evaluation."""
