@@ -51,7 +51,7 @@ def embed_into(
     from index_service.build import IndexConfig, build_index
     from models.data.loader import EvaluationData
     from models.retrieval.evaluate import embed_clips
-    from models.trained import load_trained
+    from models.training.load import load_trained
 
     trained = load_trained(model)
     data = EvaluationData(run_dir, trained.config.segment, segments)
@@ -72,8 +72,8 @@ def embed_into(
 
 def embedder_of(model: str) -> str:
     """The embedder that a trained model is, by settings and last step."""
-    from models.train import CONFIG
-    from models.train_checkpoints import Checkpoints
+    from models.training.checkpoints import Checkpoints
+    from models.training.loop import CONFIG
 
     with Checkpoints(model) as checkpoints:
         step = checkpoints.latest

@@ -43,7 +43,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     from clipseed.run.clip_record import decode
     from clipseed.run.clips import open_clips
     from index_service.open_index import open_index
-    from models.trained import load_trained
+    from models.training.load import load_trained
 
     try:
         about = json.loads((index_dir / ABOUT).read_text())

@@ -19,13 +19,13 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from models import devices
-from models.build import make_model, make_tokenizer, tokenizer_of
 from models.data.loader import Batch, Source, TrainingData
-from models.optimisers import make_optimiser
-from models.overrides import override
-from models.train_config import TrainConfig, load_config
-from models.train_step import TrainState, make_step
+from models.training import sharding
+from models.training.config import TrainConfig, load_config
+from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.optimizers import make_optimiser
+from models.training.overrides import override
+from models.training.step import TrainState, make_step
 
 
 def measure(
@@ -48,11 +48,11 @@ def measure(
         return figures
     graph, params = nnx.split(make_model(config), nnx.Param)
     optimiser = make_optimiser(config.optimiser, steps)
-    mesh = devices.data_mesh()
+    mesh = sharding.data_mesh()
     state = TrainState(jnp.int32(0), params, optimiser.init(params))
-    state = devices.place(state, mesh, config.shard_from)
+    state = sharding.place(state, mesh, config.shard_from)
     step = make_step(graph, optimiser, config.micro_batch)
-    state, _ = step(state, devices.to_devices(first.arrays, mesh))  # Compiles.
+    state, _ = step(state, sharding.to_devices(first.arrays, mesh))  # Compiles.
     state, stepping_s = _run(step, state, [first] * steps, mesh)
     state, both_s = _run(step, state, batches(steps), mesh)
     return figures | {
@@ -65,7 +65,7 @@ def _run(step: Any, state: TrainState, batches: Any, mesh: Any) -> tuple[Any, fl
     began = time.perf_counter()
     metrics = None
     for batch in batches:
-        state, metrics = step(state, devices.to_devices(batch.arrays, mesh))
+        state, metrics = step(state, sharding.to_devices(batch.arrays, mesh))
     assert metrics is not None
     float(metrics.loss)  # Waits for the device.
     return state, time.perf_counter() - began

@@ -25,13 +25,13 @@ from flax import nnx
 
 from benchmarks.made_clips import write_made_run
 from clipseed.io.scratch import scratch_folder
-from models import devices
-from models.build import make_model, make_tokenizer, tokenizer_of
 from models.data.loader import Batch, Source, TrainingData
-from models.optimisers import make_optimiser
-from models.overrides import override
-from models.train_config import TrainConfig, load_config
-from models.train_step import TrainState, loss_and_gradients, make_step
+from models.training import sharding
+from models.training.config import TrainConfig, load_config
+from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.optimizers import make_optimiser
+from models.training.overrides import override
+from models.training.step import TrainState, loss_and_gradients, make_step
 
 
 class Trainer(NamedTuple):
@@ -101,14 +101,14 @@ def peak_memory_mb() -> dict[str, float]:
 
 def _compiled(config: TrainConfig, steps: int, first: Batch) -> tuple[Trainer, float]:
     """A trainer after its first step, and how long that took."""
-    mesh = devices.data_mesh()
+    mesh = sharding.data_mesh()
     graph, params = nnx.split(make_model(config), nnx.Param)
     optimiser = make_optimiser(config.optimiser, steps)
     state = TrainState(jnp.int32(0), params, optimiser.init(params))
-    state = devices.place(state, mesh, config.shard_from)
+    state = sharding.place(state, mesh, config.shard_from)
     step = make_step(graph, optimiser, config.micro_batch)
     began = time.perf_counter()
-    state, metrics = step(state, devices.to_devices(first.arrays, mesh))
+    state, metrics = step(state, sharding.to_devices(first.arrays, mesh))
     float(metrics.loss)  # Waits for the device.
     return Trainer(step, state, mesh), time.perf_counter() - began
 
@@ -123,7 +123,7 @@ def _timed(trainer: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
         marks.append(time.perf_counter())
         if batch is None:
             return parts
-        arrays = devices.to_devices(batch.arrays, trainer.mesh)
+        arrays = sharding.to_devices(batch.arrays, trainer.mesh)
         jax.block_until_ready(arrays)
         marks.append(time.perf_counter())
         state, metrics = trainer.step(state, arrays)

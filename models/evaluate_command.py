@@ -117,9 +117,9 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
         Reject: model or run cannot be read, or the model has not the modality.
     """
     from models.data.loader import EvaluationData
-    from models.lineage import read_lineage, setting
     from models.retrieval.evaluate import embed_run, evaluate
-    from models.trained import load_trained
+    from models.training.history import read_lineage, setting
+    from models.training.load import load_trained
 
     trained = load_trained(flags.model)
     modality, without = _modality(flags.modality, trained.config.segment)

@@ -27,9 +27,9 @@ def run(argv: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
     from models.data.loader import Source
-    from models.overrides import override
-    from models.train import train
-    from models.train_config import load_config
+    from models.training.config import load_config
+    from models.training.loop import train
+    from models.training.overrides import override
 
     try:
         config = load_config(flags.config)

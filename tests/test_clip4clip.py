@@ -12,7 +12,7 @@ from models.backbones.clip.model import unit
 from models.backbones.clip.weights import load_clip
 from models.pretrained.preprocessing import CLIP_SCALE, normalise
 from models.retrieval.clip4clip import Clip4Clip
-from models.train_step import TrainState, make_step
+from models.training.step import TrainState, make_step
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "shared/data/parity/clip"
 pytestmark = pytest.mark.skipif(

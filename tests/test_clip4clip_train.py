@@ -15,11 +15,11 @@ from tiny_run import clip_record, write_run
 
 from beam_pipeline.cli import main
 from clipseed.errors import Reject
-from models.build import make_model, make_tokenizer, tokenizer_of
-from models.overrides import override
 from models.retrieval.clip4clip import Clip4Clip
 from models.tokenizers.clip_bpe import ClipBpe
-from models.trained import load_trained
+from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.load import load_trained
+from models.training.overrides import override
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from clipseed.errors import Reject
-from models.optimisers import OptimiserConfig, make_optimiser, schedule
+from models.training.optimizers import OptimiserConfig, make_optimiser, schedule
 
 STEPS = 10
 PARAMS = {"kernel": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([0.5, 1.0])}

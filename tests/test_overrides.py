@@ -6,8 +6,8 @@ import json
 import pytest
 
 from clipseed.errors import Reject
-from models.overrides import as_json, from_json, override
 from models.retrieval.dual_encoder import DualEncoderConfig
+from models.training.overrides import as_json, from_json, override
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,12 +19,12 @@ from clipseed.errors import Reject
 from models.backbones.bert.model import BertConfig
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
-from models.optimisers import OptimiserConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
-from models.train import train
-from models.train_config import TrainConfig, load_config
-from models.trained import load_trained
+from models.training.config import TrainConfig, load_config
+from models.training.load import load_trained
+from models.training.loop import train
+from models.training.optimizers import OptimiserConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = 6

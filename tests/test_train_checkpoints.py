@@ -11,8 +11,8 @@ from flax import nnx
 from tiny_model import tiny_batch, tiny_model
 
 from clipseed.errors import Reject
-from models.train_checkpoints import Checkpoints
-from models.train_step import TrainState, make_step
+from models.training.checkpoints import Checkpoints
+from models.training.step import TrainState, make_step
 
 
 def fresh(optimiser: optax.GradientTransformation, seed: int = 0) -> TrainState:

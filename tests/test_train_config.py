@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from models.overrides import as_json, from_json
-from models.train_config import TrainConfig, load_config
+from models.training.config import TrainConfig, load_config
+from models.training.overrides import as_json, from_json
 
 
 def test_published_configurations_are_the_papers() -> None:

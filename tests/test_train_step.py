@@ -15,8 +15,8 @@ from flax import nnx
 from tiny_model import largest_difference, tiny_batch, tiny_model
 
 from clipseed.errors import Reject
-from models import devices, train_step
-from models.train_step import Embedded, TrainState
+from models.training import sharding, step
+from models.training.step import Embedded, TrainState
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,8 +32,8 @@ def test_micro_batches_give_the_gradients_of_the_whole(
 ) -> None:
     graph, params = split
     batch = {name: jnp.asarray(rows) for name, rows in tiny_batch().items()}
-    whole = train_step.loss_and_gradients(graph, params, batch)
-    parts = train_step.loss_and_gradients(graph, params, batch, micro)
+    whole = step.loss_and_gradients(graph, params, batch)
+    parts = step.loss_and_gradients(graph, params, batch, micro)
     assert largest_difference(whole[:2], parts[:2]) < 1e-6
     assert largest_difference(whole[2], parts[2]) < 1e-5
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[2])) > 1e-2
@@ -41,10 +41,10 @@ def test_micro_batches_give_the_gradients_of_the_whole(
 
 def test_accuracy_counts_ties_as_wrong() -> None:
     same = jnp.ones((3, 2)) / jnp.sqrt(2)
-    assert train_step.accuracy(Embedded(same, same)) == 0
+    assert step.accuracy(Embedded(same, same)) == 0
     apart = jnp.eye(3)
-    assert train_step.accuracy(Embedded(apart, apart)) == 1
-    assert train_step.accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
+    assert step.accuracy(Embedded(apart, apart)) == 1
+    assert step.accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
 
 
 def state_of(params: Any, optimiser: optax.GradientTransformation) -> TrainState:
@@ -55,7 +55,7 @@ def state_of(params: Any, optimiser: optax.GradientTransformation) -> TrainState
 def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
     graph, params = split
     optimiser = optax.adam(3e-3)
-    step = train_step.make_step(graph, optimiser)
+    step = step.make_step(graph, optimiser)
     state, losses = state_of(params, optimiser), []
     for _ in range(40):
         state, metrics = step(state, tiny_batch())
@@ -67,7 +67,7 @@ def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
 def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any]) -> None:
     graph, params = split
     optimiser = optax.adam(1e-2)
-    step = train_step.make_step(graph, optimiser)
+    step = step.make_step(graph, optimiser)
     batch = tiny_batch()
     batch["audio"][3, 0, 0] = np.nan
     before = jax.tree.map(np.asarray, params)
@@ -116,4 +116,4 @@ def test_eight_devices_give_what_one_gives() -> None:
 @pytest.mark.parametrize(("batch", "micro"), [(10, 4), (1, 0), (0, 0)])
 def test_batches_that_do_not_divide_are_refused(batch: int, micro: int) -> None:
     with pytest.raises(Reject, match="bad_batch_size"):
-        devices.check_batch(batch, micro)
+        sharding.check_batch(batch, micro)

@@ -7,11 +7,11 @@ from models.backbones.bert.model import BertConfig
 from models.backbones.clip.model import ClipConfig, ClipTextConfig
 from models.backbones.vit.model import ViTConfig
 from models.data.augment import AugmentConfig
-from models.optimisers import OptimiserConfig
 from models.retrieval.clip4clip import Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimiserConfig
 
 TINY_TRAINING = TrainConfig(
     model=DualEncoderConfig(

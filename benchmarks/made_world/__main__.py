@@ -127,8 +127,8 @@ def _agreement(
 def attempt(output: Path, trial: Trial, test: list[Scene]) -> Measures:
     """Trains what a trial needs, unless one before did, and measures it."""
     from models.data.loader import Source
-    from models.train import train
-    from models.train_config import load_config
+    from models.training.config import load_config
+    from models.training.loop import train
 
     directory = output / f"train-{trial.run}-{'-'.join(trial.modalities)}"
     if not directory.exists():

@@ -1,7 +1,7 @@
 """`tiny`, for the made world: frames close enough together to tell directions."""
 
 from models.configs.tiny import config as tiny
-from models.overrides import override
+from models.training.overrides import override
 
 config = override(
     tiny,

@@ -24,7 +24,7 @@ from benchmarks.made_world.scenes import (
 from models.data.loader import EvaluationData
 from models.retrieval.evaluate import Encoder
 from models.retrieval.metrics import ranks
-from models.trained import load_trained
+from models.training.load import load_trained
 
 _WORDS = {
     "place": PLACES,

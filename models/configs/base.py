@@ -10,8 +10,8 @@ ViT-Base a modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at s
 MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here: no such data at hand).
 """
 
-from models.optimisers import OptimiserConfig
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimiserConfig
 
 config = TrainConfig(
     dtype="bfloat16",

@@ -10,9 +10,9 @@ after training on VideoCC (not reproduced here: no such data at hand).
 """
 
 from models.data.augment import AugmentConfig
-from models.optimisers import OptimiserConfig
 from models.retrieval.clip4clip import Clip4ClipConfig
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimiserConfig
 
 config = TrainConfig(
     model=Clip4ClipConfig(),

@@ -7,10 +7,10 @@ Vocabulary from the run's own captions; Adam, because it forgives.
 
 from models.backbones.bert.model import BertConfig
 from models.data.augment import AugmentConfig
-from models.optimisers import OptimiserConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimiserConfig
 
 config = TrainConfig(
     model=DualEncoderConfig(

@@ -17,11 +17,11 @@ from clipseed.errors import Reject
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
 from models.data.segments import SegmentConfig
-from models.optimisers import OptimiserConfig
-from models.overrides import override
 from models.retrieval.clip4clip import Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.tokenizers.base import CAPTION_TOKENS
+from models.training.optimizers import OptimiserConfig
+from models.training.overrides import override
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

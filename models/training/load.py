@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from models.build import make_model, tokenizer_of
-from models.overrides import from_json
 from models.retrieval.clip4clip import Clip4Clip
 from models.retrieval.dual_encoder import DualEncoder
 from models.retrieval.evaluate import Encoder
-from models.train import load_into, read_run
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.factory import make_model, tokenizer_of
+from models.training.loop import load_into, read_run
+from models.training.overrides import from_json
 
 
 class Trained(NamedTuple):

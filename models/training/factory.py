@@ -18,7 +18,7 @@ from models.retrieval.dual_encoder import DualEncoder
 from models.tokenizers.base import Tokenizer
 from models.tokenizers.clip_bpe import ClipBpe, read_merges
 from models.tokenizers.wordpiece import WordPiece, build_vocabulary, read_vocabulary
-from models.train_config import TrainConfig
+from models.training.config import TrainConfig
 
 # The first line of a list of merges, as it is published.
 _MERGES_HEADER = "#version: 0.2"

@@ -14,7 +14,7 @@ import numpy as np
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from models.train_step import TrainState
+from models.training.step import TrainState
 
 
 class Checkpoints:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from models.train_step import Metrics
+from models.training.step import Metrics
 
 _COLUMNS = ("step", "loss", "accuracy", "gradient_norm", "clips_per_s")
 

@@ -21,17 +21,17 @@ from flax import nnx
 from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.run.clips import open_clips
-from models import devices
-from models.build import make_model, make_tokenizer, tokenizer_of
 from models.data.loader import Batch, TrainingData
-from models.lineage import write_lineage
-from models.optimisers import make_optimiser
-from models.overrides import as_json
 from models.tokenizers.wordpiece import read_vocabulary, write_vocabulary
-from models.train_checkpoints import Checkpoints
-from models.train_config import TrainConfig
-from models.train_log import TrainLog
-from models.train_step import Metrics, TrainState, make_step
+from models.training import sharding
+from models.training.checkpoints import Checkpoints
+from models.training.config import TrainConfig
+from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.history import write_lineage
+from models.training.log import TrainLog
+from models.training.optimizers import make_optimiser
+from models.training.overrides import as_json
+from models.training.step import Metrics, TrainState, make_step
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
 # What may change between the attempts at one run.
@@ -54,7 +54,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
     """
     if config.epochs and not config.data:
         raise Reject("no_data", "name a run to train on: --data RUN_DIR")
-    devices.check_batch(config.batch_size, config.micro_batch)
+    sharding.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
     vocabulary = _prepare(config, directory)
     data = TrainingData(
@@ -66,7 +66,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
     )
     write_lineage(output, config.init, data.runs)
     steps = config.steps(len(data))
-    mesh = devices.data_mesh()
+    mesh = sharding.data_mesh()
     graph, optimiser, state = _start(config, steps, mesh)
     step_fn = make_step(graph, optimiser, config.micro_batch)
     with Checkpoints(output, config.keep) as checkpoints:
@@ -80,7 +80,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
         last: Metrics | None = None
         with TrainLog(directory, first, steps, config.log_every) as log:
             for step, batch in enumerate(batches, start=first + 1):
-                arrays = devices.to_devices(batch.arrays, mesh)
+                arrays = sharding.to_devices(batch.arrays, mesh)
                 state, last = step_fn(state, arrays)
                 if not last.finite:
                     checkpoints.save(state, step - 1)
@@ -104,7 +104,7 @@ def _start(config: TrainConfig, steps: int, mesh: Any) -> tuple[Any, Any, TrainS
         slow = _pretrained(config, params)
     optimiser = make_optimiser(config.optimiser, steps, slow)
     state = TrainState(jnp.int32(0), params, optimiser.init(params))
-    return graph, optimiser, devices.place(state, mesh, config.shard_from)
+    return graph, optimiser, sharding.place(state, mesh, config.shard_from)
 
 
 def load_into(model: nnx.Module, output: str, step: int | None = None) -> None:
