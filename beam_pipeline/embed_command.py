@@ -48,7 +48,7 @@ def embed_into(
     Raises:
         Reject: run or model cannot be read, or the output is not empty.
     """
-    from index_service.build import IndexConfig, build_index
+    from index_service.build.build_index import IndexConfig, build_index
     from models.data.loader import EvaluationData
     from models.retrieval.evaluate import embed_clips
     from models.training.load import load_trained

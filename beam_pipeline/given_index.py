@@ -4,12 +4,11 @@ import logging
 from dataclasses import dataclass
 
 from beam_pipeline.options import MineConfig
-from index_service import store
-from index_service.addresses import is_served, parse_shards
-from index_service.client import ClientConfig, ClientSecurity, IndexClient
-from index_service.open_index import open_index
-from index_service.store import IndexManifest
-from index_service.tune import Audit
+from index_service.build.tune import Audit
+from index_service.client.addresses import is_served, parse_shards
+from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
+from index_service.search.open_index import open_index
+from index_service.store.index_directory import IndexManifest, index_directory
 from models.embedders.registry import Embedder
 
 _CHECK_PATIENCE_S = 10.0
@@ -62,7 +61,7 @@ def _ask(config: ClientConfig) -> IndexManifest:
         stats = client.check()
     worst = min(stats, key=lambda shard: shard.recall)
     return IndexManifest(
-        store.FORMAT_VERSION,
+        index_directory.FORMAT_VERSION,
         "exact" if all(shard.kind == "exact" for shard in stats) else "scann",
         config.embedder_id,
         config.dimension,

@@ -11,11 +11,11 @@ import numpy as np
 
 from clipseed.errors import Reject
 from clipseed.io import storage
-from index_service.build import IndexConfig, build_index, build_shards
-from index_service.footprint import Vectors
-from index_service.read_embeddings import Embeddings, read_embeddings
-from index_service.shards import shard_name
-from index_service.store import IndexManifest
+from index_service.build.build_index import IndexConfig, build_index, build_shards
+from index_service.build.read_embeddings import Embeddings, read_embeddings
+from index_service.store.footprint import Vectors
+from index_service.store.index_directory import IndexManifest
+from index_service.store.shards import shard_name
 from models.embedders.registry import Embedder, load_embedder
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

@@ -52,10 +52,10 @@ def audit(argv: Sequence[str]) -> int:
     Raises:
         Reject: the index or the queries cannot be used.
     """
-    from index_service.compare import compare, format_rows
-    from index_service.embeddings import check_queries
-    from index_service.open_index import open_index
-    from index_service.read_embeddings import read_embeddings
+    from index_service.build.compare import compare, format_rows
+    from index_service.build.read_embeddings import read_embeddings
+    from index_service.search.open_index import open_index
+    from index_service.store.embeddings import check_queries
 
     flags = _audit_parser().parse_args(argv)
     queries = read_embeddings(flags.queries)

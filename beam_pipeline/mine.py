@@ -25,7 +25,7 @@ from beam_pipeline.options import parse_mine
 from beam_pipeline.plan import Plan, make_plan
 from clipseed.errors import Reject
 from clipseed.io.download import copies_deleted
-from index_service.shard_client import ShardDown
+from index_service.client.shard_client import ShardDown
 from transforms.clips.write import WriteClips
 from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos

@@ -42,7 +42,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     """
     from clipseed.run.clip_record import decode
     from clipseed.run.clips import open_clips
-    from index_service.open_index import open_index
+    from index_service.search.open_index import open_index
     from models.training.load import load_trained
 
     try:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from index_service import exact
-from index_service.build import IndexConfig, build_index
-from index_service.exact import Pairs
-from index_service.search import load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.exact import Pairs
+from index_service.search.searcher import exact, load_index
 
 BATCH = 256
 _CHOICE = "choice.json"

@@ -22,10 +22,10 @@ import grpc
 import numpy as np
 
 from benchmarks.index_load import vectors
-from index_service.build import IndexConfig, build_index
-from index_service.convert import from_wire
-from index_service.search import Searcher, load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import Searcher, load_index
 from index_service.wire import search_pb2 as wire
+from index_service.wire.convert import from_wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 _EMBEDDER, _BATCH, _K, _THRESHOLD = "made@1", 256, 100, 0.6

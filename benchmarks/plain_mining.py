@@ -19,8 +19,8 @@ from beam_pipeline.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
 from clipseed.errors import Rejected
 from clipseed.run.clip_record import encode, write_records
-from index_service.build import IndexConfig, build_index
-from index_service.search import Searcher, load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import Searcher, load_index
 from models.embedders.registry import Embedder, load_embedder
 from transforms.clips.cut import cut_clips
 from transforms.clips.write import make_record

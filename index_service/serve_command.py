@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from clipseed.errors import Reject
-from index_service.credentials import ServerSecurity
-from index_service.server import IndexServer, ServerConfig
-from index_service.service import Limits
+from index_service.client.credentials import ServerSecurity
+from index_service.serve.server import IndexServer, ServerConfig
+from index_service.serve.service import Limits
 
 _LIMITS = {
     "message_bytes": "largest request",

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from index_service.build import IndexConfig, build_index
-from index_service.server import IndexServer, ServerConfig
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.serve.server import IndexServer, ServerConfig
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 

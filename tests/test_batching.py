@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
-from index_service.hits import Hits
+from index_service.search.hits import Hits
+from index_service.serve.batching import (
+    Answer,
+    Batcher,
+    Overloaded,
+    Request,
+    search_together,
+)
 
 
 def ask(count: int, k: int = 1, threshold: float | None = None) -> Request:

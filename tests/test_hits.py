@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from index_service.hits import Hits, merge_hits
+from index_service.search.hits import Hits, merge_hits
 
 
 def hits(*queries: list[tuple[str, float]], cut: tuple[bool, ...] = ()) -> Hits:

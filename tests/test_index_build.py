@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service.audit import MIN_PAIRS, draw_sample
-from index_service.build import IndexConfig, build_index
-from index_service.scann_index import ScannIndex
-from index_service.search import load_index
-from index_service.tune import Goal, cost, grid, tune
+from index_service.build.audit import MIN_PAIRS, draw_sample
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.build.tune import Goal, cost, grid, tune
+from index_service.search.scann_index import ScannIndex
+from index_service.search.searcher import load_index
 
 FLAT = IndexConfig(exact_below=100, sample_size=400)
 

@@ -17,13 +17,13 @@ from index_server import (
 )
 
 from clipseed.errors import Reject
-from index_service.build import IndexConfig, build_shards
-from index_service.client import ClientConfig, ClientSecurity, IndexClient
-from index_service.credentials import ServerSecurity
-from index_service.open_index import Index, open_index
-from index_service.retries import Backoff
-from index_service.service import Limits
-from index_service.shard_client import ShardDown
+from index_service.build.build_index import IndexConfig, build_shards
+from index_service.client.credentials import ServerSecurity
+from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
+from index_service.client.retries import Backoff
+from index_service.client.shard_client import ShardDown
+from index_service.search.open_index import Index, open_index
+from index_service.serve.service import Limits
 
 VECTORS = unit_rows(600)
 QUERIES = unit_rows(20, seed=1)

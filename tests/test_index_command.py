@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_pipeline.cli import main
-from index_service.open_index import open_index
+from index_service.search.open_index import open_index
 from models.embedders.descriptor import EMBEDDER_ID, describe
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 

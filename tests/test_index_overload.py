@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import index_load
-from index_service.build import IndexConfig, build_index
+from index_service.build.build_index import IndexConfig, build_index
 
 
 @pytest.mark.ci_only

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.audit import PAIRS_BASIS
-from index_service.build import IndexConfig, build_index
-from index_service.search import Searcher, load_index
+from index_service.build.audit import PAIRS_BASIS
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import Searcher, load_index
 from models.embedders.descriptor import DEFAULT_THRESHOLD, EMBEDDER_ID, describe
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames

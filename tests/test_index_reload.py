@@ -22,7 +22,7 @@ from index_server import (
     unit_rows,
 )
 
-from index_service.search import load_index
+from index_service.search.searcher import load_index
 from index_service.wire import search_pb2 as wire
 
 QUERIES = unit_rows(4, seed=9)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service import exact, store
-from index_service.build import IndexConfig, build_index
-from index_service.search import Searcher, load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import Searcher, exact, load_index
+from index_service.store.index_directory import index_directory
 
 THRESHOLD = 0.6
 TREE = IndexConfig(exact_below=100, tree_from=100, sample_size=800)
@@ -242,7 +242,7 @@ def test_a_directory_without_a_sound_manifest_is_no_index(
     small: Built, tmp_path: Path
 ) -> None:
     shutil.copytree(small.directory, tmp_path / "i")
-    manifest = tmp_path / "i" / store.MANIFEST
+    manifest = tmp_path / "i" / index_directory.MANIFEST
     fields = json.loads(manifest.read_text())
     for text in ("{", "[]", json.dumps({**fields, "format_version": 99}), "{}"):
         manifest.write_text(text)
@@ -255,7 +255,7 @@ def test_a_directory_without_a_sound_manifest_is_no_index(
 
 
 def test_the_manifest_survives_json(tree: Built) -> None:
-    assert store.read_manifest(tree.directory) == tree.manifest
+    assert index_directory.read_manifest(tree.directory) == tree.manifest
 
 
 @pytest.mark.parametrize(("embedder", "dimension"), [("other", None), ("made", 33)])

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from index_server import make_index, request, serving, stub, unit_rows
 
 from clipseed.errors import Reject
-from index_service.credentials import ServerSecurity, is_loopback
+from index_service.client.credentials import ServerSecurity, is_loopback
 from index_service.serve_command import run
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 

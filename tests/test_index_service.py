@@ -24,9 +24,9 @@ from index_server import (
 )
 
 from clipseed.errors import Reject
-from index_service.search import load_index
-from index_service.server import IndexServer
-from index_service.service import Limits
+from index_service.search.searcher import load_index
+from index_service.serve.server import IndexServer
+from index_service.serve.service import Limits
 from index_service.wire import search_pb2 as wire
 
 VECTORS = unit_rows(300)

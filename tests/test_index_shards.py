@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service import store
-from index_service.build import IndexConfig, build_index, build_shards
-from index_service.hits import merge_hits
-from index_service.open_index import Index, open_index
-from index_service.search import load_index
-from index_service.sharded import ShardedSearcher
-from index_service.shards import shard_of, split
+from index_service.build.build_index import IndexConfig, build_index, build_shards
+from index_service.search.hits import merge_hits
+from index_service.search.open_index import Index, open_index
+from index_service.search.searcher import load_index
+from index_service.search.sharded import ShardedSearcher
+from index_service.store.index_directory import index_directory
+from index_service.store.shards import shard_of, split
 from transforms.seeds.build_index import upload_directory
 
 COUNT, DIMENSION, SHARDS = 1_500, 24, 3
@@ -101,7 +101,9 @@ def test_the_best_of_shards_searched_apart_are_the_best(exact_shards: Path) -> N
 
 
 def test_manifests_name_shard_and_build(exact_shards: Path, tmp_path: Path) -> None:
-    manifests = [store.read_manifest(p) for p in sorted(exact_shards.iterdir())]
+    manifests = [
+        index_directory.read_manifest(p) for p in sorted(exact_shards.iterdir())
+    ]
     assert [(m.shard, m.shards) for m in manifests] == [(0, 3), (1, 3), (2, 3)]
     assert len({m.build for m in manifests}) == 1
     assert len({m.version for m in manifests}) == 3

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service import footprint, store
-from index_service.build import IndexConfig, build_index
-from index_service.footprint import Storage
-from index_service.search import load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import load_index
+from index_service.store.footprint import Storage
+from index_service.store.index_directory import footprint, index_directory
 
 COUNT, DIMENSION = 4_000, 48
 IDS = [f"{row:016x}" for row in range(COUNT)]
@@ -113,7 +113,7 @@ def test_the_best_way_that_fits_is_taken(tmp_path: Path) -> None:
 
 
 def has_copy(directory: Path) -> bool:
-    return (directory / store.SCANN / "bfloat16_dataset.npy").exists()
+    return (directory / index_directory.SCANN / "bfloat16_dataset.npy").exists()
 
 
 def test_what_fits_nowhere_is_refused(tmp_path: Path) -> None:
@@ -127,7 +127,11 @@ def test_what_fits_nowhere_is_refused(tmp_path: Path) -> None:
 def test_the_estimate_covers_the_files(tmp_path: Path, leaves: int) -> None:
     config = IndexConfig(exact_below=0, tree_from=COUNT - leaves, sample_size=400)
     manifest = build_index(tmp_path / "i", IDS, VECTORS, "made", 0.6, None, config)
-    held = sum(entry.size_bytes for entry in manifest.files if entry.path != store.IDS)
+    held = sum(
+        entry.size_bytes
+        for entry in manifest.files
+        if entry.path != index_directory.IDS
+    )
     table = footprint.memory_bytes(IDS, 0, Storage("float32", None), 0)
     # The codes of a tree lie in the files with a byte a block, in memory with half.
     codes = COUNT * DIMENSION // 2 if leaves else 0

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from clipseed.errors import Reject
-from index_service import exact
-from index_service.build import IndexConfig, build_index
-from index_service.search import Searcher, load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import Searcher, exact, load_index
 
 DIMENSION = 32
 CENTRES = 40

@@ -10,8 +10,8 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import EmbeddedChunk, Match, Video
-from index_service.build import IndexConfig, build_index
-from index_service.search import load_index
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.searcher import load_index
 from transforms.matches.match import MatchFrames, audit_chunk, match_chunk
 
 FILM = Video("film", "film.mp4", "/film.mp4")

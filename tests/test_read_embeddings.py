@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipseed.errors import Reject
-from index_service.read_embeddings import read_embeddings
+from index_service.build.read_embeddings import read_embeddings
 
 ROWS = np.random.default_rng(0).standard_normal((40, 6))
 UNIT = (ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)).astype(np.float32)

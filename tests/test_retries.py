@@ -4,8 +4,13 @@ import grpc
 import pytest
 
 from clipseed.errors import Reject
-from index_service.addresses import is_served, parse_shards
-from index_service.retries import Backoff, Pace, is_overload, is_worth_another_try
+from index_service.client.addresses import is_served, parse_shards
+from index_service.client.retries import (
+    Backoff,
+    Pace,
+    is_overload,
+    is_worth_another_try,
+)
 
 
 class Error(grpc.RpcError):

@@ -14,8 +14,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from made_media import still
 
 from clipseed.io import storage
-from index_service.build import IndexConfig, build_index
-from index_service.store import IndexManifest
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.store.index_directory import IndexManifest
 from models.embedders.descriptor import describe
 from transforms.matches.pairs import Pair
 from transforms.run.manifest import (

@@ -16,7 +16,7 @@ from clipseed.elements import EmbeddedChunk, Span, Video
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
-from index_service.search import load_index
+from index_service.search.searcher import load_index
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.shards import describe_file

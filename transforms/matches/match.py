@@ -11,8 +11,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from clipseed.elements import EmbeddedChunk, Match
-from index_service.client import ClientConfig, IndexClient
-from index_service.open_index import Index, open_index
+from index_service.client.index_client import ClientConfig, IndexClient
+from index_service.search.open_index import Index, open_index
 
 # One chunk in this many is searched exactly too, to measure the recall of the index.
 _AUDIT_ONE_IN = 50

@@ -16,7 +16,7 @@ from typing import Any
 import apache_beam as beam
 
 from clipseed.io import storage
-from index_service.store import IndexManifest
+from index_service.store.index_directory import IndexManifest
 from transforms.run.shards import WrittenFile, describe_file
 from transforms.run.tables import write_pairs_csv
 

@@ -22,8 +22,8 @@ from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from clipseed.io.scratch import scratch_folder
-from index_service.build import IndexConfig, build_index
-from index_service.store import IDS, VECTORS, IndexManifest
+from index_service.build.build_index import IndexConfig, build_index
+from index_service.store.index_directory import IDS, VECTORS, IndexManifest
 from models.embedders.registry import load_embedder
 from transforms.frames.embed import embed_chunk
 from transforms.frames.embedding_cache import KeptFrames, write_chunk

@@ -9,10 +9,10 @@ from pathlib import Path
 from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files
-from index_service import store
-from index_service.search import Searcher, load_index
-from index_service.sharded import ShardedSearcher, load_shards
-from index_service.shards import is_shard_name
+from index_service.search.searcher import Searcher, load_index
+from index_service.search.sharded import ShardedSearcher, load_shards
+from index_service.store.index_directory import index_directory
+from index_service.store.shards import is_shard_name
 
 _MAX_MANIFEST_BYTES = 1 << 26
 
@@ -39,7 +39,7 @@ def open_index(
     if not directory.is_dir():
         raise Reject("not_an_index", f"{uri} is no directory; build an index first")
     names = [path.name for path in directory.iterdir()]
-    if store.MANIFEST not in names and any(map(is_shard_name, names)):
+    if index_directory.MANIFEST not in names and any(map(is_shard_name, names)):
         return load_shards(directory, embedder_id, dimension)
     return load_index(directory, embedder_id, dimension)
 
@@ -51,7 +51,7 @@ def _copy(uri: str) -> Path:
     manifests = {
         name: storage.read_bytes(whole, _MAX_MANIFEST_BYTES)
         for name, whole in files.items()
-        if name.split("/")[-1] == store.MANIFEST
+        if name.split("/")[-1] == index_directory.MANIFEST
     }
     if any(".." in name.split("/") for name in files):
         raise Reject("not_an_index", f"{uri} holds names with '..'; build it again")

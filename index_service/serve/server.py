@@ -10,15 +10,15 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from clipseed.errors import Reject
-from index_service.credentials import (
+from index_service.client.credentials import (
     ServerSecurity,
     TokenInterceptor,
     read_token,
     server_credentials,
 )
-from index_service.metrics import Metrics
-from index_service.service import IndexService, Limits
-from index_service.versions import Versions
+from index_service.serve.metrics import Metrics
+from index_service.serve.service import IndexService, Limits
+from index_service.serve.versions import Versions
 from index_service.wire import search_pb2
 from index_service.wire.search_pb2_grpc import add_IndexServiceServicer_to_server
 

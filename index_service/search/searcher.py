@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service import exact, scann_index, store
-from index_service.embeddings import check_queries
-from index_service.exact import Pairs
-from index_service.hits import Hits
-from index_service.scann_index import ScannIndex, ScannSettings
-from index_service.store import IndexManifest
+from index_service.search.exact import Pairs
+from index_service.search.hits import Hits
+from index_service.search.scann_index import ScannIndex, ScannSettings
+from index_service.search.searcher import exact, scann_index
+from index_service.store.embeddings import check_queries
+from index_service.store.index_directory import IndexManifest, index_directory
 
 
 class Searcher:
@@ -126,13 +126,13 @@ def load_index(
     Raises:
         Reject: `damaged_index` (the file is named), or `embedder_mismatch`.
     """
-    manifest = store.read_manifest(directory)
+    manifest = index_directory.read_manifest(directory)
     check_embedder(manifest, directory, embedder_id, dimension)
-    store.verify(directory, manifest)
-    ids, vectors = store.read_arrays(directory, manifest)
+    index_directory.verify(directory, manifest)
+    ids, vectors = index_directory.read_arrays(directory, manifest)
     scann = None
     if manifest.settings is not None:
-        scann = ScannIndex.load(directory / store.SCANN, manifest.settings)
+        scann = ScannIndex.load(directory / index_directory.SCANN, manifest.settings)
     return Searcher(manifest, ids, vectors, scann)
 
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index_service import scann_index
-from index_service.audit import EXACT_BASIS, Recall, Sample, lowest, measure
-from index_service.exact import Pairs
-from index_service.scann_index import (
+from index_service.build.audit import EXACT_BASIS, Recall, Sample, lowest, measure
+from index_service.search.exact import Pairs
+from index_service.search.scann_index import (
     MAX_DEPTH,
     SPILL,
     Reorder,
     ScannIndex,
     ScannSettings,
 )
+from index_service.search.searcher import scann_index
 
 _LOG = logging.getLogger(__name__)
 MIN_DEPTH = 64

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from clipseed.errors import Reject
-from index_service.search import Searcher, load_index
+from index_service.search.searcher import Searcher, load_index
 
 
 class Versions:

@@ -13,14 +13,20 @@ import grpc
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service.batching import Answer, Batcher, Overloaded, Request, search_together
-from index_service.convert import to_wire
-from index_service.embeddings import check_queries
-from index_service.metrics import Metrics, resident_bytes
-from index_service.search import Searcher, check_request
-from index_service.versions import Versions
+from index_service.search.searcher import Searcher, check_request
+from index_service.serve.batching import (
+    Answer,
+    Batcher,
+    Overloaded,
+    Request,
+    search_together,
+)
+from index_service.serve.metrics import Metrics, resident_bytes
+from index_service.serve.versions import Versions
+from index_service.store.embeddings import check_queries
 from index_service.wire import search_pb2 as wire
 from index_service.wire import search_pb2_grpc as rpc
+from index_service.wire.convert import to_wire
 
 RETRY_HINT = "retry-after-ms"
 _RETRY_AFTER_MS = 50

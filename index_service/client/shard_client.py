@@ -7,7 +7,12 @@ from typing import Any
 import grpc
 
 from clipseed.errors import Reject
-from index_service.retries import Backoff, Pace, is_overload, is_worth_another_try
+from index_service.client.retries import (
+    Backoff,
+    Pace,
+    is_overload,
+    is_worth_another_try,
+)
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service import exact, store
-from index_service.embeddings import check_queries
-from index_service.exact import Pairs
-from index_service.hits import Hits, merge_hits
-from index_service.search import Searcher, check_embedder, load_index
-from index_service.shards import is_shard_name, shard_name
-from index_service.store import IndexManifest
+from index_service.search.exact import Pairs
+from index_service.search.hits import Hits, merge_hits
+from index_service.search.searcher import Searcher, check_embedder, exact, load_index
+from index_service.store.embeddings import check_queries
+from index_service.store.index_directory import IndexManifest, index_directory
+from index_service.store.shards import is_shard_name, shard_name
 
 
 class ShardedSearcher:
@@ -78,7 +77,7 @@ def load_shards(
             named), or `embedder_mismatch`.
     """
     names = sorted(p.name for p in directory.iterdir() if is_shard_name(p.name))
-    first = store.read_manifest(directory / names[0])
+    first = index_directory.read_manifest(directory / names[0])
     check_embedder(first, directory / names[0], embedder_id, dimension)
     wanted = [shard_name(shard, first.shards) for shard in range(first.shards)]
     for name in wanted:
@@ -92,7 +91,7 @@ def load_shards(
 
 
 def _check_same_build(directory: Path, shard: int, first: IndexManifest) -> None:
-    manifest = store.read_manifest(directory)
+    manifest = index_directory.read_manifest(directory)
     want = (first.embedder_id, first.dimension, first.build, first.shards, shard)
     have = (
         manifest.embedder_id,
@@ -105,7 +104,8 @@ def _check_same_build(directory: Path, shard: int, first: IndexManifest) -> None
     for name, wanted, held in zip(names, want, have, strict=True):
         if wanted != held:
             raise _damaged(
-                directory / store.MANIFEST, f"has {name} {held!r}, not {wanted!r}"
+                directory / index_directory.MANIFEST,
+                f"has {name} {held!r}, not {wanted!r}",
             )
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service import footprint, store
-from index_service.embeddings import check_matrix, check_queries, first_bad_row
-from index_service.shards import shard_name, split
-from index_service.store import IndexManifest
-from index_service.train import IndexConfig, train
+from index_service.build.train import IndexConfig, train
+from index_service.store.embeddings import check_matrix, check_queries, first_bad_row
+from index_service.store.index_directory import (
+    IndexManifest,
+    footprint,
+    index_directory,
+)
+from index_service.store.shards import shard_name, split
 
 __all__ = ["IndexConfig", "build_index", "build_shards", "check_seeds"]
 
@@ -122,15 +125,15 @@ def _build_part(
     ids = [part.ids[row] for row in order]
     vectors = np.ascontiguousarray(part.embeddings[order])
     trained = train(ids, vectors, queries, threshold, config)
-    store.write_arrays(
+    index_directory.write_arrays(
         part.directory, ids, footprint.encode(vectors, trained.storage.vectors)
     )
     if trained.index is not None:
-        (part.directory / store.SCANN).mkdir()
-        trained.index.save(part.directory / store.SCANN)
+        (part.directory / index_directory.SCANN).mkdir()
+        trained.index.save(part.directory / index_directory.SCANN)
     how = trained.settings
     manifest = IndexManifest(
-        format_version=store.FORMAT_VERSION,
+        format_version=index_directory.FORMAT_VERSION,
         kind="scann" if trained.settings else "exact",
         embedder_id=embedder_id,
         dimension=vectors.shape[1],
@@ -138,7 +141,7 @@ def _build_part(
         threshold=threshold,
         settings=trained.settings,
         audit=trained.audit,
-        files=store.list_files(part.directory),
+        files=index_directory.list_files(part.directory),
         shard=part.shard,
         shards=part.shards,
         build=part.build,
@@ -151,7 +154,7 @@ def _build_part(
             how.block_dims if how else 2,
         ),
     )
-    store.write_manifest(part.directory, manifest)
+    index_directory.write_manifest(part.directory, manifest)
     return manifest
 
 
@@ -185,19 +188,23 @@ def check_seeds(ids: Sequence[str], embeddings: np.ndarray) -> None:
 
 def _make_room(directory: Path) -> None:
     """Create the directory, or empty it of a build that did not finish."""
-    if (directory / store.MANIFEST).exists():
+    if (directory / index_directory.MANIFEST).exists():
         raise Reject("index_exists", f"{directory} holds an index; choose another")
-    shutil.rmtree(directory / store.SCANN, ignore_errors=True)
+    shutil.rmtree(directory / index_directory.SCANN, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
-        if path.name not in (store.VECTORS, store.IDS, f".{store.MANIFEST}.tmp"):
+        if path.name not in (
+            index_directory.VECTORS,
+            index_directory.IDS,
+            f".{store.MANIFEST}.tmp",
+        ):
             raise Reject("not_empty", f"{directory} holds {path.name}; choose another")
         path.unlink()
 
 
 def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
     """Create the directory, or empty it of shards of a build that did not finish."""
-    if all((directory / name / store.MANIFEST).exists() for name in names):
+    if all((directory / name / index_directory.MANIFEST).exists() for name in names):
         raise Reject("index_exists", f"{directory} holds an index; choose another")
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service.audit import Recall
-from index_service.footprint import Vectors
-from index_service.scann_index import ScannSettings
-from index_service.tune import Audit, Trial
+from index_service.build.audit import Recall
+from index_service.build.tune import Audit, Trial
+from index_service.search.scann_index import ScannSettings
+from index_service.store.footprint import Vectors
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

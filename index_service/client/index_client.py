@@ -17,13 +17,13 @@ import grpc
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service.addresses import Shards
-from index_service.convert import from_wire
-from index_service.credentials import is_loopback, read, read_token
-from index_service.hits import Hits, join_hits, merge_hits
-from index_service.retries import Backoff
-from index_service.shard_client import ShardClient, ShardDown
+from index_service.client.addresses import Shards
+from index_service.client.credentials import is_loopback, read, read_token
+from index_service.client.retries import Backoff
+from index_service.client.shard_client import ShardClient, ShardDown
+from index_service.search.hits import Hits, join_hits, merge_hits
 from index_service.wire import search_pb2 as wire
+from index_service.wire.convert import from_wire
 
 _FIRST_K, _K_GROWTH = 256, 8
 

@@ -8,7 +8,7 @@ import numpy as np
 from clipseed.errors import Reject
 from clipseed.io.listing import list_files
 from clipseed.io.storage import localize, open_text
-from index_service.embeddings import NORM_TOLERANCE
+from index_service.store.embeddings import NORM_TOLERANCE
 
 _ID_COLUMNS = ("id", "seed_id", "key")
 _EMBEDDING_COLUMNS = ("embedding", "vector")

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from index_service.batching import Answer
-from index_service.hits import Hits
+from index_service.search.hits import Hits
+from index_service.serve.batching import Answer
 from index_service.wire import search_pb2 as wire
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clipseed.errors import Reject
-from index_service.hits import Hits, slice_hits
+from index_service.search.hits import Hits, slice_hits
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Serve an index over gRPC."""
