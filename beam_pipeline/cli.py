@@ -26,15 +26,15 @@ _INTERRUPTED = (
 
 _MODULES = {
     "mine": "beam_pipeline.mine",
-    "inspect": "beam_pipeline.inspect_run",
-    "plan": "beam_pipeline.plan_command",
-    "index": "beam_pipeline.index_command",
-    "cut": "models.cut_command",
-    "train": "models.train_command",
-    "evaluate": "models.evaluate_command",
-    "embed-clips": "beam_pipeline.embed_command",
-    "search": "beam_pipeline.search_command",
-    "demo": "beam_pipeline.run_demo",
+    "inspect": "beam_pipeline.commands.inspect",
+    "plan": "beam_pipeline.commands.estimate_cost",
+    "index": "beam_pipeline.commands.index",
+    "cut": "beam_pipeline.commands.cut_benchmark",
+    "train": "beam_pipeline.commands.train",
+    "evaluate": "beam_pipeline.commands.evaluate",
+    "embed-clips": "beam_pipeline.commands.index_clips",
+    "search": "beam_pipeline.commands.search",
+    "demo": "beam_pipeline.commands.demo",
 }
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from beam_pipeline.inspect_run import damage, open_run
+from beam_pipeline.commands.inspect import damage, open_run
 from beam_pipeline.options import MineConfig
 from beam_pipeline.plan import Plan
 from clipseed.errors import Reject

@@ -106,7 +106,7 @@ def _nothing(flags: argparse.Namespace, day: str, published: bool) -> Stop:
 
 def check(flags: argparse.Namespace) -> dict[str, Any]:
     """Holds a run against its checksums, its sums and the runs before it."""
-    from beam_pipeline.inspect_run import damage, open_run
+    from beam_pipeline.commands.inspect import damage, open_run
 
     manifest = open_run(flags.run)
     day = flags.day.isoformat()
@@ -125,7 +125,7 @@ def check(flags: argparse.Namespace) -> dict[str, Any]:
 
 def publish_day(flags: argparse.Namespace) -> dict[str, Any]:
     """Moves the pointer to a run that was checked."""
-    from beam_pipeline.inspect_run import open_run
+    from beam_pipeline.commands.inspect import open_run
 
     day = flags.day.isoformat()
     root = flags.output.rstrip("/") + "/"
@@ -154,7 +154,7 @@ def train(flags: argparse.Namespace) -> dict[str, Any]:
     found = new_pairs(runs, read_trained(models))
     if found < max(flags.min_new_pairs, 1):
         raise Stop(_NOTHING, f"{found} new pairs; {flags.min_new_pairs} are asked for")
-    from models.train_command import run
+    from beam_pipeline.commands.train import run
 
     training = training_of(runs, [flags.config, *flags.set])
     folders = [

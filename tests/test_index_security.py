@@ -9,9 +9,9 @@ from certificates import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from index_server import make_index, request, serving, stub, unit_rows
 
+from beam_pipeline.commands.index_serve import run
 from clipseed.errors import Reject
 from index_service.client.credentials import ServerSecurity, is_loopback
-from index_service.serve_command import run
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 QUERIES = unit_rows(2, seed=1)

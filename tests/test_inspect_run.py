@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipeline import inspect_run, mine
+from beam_pipeline import mine
+from beam_pipeline.commands import inspect
 from beam_pipeline.contact_sheet import HEADER_PX, ROW_PX
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
 from clipseed.io import storage
@@ -85,7 +86,7 @@ def largest(folder: Path) -> Path:
 def test_prints_what_a_run_holds(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 0
+    assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 0
     said = capsys.readouterr().out
     counts = json.loads((run_dir / "run.json").read_text())["counts"]
     assert f"   pairs  {counts['pairs']}\n" in said
@@ -100,18 +101,18 @@ def test_prints_what_a_run_holds(
 
 def test_an_accounting_that_does_not_balance_is_told() -> None:
     row = {"stage": "embed", "in": 3, "out": 1, "dropped": {"a": 1, "b": 0}}
-    text = inspect_run.accounting_text({"accounting": [{**row, "balanced": False}]})
+    text = inspect.accounting_text({"accounting": [{**row, "balanced": False}]})
     assert text.splitlines()[1].split() == (
         ["embed", "3", "1", "1", "a", "(DOES", "NOT", "BALANCE)"]
     )
 
 
 def test_draws_a_row_a_pair(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspect_run.run([str(run_dir), "--examples=1"]) == 0
+    assert inspect.run([str(run_dir), "--examples=1"]) == 0
     assert "contact sheet" in capsys.readouterr().out
     assert len(seed_cells(run_dir)) == 1
     other = run_dir.parent / "sheets" / "sheet.png"
-    assert inspect_run.run([str(run_dir), "--examples=9", f"--sheet={other}"]) == 0
+    assert inspect.run([str(run_dir), "--examples=9", f"--sheet={other}"]) == 0
     with Image.open(other) as sheet:
         assert sheet.height == HEADER_PX + 2 * ROW_PX  # there are two pairs
         rgb = np.array(sheet.convert("RGB"))
@@ -126,13 +127,13 @@ def test_a_run_in_a_bucket_is_drawn_here(
     for path in run_dir.rglob("*.*"):
         uri = f"{remote}/{path.relative_to(run_dir)}"
         storage.write_bytes(uri, path.read_bytes())
-    assert inspect_run.run([remote, "--verify"]) == 0
+    assert inspect.run([remote, "--verify"]) == 0
     assert "name a local file with --sheet" in capsys.readouterr().out
-    assert inspect_run.run([remote, f"--sheet={tmp_path / 'sheet.png'}"]) == 0
+    assert inspect.run([remote, f"--sheet={tmp_path / 'sheet.png'}"]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
     assert not storage.exists(f"{remote}/contact_sheet.png")
     storage.remove_tree(f"{remote}/pairs.csv")
-    assert inspect_run.run([remote]) == 1
+    assert inspect.run([remote]) == 1
     assert "pairs.csv does not exist" in capsys.readouterr().err
 
 
@@ -142,12 +143,12 @@ def test_a_run_in_a_bucket_is_drawn_here(
 def test_a_seed_image_that_is_gone_leaves_a_grey_box(
     run_dir: Path, seed_files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert inspect_run.run([str(run_dir)]) == 0
+    assert inspect.run([str(run_dir)]) == 0
     assert [GREY in cell for cell in seed_cells(run_dir)] == [False, False]
     assert capsys.readouterr().err == ""
     for gone in seed_files:
         gone.unlink()
-    assert inspect_run.run([str(run_dir)]) == 0
+    assert inspect.run([str(run_dir)]) == 0
     assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
     assert "does not exist" in capsys.readouterr().err
 
@@ -163,7 +164,7 @@ def test_one_bad_seed_image_costs_no_other(
     bad = corpus / first
     other = next(path for path in seed_files if path != bad)
     bad.write_bytes(other.read_bytes())
-    assert inspect_run.run([str(run_dir)]) == 0
+    assert inspect.run([str(run_dir)]) == 0
     assert sorted(GREY in cell for cell in seed_cells(run_dir)) == [False, True]
     assert f"{first}: {bad} has changed since the run" in capsys.readouterr().err
 
@@ -175,7 +176,7 @@ def test_seeds_that_are_gone_leave_grey_boxes(
     manifest = json.loads(path.read_text())
     manifest["config"]["seeds"] = str(run_dir / "no_seeds.csv")
     path.write_text(json.dumps(manifest))
-    assert inspect_run.run([str(run_dir)]) == 0
+    assert inspect.run([str(run_dir)]) == 0
     assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
     assert "the seeds cannot be read any more" in capsys.readouterr().err
 
@@ -188,14 +189,14 @@ def test_damage_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 0
-    assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 1
+    assert inspect.run([str(run_dir), "--no_sheet"]) == 0
+    assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 1
     assert f"{shard.name} has another checksum" in capsys.readouterr().err
     shard.write_bytes(data[:-1])
-    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
+    assert inspect.run([str(run_dir), "--no_sheet"]) == 1
     assert f"{shard.name} has another size" in capsys.readouterr().err
     shard.unlink()
-    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
+    assert inspect.run([str(run_dir), "--no_sheet"]) == 1
     said = capsys.readouterr().err
     assert f"{shard.name} does not exist" in said
     # 4 tables of 2, pairs.csv, and the index: vectors, ids, manifest
@@ -220,7 +221,7 @@ def test_damage_of_the_index_is_named(
     data = bytearray(vectors.read_bytes())
     data[-1] ^= 1
     vectors.write_bytes(data)
-    assert inspect_run.run([str(run_dir), "--verify", "--no_sheet"]) == 1
+    assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 1
     said = capsys.readouterr().err
     assert "vectors.npy has another checksum" in said
     assert "1 of 12 files are missing or damaged" in said
@@ -233,10 +234,10 @@ def test_damage_met_while_drawing_is_told(
     data = bytearray(shard.read_bytes())
     data[len(data) // 3] ^= 1
     shard.write_bytes(data)
-    assert inspect_run.run([str(run_dir)]) == 1
+    assert inspect.run([str(run_dir)]) == 1
     assert f"{shard.name} is damaged" in capsys.readouterr().err
     rewrite(run_dir, shard, b"")
-    assert inspect_run.run([str(run_dir)]) == 1
+    assert inspect.run([str(run_dir)]) == 1
     assert f"{shard.name} lacks clip" in capsys.readouterr().err
     assert not (run_dir / "contact_sheet.png").exists()
 
@@ -247,7 +248,7 @@ def test_a_table_of_rubbish_is_told(
 ) -> None:
     table = largest(run_dir / folder)
     rewrite(run_dir, table, b"\xff rubbish")
-    assert inspect_run.run([str(run_dir), "--no_sheet"]) == 1
+    assert inspect.run([str(run_dir), "--no_sheet"]) == 1
     assert f"{table.name} is damaged" in capsys.readouterr().err
 
 
@@ -269,7 +270,7 @@ def test_an_unfinished_run_is_refused(
 ) -> None:
     if content is not None:
         (tmp_path / "run.json").write_bytes(content)
-    assert inspect_run.run([str(tmp_path)]) == 2
+    assert inspect.run([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert f"{tmp_path} is not a finished run" in said and why in said
 
@@ -277,7 +278,7 @@ def test_an_unfinished_run_is_refused(
 @pytest.mark.parametrize("count", ["0", "-1", "201", "many"])
 def test_a_wrong_number_of_examples_is_refused(tmp_path: Path, count: str) -> None:
     with pytest.raises(SystemExit) as stopped:
-        inspect_run.run([str(tmp_path), f"--examples={count}"])
+        inspect.run([str(tmp_path), f"--examples={count}"])
     assert stopped.value.code == 2
 
 
@@ -285,5 +286,5 @@ def test_a_sheet_that_cannot_be_written_is_told(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = run_dir / "run.json" / "sheet.png"
-    assert inspect_run.run([str(run_dir), f"--sheet={sheet}"]) == 1
+    assert inspect.run([str(run_dir), f"--sheet={sheet}"]) == 1
     assert "the contact sheet cannot be written" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from made_media import corrupt_from, film, still, tone, write_video
 from PIL import Image
 
-from beam_pipeline.inspect_run import run as inspect
+from beam_pipeline.commands.inspect import run as inspect
 from beam_pipeline.mine import run
 from clipseed.elements import Match, Video
 from transforms.matches.select import order, select_top

@@ -19,9 +19,9 @@ commands:
 `clipseed index COMMAND --help` lists a command's flags."""
 
 _MODULES = {
-    "build": "beam_pipeline.index_build",
-    "audit": "beam_pipeline.index_command",
-    "serve": "index_service.serve_command",
+    "build": "beam_pipeline.commands.index_build",
+    "audit": "beam_pipeline.commands.index",
+    "serve": "beam_pipeline.commands.index_serve",
 }
 _AUDIT_QUERIES = 2_000
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_pipeline.embed_command import ABOUT, embedder_of
+from beam_pipeline.commands.index_clips import ABOUT, embedder_of
 from clipseed.errors import Reject
 
 
