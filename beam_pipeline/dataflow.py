@@ -23,8 +23,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from beam_pipeline.options import MineConfig
-from beam_pipeline.preflight import UsageError
+from beam_pipeline.mining.config import MineConfig
+from beam_pipeline.mining.preflight import UsageError
 from clipseed.io.storage import is_remote
 
 _ACCELERATOR = "beam:resources:accelerator:v1"

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from beam_pipeline.options import mine_parser
+from beam_pipeline.mining.config import mine_parser
 
 # Set by the Dockerfile: the worker image that was built with the launcher.
 _IMAGE = "CLIPSEED_WORKER_IMAGE"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipeline.options import parse_mine
-from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
 from clipseed.errors import Rejected
 from clipseed.run.clip_record import encode, write_records

@@ -10,8 +10,8 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 from apache_beam.runners.pipeline_context import PipelineContext
 
 from beam_pipeline.mine import build_pipeline
-from beam_pipeline.options import parse_mine
-from beam_pipeline.plan import make_plan
+from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.mining.plan import make_plan
 from clipseed.elements import Match, Seed, SeedRow, Span, Video
 from clipseed.errors import Rejected
 from models.embedders.registry import load_embedder

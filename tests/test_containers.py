@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.flex_template import as_json, metadata, to_flags
-from beam_pipeline.options import mine_parser, parse_mine
+from beam_pipeline.mining.config import mine_parser, parse_mine
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

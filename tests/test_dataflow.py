@@ -15,7 +15,7 @@ from PIL import Image
 from beam_pipeline.dataflow import check, hinted, images, is_dataflow, runs_later
 from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
-from beam_pipeline.options import parse_mine
+from beam_pipeline.mining.config import parse_mine
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from beam_pipeline.options import MineConfig, parse_mine
+from beam_pipeline.mining.config import MineConfig, parse_mine
 
 NEEDED = ["--seeds=s.csv", "--videos=v", "--output=o"]
 DAY = "--as_of=2025-01-02"

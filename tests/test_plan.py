@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.options import parse_mine
-from beam_pipeline.plan import Plan, make_plan
+from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.errors import Reject
 from clipseed.io.http import FetchConfig
 from models.embedders.registry import Embedder

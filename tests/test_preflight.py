@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_pipeline import preflight
-from beam_pipeline.options import MineConfig, parse_mine
+from beam_pipeline.mining import preflight
+from beam_pipeline.mining.config import MineConfig, parse_mine
 from clipseed.io import storage
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 

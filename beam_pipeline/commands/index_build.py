@@ -73,7 +73,7 @@ def _seeds(
     """Embed seed images by the steps of `clipseed mine`."""
     if embedder is None:
         raise Reject("no_embedder", "--seeds needs --embedder, such as 'descriptor'")
-    from beam_pipeline.seed_embeddings import embed_seed_files
+    from beam_pipeline.mining.embed_seeds import embed_seed_files
 
     ids, vectors = embed_seed_files(flags.seeds, flags.embedder, flags.output, more)
     return Embeddings(ids, vectors, embedder.embedder_id)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_pipeline.commands.inspect import damage, open_run
-from beam_pipeline.options import MineConfig
-from beam_pipeline.plan import Plan
+from beam_pipeline.mining.config import MineConfig
+from beam_pipeline.mining.plan import Plan
 from clipseed.errors import Reject
 from transforms.run.merge import SEEDS_DIFFER, OlderRun
 

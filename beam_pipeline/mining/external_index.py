@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from beam_pipeline.options import MineConfig
+from beam_pipeline.mining.config import MineConfig
 from index_service.build.tune import Audit
 from index_service.client.addresses import is_served, parse_shards
 from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient

@@ -5,7 +5,7 @@ import datetime
 import logging
 from collections.abc import Sequence
 
-from beam_pipeline.options import MineConfig
+from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.summary import read_run
 from clipseed.errors import Reject
 from clipseed.io import storage

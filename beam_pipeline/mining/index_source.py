@@ -5,8 +5,8 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
-from beam_pipeline.given_index import GivenIndex
-from beam_pipeline.plan import Plan
+from beam_pipeline.mining.external_index import GivenIndex
+from beam_pipeline.mining.plan import Plan
 from transforms.matches.match import MatchFrames, MatchRemotely
 from transforms.seeds.build_index import BuildIndex
 

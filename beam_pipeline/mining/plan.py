@@ -4,8 +4,8 @@ import dataclasses
 import time
 from dataclasses import dataclass
 
-from beam_pipeline.given_index import GivenIndex
-from beam_pipeline.options import MineConfig
+from beam_pipeline.mining.config import MineConfig
+from beam_pipeline.mining.external_index import GivenIndex
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
 from models.embedders.registry import Embedder

@@ -1,0 +1,1 @@
+"""The parts of the mining job: settings, checks, plan and sources."""
