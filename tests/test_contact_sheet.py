@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from beam_pipeline.contact_sheet import (
+from beam_pipeline.report.contact_sheet import (
     HEADER_PX,
     ROW_PX,
     Example,

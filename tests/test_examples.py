@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_pipeline.examples import choose, clock, survey
+from beam_pipeline.report.examples import choose, clock, survey
 
 
 def pair(seed: str, similarity: float) -> dict:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from beam_pipeline.summary import read_run
+from beam_pipeline.report.summary import read_run
 from engines import flink_cluster, flink_jars
 from engines.daemons import Daemons
 

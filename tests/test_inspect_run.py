@@ -11,8 +11,8 @@ from PIL import Image
 
 from beam_pipeline import mine
 from beam_pipeline.commands import inspect
-from beam_pipeline.contact_sheet import HEADER_PX, ROW_PX
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
+from beam_pipeline.report.contact_sheet import HEADER_PX, ROW_PX
 from clipseed.io import storage
 
 GREY, RED = (204, 204, 204), (208, 32, 32)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_pipeline.contact_sheet import draw_sheet, printable
-from beam_pipeline.examples import Row, load_examples, span, survey
-from beam_pipeline.summary import read_run, summary
+from beam_pipeline.report.contact_sheet import draw_sheet, printable
+from beam_pipeline.report.examples import Row, load_examples, span, survey
+from beam_pipeline.report.summary import read_run, summary
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting

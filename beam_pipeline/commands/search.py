@@ -70,7 +70,12 @@ def _draw(text: str, found: list[tuple[float, Any]], path: Path) -> None:
 
     from PIL import Image
 
-    from beam_pipeline.contact_sheet import Example, draw_sheet, pick_frames, thumbnail
+    from beam_pipeline.report.contact_sheet import (
+        Example,
+        draw_sheet,
+        pick_frames,
+        thumbnail,
+    )
 
     rows = []
     for similarity, clip in found:

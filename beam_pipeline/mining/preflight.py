@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from beam_pipeline.mining.config import MineConfig
-from beam_pipeline.summary import read_run
+from beam_pipeline.report.summary import read_run
 from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.http import is_web

@@ -7,7 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from beam_pipeline.contact_sheet import Example, pick_frames, printable, thumbnail
+from beam_pipeline.report.contact_sheet import (
+    Example,
+    pick_frames,
+    printable,
+    thumbnail,
+)
 from clipseed.elements import SeedRow
 from clipseed.errors import Reject, Rejected
 from clipseed.io import storage
