@@ -15,9 +15,6 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline import dataflow
-from beam_pipeline.flink_runner import flink_defaults
-from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.external_index import find_index, warn_about_recall
@@ -25,6 +22,9 @@ from beam_pipeline.mining.index_source import built_index, given_index
 from beam_pipeline.mining.merge import find_older, refusing_other_seeds
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.report import summary
+from beam_pipeline.runners import dataflow
+from beam_pipeline.runners.flink import flink_defaults
+from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import Reject
 from clipseed.io.download import copies_deleted
 from index_service.client.shard_client import ShardDown

@@ -19,7 +19,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as api
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as wire
 
-# No limit in time on output buffers: see beam_pipeline/local_runner.py.
+# No limit in time on output buffers: see beam_pipeline/runners/local.py.
 _WORKER = (
     "import sys; from apache_beam.runners.worker.sdk_worker import SdkHarness; "
     "SdkHarness(sys.argv[1], worker_id=sys.argv[2], data_buffer_time_limit_ms=0).run()"

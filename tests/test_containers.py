@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.flex_template import as_json, metadata, to_flags
 from beam_pipeline.mining.config import mine_parser, parse_mine
+from beam_pipeline.runners.flex_template import as_json, metadata, to_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -24,7 +24,9 @@ SWITCHES = [name for name, found in PATTERNS.items() if found == ["^(true|false)
 
 def test_the_metadata_file_is_what_the_flags_say() -> None:
     made = (ROOT / "flex_template" / "metadata.json").read_text()
-    remedy = "python -m beam_pipeline.flex_template > flex_template/metadata.json"
+    remedy = (
+        "python -m beam_pipeline.runners.flex_template > flex_template/metadata.json"
+    )
     assert made == as_json() + "\n", f"flags have changed: {remedy}"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from beam_pipeline.cli import main
 from beam_pipeline.commands.estimate_cost import size
-from beam_pipeline.cost_plan import Assumptions, Corpus, estimate, queries_s
+from beam_pipeline.cost_model import Assumptions, Corpus, estimate, queries_s
 from benchmarks.stages import element_bytes
 
 EASY = Assumptions(

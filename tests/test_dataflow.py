@@ -12,10 +12,16 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from made_media import still
 from PIL import Image
 
-from beam_pipeline.dataflow import check, hinted, images, is_dataflow, runs_later
-from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
 from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.runners.dataflow import (
+    check,
+    hinted,
+    images,
+    is_dataflow,
+    runs_later,
+)
+from beam_pipeline.runners.flex_template import launch
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.flink_runner import flink_defaults
 from beam_pipeline.mine import run
+from beam_pipeline.runners.flink import flink_defaults
 from clipseed.errors import Reject
 
 LOCAL = ["--runner=FlinkRunner", "--flink_master=[local]"]

@@ -9,7 +9,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
+from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 
 
 def test_all_cores_are_the_default() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from beam_pipeline.cost_plan import Assumptions, Corpus, Costs, estimate
+from beam_pipeline.cost_model import Assumptions, Corpus, Costs, estimate
 
 _SHARD_BYTES = 1e9
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")

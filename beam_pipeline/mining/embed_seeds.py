@@ -9,11 +9,11 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline.local_runner import local_defaults, send_whole_elements_only
 from beam_pipeline.mine import embed_seeds
 from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
+from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import Reject
 from clipseed.io import storage
 from clipseed.io.listing import list_files

@@ -1,6 +1,6 @@
 """The flex template of `clipseed mine`: its parameters, and its launch.
 
-python -m beam_pipeline.flex_template > flex_template/metadata.json
+python -m beam_pipeline.runners.flex_template > flex_template/metadata.json
 
 A flex template's parameters come as `--name=value`, so that a switch has the value
 `true` or `false`. The launcher adds Dataflow's flags, among them a
@@ -26,7 +26,7 @@ _BY_TYPE = {
     "float or none": rf"{_NUMBER}|[nN][oO][nN][eE]",
     "_date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
 }
-# Workers reach no files but these; `beam_pipeline.dataflow` refuses others as well.
+# Workers reach no files but these; `beam_pipeline.runners.dataflow` refuses others as well.
 _BY_NAME = {
     "seeds": "gs://.+",
     "videos": "(gs|https?)://.+",

@@ -1,0 +1,1 @@
+"""Where a job runs: in process, on Flink or on Dataflow."""
