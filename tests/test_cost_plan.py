@@ -7,7 +7,7 @@ import pytest
 from beam_pipeline.cli import main
 from beam_pipeline.commands.estimate_cost import size
 from beam_pipeline.cost_model import Assumptions, Corpus, estimate, queries_s
-from benchmarks.stages import element_bytes
+from benchmarks.mining.stages import element_bytes
 
 EASY = Assumptions(
     fps=2.0, exact_decode_s=36.0, keyframe_decode_s=3.6, embed_s=0.01,

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import index_load
+from benchmarks.index.__main__ import load
 from index_service.build.build_index import IndexConfig, build_index
 
 
 @pytest.mark.ci_only
 def test_it_holds_four_times_its_capacity_for_a_minute(tmp_path: Path) -> None:
     count = 100_000
-    rows, ids = index_load.vectors(count, 0), [f"{i:06d}" for i in range(count)]
+    rows, ids = load.vectors(count, 0), [f"{i:06d}" for i in range(count)]
     config = IndexConfig(exact_below=count + 1)
     build_index(tmp_path / "index", ids, rows, "made@1", 0.6, None, config)
     command = [sys.executable, "-m", "beam_pipeline.cli", "index", "serve"]
@@ -25,7 +25,7 @@ def test_it_holds_four_times_its_capacity_for_a_minute(tmp_path: Path) -> None:
     try:
         assert server.stdout is not None
         address = server.stdout.readline().split()[-1]
-        figures = index_load.measure(address, server.pid, 60, 4)
+        figures = load.measure(address, server.pid, 60, 4)
         assert server.poll() is None
     finally:
         server.terminate()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_config import TINY_TRAINING
 
-from benchmarks.made_clips import write_made_run
-from benchmarks.train_speed import measure, step_flops
+from benchmarks.training.made_clips import write_made_run
+from benchmarks.training.speed import measure, step_flops
 from models.data.loader import Source
 
 

@@ -1,6 +1,6 @@
 """Measures searches for all pairs above τ: exact, ScaNN as tuned here, and faiss.
 
-    python -m benchmarks.index [--counts 10000,100000] [--dimensions 128]
+    python -m benchmarks.index.__main__ [--counts 10000,100000] [--dimensions 128]
         [--target_recall 0.99] [--output DIR]
 
 For each set of clustered vectors every engine is built and tuned on one half of the
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import index_engines
-from benchmarks.index_engines import ENGINES, Task
+from benchmarks.index.__main__ import engines
+from benchmarks.index.engines import ENGINES, Task
 from benchmarks.processes import run_python
 
 _THRESHOLD = 0.6
@@ -111,7 +111,7 @@ def make_set(root: Path, count: int, dimension: int, target: float) -> None:
 
 def _child(what: str, root: Path, engine: str, cores: int) -> dict[str, Any]:
     """Runs one step in a process with so many cores."""
-    arguments = ["-m", "benchmarks.index", "--worker", what, str(root), engine]
+    arguments = ["-m", "benchmarks.index.__main__", "--worker", what, str(root), engine]
     return json.loads(run_python(*arguments, cores=cores).stdout.splitlines()[-1])
 
 
@@ -134,25 +134,23 @@ def _work(what: str, root_name: str, engine: str) -> None:
         figures = {
             "build_s": time.perf_counter() - began,
             "bytes": size,
-            "choice": index_engines.choice(directory),
+            "choice": engines.choice(directory),
         }
     else:
         figures = _speed(load(task, directory), task, queries)
     print(json.dumps(figures))
 
 
-def _speed(
-    search: index_engines.Search, task: Task, queries: np.ndarray
-) -> dict[str, Any]:
+def _speed(search: engines.Search, task: Task, queries: np.ndarray) -> dict[str, Any]:
     """Recall, and queries a second: the best run, for the machine is shared."""
-    truth = index_engines.search_all(index_engines.load_exact(task, Path()), queries)
-    found = index_engines.search_all(search, queries)  # also warms up
+    truth = engines.search_all(engines.load_exact(task, Path()), queries)
+    found = engines.search_all(search, queries)  # also warms up
     times = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
-        index_engines.search_all(search, queries)
+        engines.search_all(search, queries)
         times.append(time.perf_counter() - began)
-    share = index_engines.recall(found, truth, len(task.seeds))
+    share = engines.recall(found, truth, len(task.seeds))
     return {"recall": share, "qps": len(queries) / min(times)}
 
 

@@ -1,6 +1,6 @@
 """Measures what each stage of mining costs: what `clipseed plan` reckons with.
 
-python -m benchmarks.stages [--minutes 4] [--embedder hub:DIR]
+python -m benchmarks.mining.stages [--minutes 4] [--embedder hub:DIR]
 
 CPU seconds of this process, all threads, on made films of real pieces; each stage runs
 once over the whole corpus. Prints flags of `clipseed plan`.
@@ -17,7 +17,7 @@ import numpy as np
 from apache_beam import coders
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
+from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT
 from clipseed.elements import Match, SeedRow, Span, Video
 from clipseed.io.http import FetchConfig

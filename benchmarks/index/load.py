@@ -1,6 +1,6 @@
 """Offers a served index four times what it can do, for a minute.
 
-python -m benchmarks.index_load [--seconds 60] [--factor 4] [--json FILE]
+python -m benchmarks.index.load [--seconds 60] [--factor 4] [--json FILE]
 
 A server in a process of its own, over made clustered vectors, searched exactly. First
 its capacity is measured by clients that ask again as soon as they have an answer; then

@@ -1,6 +1,6 @@
 """Compares a served index with the same index in process, in batches of 256.
 
-python -m benchmarks.index_service [--seeds 100000] [--seconds 10] [--json FILE]
+python -m benchmarks.index.service [--seeds 100000] [--seconds 10] [--json FILE]
 
 Both search the same queries over made clustered vectors above the same threshold, with
 one searching thread each; the turns alternate. The client sends the next batch while
@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.index_load import vectors
+from benchmarks.index.load import vectors
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
 from index_service.wire import search_pb2 as wire

@@ -1,6 +1,6 @@
 """`clipseed mine` without Beam: one process, one loop, the same functions.
 
-python -m benchmarks.plain_mining SEEDS VIDEOS OUTPUT
+python -m benchmarks.mining.plain_mining SEEDS VIDEOS OUTPUT
 
 Writes the same `pairs.csv` (rows in one order) and the same bytes in `clips/`.
 """

@@ -1,7 +1,7 @@
 """Measures how fast a model trains, and where the time goes.
 
-python -m benchmarks.train_speed --config tiny
-python -m benchmarks.train_speed --config base --peak_tflops 989 --set micro_batch=32
+python -m benchmarks.training.speed --config tiny
+python -m benchmarks.training.speed --config base --peak_tflops 989 --set micro_batch=32
 
 On made clips (or --run RUN): clips a second, model FLOP utilisation, peak memory, and
 a step's time by part: waiting for the input, moving it to the device, computing. FLOPs
@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from benchmarks.made_clips import write_made_run
+from benchmarks.training.made_clips import write_made_run
 from clipseed.io.scratch import scratch_folder
 from models.data.loader import Batch, Source, TrainingData
 from models.training import sharding

@@ -1,6 +1,6 @@
 """Measures the mining job on each runner, with 1 and 2 workers, against a plain script.
 
-python -m benchmarks.scaling [--minutes 8] [--runs 1] [--no_flink]
+python -m benchmarks.mining.scaling [--minutes 8] [--runs 1] [--no_flink]
 
 In process, a worker is a core. On Flink (`engines/flink_cluster`: one JobManager, two
 TaskManagers, external Python workers) it is a slot; its CPU is that of all the
@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
-from benchmarks.mining import check_same, mine_command
+from benchmarks.mining.__main__ import check_same, mine_command
+from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT, Cost, run_python, tree
 
 _TICKS_S = os.sysconf("SC_CLK_TCK")
@@ -33,7 +33,10 @@ def measure(corpus: Corpus, work: Path, flink: list[str], note: Callable) -> Non
     plain = work / "plain"
     shutil.rmtree(plain, ignore_errors=True)
     places = (str(corpus.seeds), str(corpus.videos), str(plain))
-    note("plain script", run_python("-m", "benchmarks.plain_mining", *places, cores=1))
+    note(
+        "plain script",
+        run_python("-m", "benchmarks.mining.plain_mining", *places, cores=1),
+    )
     output = work / "job"
     # Kept embeddings would spare the next run the work.
     job = [*mine_command(corpus, output), "--no_keep_embeddings"]

@@ -1,4 +1,4 @@
-"""The searches that `benchmarks/index.py` compares: each finds all pairs above τ.
+"""The searches that `benchmarks/index/__main__.py` compares: each finds all pairs above τ.
 
 Every engine gives exact similarities of what it finds, and is tuned by the same
 queries to the same share of the pairs.

@@ -1,6 +1,6 @@
 """Extracts the frames of videos as the mining job does, and nothing else.
 
-python -m benchmarks.extract exact FILE ...
+python -m benchmarks.mining.extract exact FILE ...
 """
 
 import sys

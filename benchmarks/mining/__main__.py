@@ -1,6 +1,6 @@
 """Measures `clipseed mine` on made films of real pieces: CPU, elapsed time, memory.
 
-python benchmarks/mining.py [--data ../shared/data] [--minutes 12] [--runs 3]
+python benchmarks/mining/__main__.py [--data ../shared/data] [--minutes 12] [--runs 3]
 
 Every CPU figure is of whole processes, start-up and imports included, user and system
 time. Runs of the things compared take turns, so that a machine that slows down does so
@@ -25,8 +25,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # This file is a script outside of the distribution.
 
-from benchmarks.corpus import Corpus, build_corpus, film_lengths, find_sources
-from benchmarks.corpus import link_copies as copy_films
+from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
+from benchmarks.mining.corpus import link_copies as copy_films
 from benchmarks.processes import Cost, Memory, run, run_python
 
 _SEEDS = 40
@@ -83,11 +83,11 @@ def measure_once(corpus: Corpus, work: Path, measured: Measured) -> None:
     if shutil.which("ffmpeg"):
         note("ffmpeg", _add([run(ffmpeg_command(path)) for path in files]))
     for mode in ("exact", "keyframe"):
-        note(mode, run_python("-m", "benchmarks.extract", mode, *files))
+        note(mode, run_python("-m", "benchmarks.mining.extract", mode, *files))
     plain = work / "plain"
     shutil.rmtree(plain, ignore_errors=True)
     arguments = (str(corpus.seeds), str(corpus.videos), str(plain))
-    note("plain", run_python("-m", "benchmarks.plain_mining", *arguments))
+    note("plain", run_python("-m", "benchmarks.mining.plain_mining", *arguments))
     job = mine_command(corpus, work / "job")
     note("job", run_python(*job))
     check_same(work / "job", plain)

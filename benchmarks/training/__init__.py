@@ -1,0 +1,1 @@
+"""What reading clips and training cost."""
