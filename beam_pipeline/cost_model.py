@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 _FRAME_PX = 224  # the size that nearly all embedders take
 # Above it ScaNN's tree answers, below it exact search (`index_service`).
 _EXACT_BELOW = 20_000
-# `benchmarks/index/__main__.py`: so many seeds of so many dimensions were searched.
+# `benchmarks.index`: so many seeds of so many dimensions were searched.
 _SEARCHED_SEEDS, _SEARCHED_DIMENSION = 250_000, 128
 
 
@@ -31,7 +31,7 @@ def _assume(value: float, what: str, source: str) -> Any:
 
 
 _STAGES = "measured, benchmarks/mining/stages.py"
-_INDEX = "measured, benchmarks/index/__main__.py"
+_INDEX = "measured, benchmarks.index"
 _SCALING = "measured, benchmarks/mining/scaling.py"
 _UNKNOWN = "ASSUMED; take it from the run.json of a sample"
 

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 from made_media import still
 
-from models.embedders.registry import (
-    PAPER_THRESHOLD,
-    descriptor,
-    load_embedder,
-    unit_rows,
-)
+from models.embedders import descriptor
+from models.embedders.registry import PAPER_THRESHOLD, load_embedder, unit_rows
 
 
 def test_rows_are_scaled_to_unit_norm() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.index.__main__ import load
+from benchmarks.index import load
 from index_service.build.build_index import IndexConfig, build_index
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from clipseed.errors import Reject
 from index_service.build.build_index import IndexConfig, build_index
-from index_service.search.searcher import Searcher, exact, load_index
-from index_service.store.index_directory import index_directory
+from index_service.search import exact
+from index_service.search.searcher import Searcher, load_index
+from index_service.store import index_directory
 
 THRESHOLD = 0.6
 TREE = IndexConfig(exact_below=100, tree_from=100, sample_size=800)

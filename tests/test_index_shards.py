@@ -13,7 +13,7 @@ from index_service.search.hits import merge_hits
 from index_service.search.open_index import Index, open_index
 from index_service.search.searcher import load_index
 from index_service.search.sharded import ShardedSearcher
-from index_service.store.index_directory import index_directory
+from index_service.store import index_directory
 from index_service.store.shards import shard_of, split
 from transforms.seeds.build_index import upload_directory
 

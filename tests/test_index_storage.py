@@ -8,8 +8,8 @@ import pytest
 from clipseed.errors import Reject
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import load_index
+from index_service.store import footprint, index_directory
 from index_service.store.footprint import Storage
-from index_service.store.index_directory import footprint, index_directory
 
 COUNT, DIMENSION = 4_000, 48
 IDS = [f"{row:016x}" for row in range(COUNT)]

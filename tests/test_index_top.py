@@ -7,7 +7,8 @@ import pytest
 
 from clipseed.errors import Reject
 from index_service.build.build_index import IndexConfig, build_index
-from index_service.search.searcher import Searcher, exact, load_index
+from index_service.search import exact
+from index_service.search.searcher import Searcher, load_index
 
 DIMENSION = 32
 CENTRES = 40

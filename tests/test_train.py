@@ -138,7 +138,7 @@ def params(output: Path) -> list[np.ndarray]:
 _FAILS = """
 import itertools, sys, time
 from pathlib import Path
-from models import train
+from models.training import loop
 from clipseed.run.clips import RunClips
 from test_train import small
 
@@ -156,8 +156,8 @@ def read_late(run, number):  # Reading goes on when something fails.
 
 RunClips.read = read_late
 if failing == "step":
-    train.make_step = lambda *_: fail
-train.train(small(Path(run_dir)), output)
+    loop.make_step = lambda *_: fail
+loop.train(small(Path(run_dir)), output)
 """
 
 

@@ -55,10 +55,10 @@ def state_of(params: Any, optimiser: optax.GradientTransformation) -> TrainState
 def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
     graph, params = split
     optimiser = optax.adam(3e-3)
-    step = step.make_step(graph, optimiser)
+    train = step.make_step(graph, optimiser)
     state, losses = state_of(params, optimiser), []
     for _ in range(40):
-        state, metrics = step(state, tiny_batch())
+        state, metrics = train(state, tiny_batch())
         losses.append(float(metrics.loss))
     assert losses[-1] < losses[0] / 10 and int(state.step) == 40
     assert metrics.accuracy == 1 and metrics.finite == 1
@@ -67,11 +67,11 @@ def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
 def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any]) -> None:
     graph, params = split
     optimiser = optax.adam(1e-2)
-    step = step.make_step(graph, optimiser)
+    train = step.make_step(graph, optimiser)
     batch = tiny_batch()
     batch["audio"][3, 0, 0] = np.nan
     before = jax.tree.map(np.asarray, params)
-    state, metrics = step(state_of(params, optimiser), batch)
+    state, metrics = train(state_of(params, optimiser), batch)
     assert metrics.finite == 0 and not np.isfinite(metrics.loss)
     assert largest_difference(before, state.params) == 0 and int(state.step) == 0
 
@@ -81,16 +81,16 @@ import sys; sys.path.insert(0, "tests")
 import jax
 from flax import nnx
 from tiny_model import largest_difference, tiny_batch, tiny_model
-from models import devices, train_step
+from models.training import sharding, step
 graph, params = nnx.split(tiny_model(), nnx.Param)
 batch = tiny_batch()
-one = jax.jit(train_step.loss_and_gradients, static_argnums=(0, 3))
+one = jax.jit(step.loss_and_gradients, static_argnums=(0, 3))
 alone = one(graph, params, batch, 0)
 assert jax.device_count() == 8
-mesh = devices.data_mesh()
-spread = devices.to_devices(batch, mesh)
+mesh = sharding.data_mesh()
+spread = sharding.to_devices(batch, mesh)
 for shard_from, micro in ((0, 0), (64, 0), (0, 8)):
-    placed = devices.place(params, mesh, shard_from)
+    placed = sharding.place(params, mesh, shard_from)
     cut = sum(not p.sharding.is_fully_replicated for p in jax.tree.leaves(placed))
     assert (cut > 0) == (shard_from > 0)
     together = one(graph, placed, spread, micro)

@@ -26,7 +26,7 @@ _BY_TYPE = {
     "float or none": rf"{_NUMBER}|[nN][oO][nN][eE]",
     "_date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
 }
-# Workers reach no files but these; `beam_pipeline.runners.dataflow` refuses others as well.
+# Workers reach no files but these; `beam_pipeline.runners.dataflow` refuses others.
 _BY_NAME = {
     "seeds": "gs://.+",
     "videos": "(gs|https?)://.+",

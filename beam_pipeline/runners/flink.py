@@ -9,7 +9,7 @@ from apache_beam.options import pipeline_options
 from clipseed.errors import Reject
 
 # Where `python -m engines.flink_jars` puts it.
-_JOB_SERVER = Path(__file__).resolve().parents[1] / ".cache/flink/job-server.jar"
+_JOB_SERVER = Path(__file__).resolve().parents[2] / ".cache/flink/job-server.jar"
 _IN_PROCESS = ("[local]", "[auto]")
 
 

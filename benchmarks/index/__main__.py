@@ -1,6 +1,6 @@
 """Measures searches for all pairs above τ: exact, ScaNN as tuned here, and faiss.
 
-    python -m benchmarks.index.__main__ [--counts 10000,100000] [--dimensions 128]
+    python -m benchmarks.index [--counts 10000,100000] [--dimensions 128]
         [--target_recall 0.99] [--output DIR]
 
 For each set of clustered vectors every engine is built and tuned on one half of the
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.index.__main__ import engines
+from benchmarks.index import engines
 from benchmarks.index.engines import ENGINES, Task
 from benchmarks.processes import run_python
 
@@ -111,7 +111,7 @@ def make_set(root: Path, count: int, dimension: int, target: float) -> None:
 
 def _child(what: str, root: Path, engine: str, cores: int) -> dict[str, Any]:
     """Runs one step in a process with so many cores."""
-    arguments = ["-m", "benchmarks.index.__main__", "--worker", what, str(root), engine]
+    arguments = ["-m", "benchmarks.index", "--worker", what, str(root), engine]
     return json.loads(run_python(*arguments, cores=cores).stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""The searches that `benchmarks/index/__main__.py` compares: each finds all pairs above τ.
+"""The searches that `benchmarks.index` compares: each finds all pairs above τ.
 
 Every engine gives exact similarities of what it finds, and is tuned by the same
 queries to the same share of the pairs.
@@ -15,8 +15,9 @@ import faiss
 import numpy as np
 
 from index_service.build.build_index import IndexConfig, build_index
+from index_service.search import exact
 from index_service.search.exact import Pairs
-from index_service.search.searcher import exact, load_index
+from index_service.search.searcher import load_index
 
 BATCH = 256
 _CHOICE = "choice.json"

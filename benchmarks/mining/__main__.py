@@ -1,6 +1,6 @@
 """Measures `clipseed mine` on made films of real pieces: CPU, elapsed time, memory.
 
-python benchmarks/mining/__main__.py [--data ../shared/data] [--minutes 12] [--runs 3]
+python -m benchmarks.mining [--data ../shared/data] [--minutes 12] [--runs 3]
 
 Every CPU figure is of whole processes, start-up and imports included, user and system
 time. Runs of the things compared take turns, so that a machine that slows down does so
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # This file is a script outside of the distribution.
 
 from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources

@@ -1,6 +1,7 @@
 """Measures how fast clips are read and decoded against what a training step needs.
 
-python -m benchmarks.training.input RUN [--config tiny] [--steps 60] [--reading] [--json FILE]
+python -m benchmarks.training.input RUN [--config tiny] [--steps 60] [--reading]
+    [--json FILE]
 
 In one run: clips a second of the input pipeline alone, of the training step alone (on
 one batch again and again, compiled before), and of both together. The pipeline keeps up

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from index_service.search.searcher import exact
+from index_service.search import exact
 
 PAIRS_BASIS = "pairs_above_threshold"
 TOP_BASIS = "top_10"

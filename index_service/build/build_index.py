@@ -10,12 +10,9 @@ import numpy as np
 
 from clipseed.errors import Reject
 from index_service.build.train import IndexConfig, train
+from index_service.store import footprint, index_directory
 from index_service.store.embeddings import check_matrix, check_queries, first_bad_row
-from index_service.store.index_directory import (
-    IndexManifest,
-    footprint,
-    index_directory,
-)
+from index_service.store.index_directory import IndexManifest
 from index_service.store.shards import shard_name, split
 
 __all__ = ["IndexConfig", "build_index", "build_shards", "check_seeds"]
@@ -196,7 +193,7 @@ def _make_room(directory: Path) -> None:
         if path.name not in (
             index_directory.VECTORS,
             index_directory.IDS,
-            f".{store.MANIFEST}.tmp",
+            f".{index_directory.MANIFEST}.tmp",
         ):
             raise Reject("not_empty", f"{directory} holds {path.name}; choose another")
         path.unlink()

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from index_service.build.tune import DEPTHS, LEAF_SHARES, visits
+from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.open_index import Index
 from index_service.search.scann_index import ScannSettings
-from index_service.search.searcher import Searcher, exact
+from index_service.search.searcher import Searcher
 from index_service.search.sharded import ShardedSearcher
 
 _BATCH = 256

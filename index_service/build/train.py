@@ -9,11 +9,11 @@ import numpy as np
 from clipseed.errors import Reject
 from index_service.build.audit import EXACT_BASIS, Sample, draw_sample, lowest, measure
 from index_service.build.tune import MIN_DEPTH, Audit, Goal, Trial, cost, tune
+from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.scann_index import ScannIndex, ScannSettings
-from index_service.search.searcher import exact
+from index_service.store import footprint
 from index_service.store.footprint import Storage, Vectors
-from index_service.store.index_directory import footprint
 
 # Coarse codes take half the time. Finer ones are worth a try where the coarse ones put
 # so many wrong seeds before the right that longer lists are needed.

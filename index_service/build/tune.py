@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from index_service.build.audit import EXACT_BASIS, Recall, Sample, lowest, measure
+from index_service.search import scann_index
 from index_service.search.exact import Pairs
 from index_service.search.scann_index import (
     MAX_DEPTH,
@@ -20,7 +21,6 @@ from index_service.search.scann_index import (
     ScannIndex,
     ScannSettings,
 )
-from index_service.search.searcher import scann_index
 
 _LOG = logging.getLogger(__name__)
 MIN_DEPTH = 64

@@ -11,7 +11,7 @@ from clipseed.io import storage
 from clipseed.io.listing import list_files
 from index_service.search.searcher import Searcher, load_index
 from index_service.search.sharded import ShardedSearcher, load_shards
-from index_service.store.index_directory import index_directory
+from index_service.store import index_directory
 from index_service.store.shards import is_shard_name
 
 _MAX_MANIFEST_BYTES = 1 << 26
@@ -56,7 +56,9 @@ def _copy(uri: str) -> Path:
     if any(".." in name.split("/") for name in files):
         raise Reject("not_an_index", f"{uri} holds names with '..'; build it again")
     if not manifests:
-        raise Reject("not_an_index", f"{uri} holds no {store.MANIFEST}; build it again")
+        raise Reject(
+            "not_an_index", f"{uri} holds no {index_directory.MANIFEST}; build it again"
+        )
     digest = hashlib.sha256(root.encode())
     for name in sorted(manifests):
         digest.update(name.encode() + hashlib.sha256(manifests[name]).digest())

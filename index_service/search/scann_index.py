@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from index_service.search.searcher import exact
+from index_service.search import exact
 
 MAX_DEPTH = 1024
 _QUERIES_A_BLOCK = 1024

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import Reject
+from index_service.search import exact, scann_index
 from index_service.search.exact import Pairs
 from index_service.search.hits import Hits
 from index_service.search.scann_index import ScannIndex, ScannSettings
-from index_service.search.searcher import exact, scann_index
+from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
-from index_service.store.index_directory import IndexManifest, index_directory
+from index_service.store.index_directory import IndexManifest
 
 
 class Searcher:

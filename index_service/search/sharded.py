@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import Reject
+from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.hits import Hits, merge_hits
-from index_service.search.searcher import Searcher, check_embedder, exact, load_index
+from index_service.search.searcher import Searcher, check_embedder, load_index
+from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
-from index_service.store.index_directory import IndexManifest, index_directory
+from index_service.store.index_directory import IndexManifest
 from index_service.store.shards import is_shard_name, shard_name
 
 

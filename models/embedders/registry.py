@@ -47,7 +47,7 @@ class DescriptorEmbedder:
     """The built-in descriptor behind the embedder's interface."""
 
     def __init__(self) -> None:
-        from models.embedders.registry import descriptor
+        from models.embedders import descriptor
 
         self.embedder_id = descriptor.EMBEDDER_ID
         self.dimension = descriptor.DIMENSION

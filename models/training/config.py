@@ -149,7 +149,9 @@ def load_config(name: str, settings: Sequence[str] = ()) -> TrainConfig:
             raise Reject("no_config", f"{name} does not exist; check the name")
         config = runpy.run_path(name).get("config")
     else:
-        known = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.py"))
+        known = sorted(
+            path.stem for path in Path(__file__).parents[1].glob("configs/*.py")
+        )
         known.remove("__init__")
         if name not in known:
             raise Reject(

@@ -78,8 +78,8 @@ def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:
     """The model, with pretrained parameters where the configuration names them.
 
     Raises:
-        Reject: a checkpoint does not fit, see `models.pretrained.load_weights.fill`; `bad_config`
-            for one of another kind of model.
+        Reject: a checkpoint does not fit, see `models.pretrained.load_weights.fill`;
+            `bad_config` for one of another kind of model.
     """
     compute = Compute(
         dtype=jnp.bfloat16 if config.dtype == "bfloat16" else jnp.float32,

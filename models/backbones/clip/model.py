@@ -1,12 +1,14 @@
 """CLIP's image and text towers.
 
-    clip = load_clip("checkpoints/clip-vit-base-patch32")  # of models.backbones.clip.weights
+    # load_clip is in models.backbones.clip.weights
+    clip = load_clip("checkpoints/clip-vit-base-patch32")
     pictures = unit(clip.image(pixels))  # [b, 224, 224, 3] -> [b, 512]
     captions = unit(clip.text(ids))  # int32 [c, n] -> [c, 512]
     logits = jnp.exp(clip.logit_scale[...]) * pictures @ captions.T
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision".
-Pixels are normalised by CLIP's mean and deviation, see `models.pretrained.preprocessing`.
+Pixels are normalised by CLIP's mean and deviation, see
+`models.pretrained.preprocessing`.
 """
 
 import dataclasses
