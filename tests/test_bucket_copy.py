@@ -7,15 +7,15 @@ import pytest
 from unruly_proxy import unruly
 
 from clipseed.errors import Reject
-from clipseed.io import bucket_copy, storage
-from clipseed.io.bucket_copy import copy_object
+from clipseed.io import gcs, storage
+from clipseed.io.gcs import copy_object
 
 FILM = os.urandom(100_000)
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_copy, "_PIECE_BYTES", 30_000)
+    monkeypatch.setattr(gcs, "_PIECE_BYTES", 30_000)
 
 
 @pytest.mark.parametrize("trouble", ["well", "busy", "too_many", "cut", "lost"])

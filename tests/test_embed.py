@@ -11,8 +11,8 @@ from made_media import still
 
 from clipseed.elements import EmbeddedChunk, ImageChunk, Video
 from clipseed.errors import Rejected
+from models.embedders.base import EmbeddingError, unit_rows
 from models.embedders.descriptor import IMAGE_SIZE_PX, describe
-from models.embedders.registry import EmbeddingError, unit_rows
 from transforms.frames.embed import Embed, EmbedderHandler, _separate, embed_chunk
 
 FILM = Video("id", "film.mp4", "/film.mp4")

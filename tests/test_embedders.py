@@ -8,7 +8,8 @@ import pytest
 from made_media import still
 
 from models.embedders import descriptor
-from models.embedders.registry import PAPER_THRESHOLD, load_embedder, unit_rows
+from models.embedders.base import PAPER_THRESHOLD, unit_rows
+from models.embedders.registry import load_embedder
 
 
 def test_rows_are_scaled_to_unit_norm() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from clipseed.io import storage
-from models.embedders.registry import PAPER_THRESHOLD, EmbeddingError, load_embedder
+from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
+from models.embedders.registry import load_embedder
 from models.embedders.tf_hub import HubEmbedder
 
 SIDE = 8

@@ -10,7 +10,7 @@ from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.errors import Reject
 from clipseed.io.http import FetchConfig
-from models.embedders.registry import Embedder
+from models.embedders.base import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import KeptFrames

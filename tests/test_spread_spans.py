@@ -5,7 +5,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import Span, Video
-from transforms.frames.spread_spans import SpreadSpans, stretch
+from transforms.frames.extract import SpreadSpans, stretch
 
 
 def spans(uri: str, minutes: int) -> list[Span]:

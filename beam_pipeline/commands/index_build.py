@@ -16,7 +16,8 @@ from index_service.build.read_embeddings import Embeddings, read_embeddings
 from index_service.store.footprint import Vectors
 from index_service.store.index_directory import IndexManifest
 from index_service.store.shards import shard_name
-from models.embedders.registry import Embedder, load_embedder
+from models.embedders.base import Embedder
+from models.embedders.registry import load_embedder
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _VECTORS: dict[str, tuple[Vectors, ...]] = {

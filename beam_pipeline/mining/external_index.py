@@ -10,7 +10,7 @@ from index_service.client.index_client import ClientConfig, ClientSecurity, Inde
 from index_service.search.open_index import open_index
 from index_service.store import index_directory
 from index_service.store.index_directory import IndexManifest
-from models.embedders.registry import Embedder
+from models.embedders.base import Embedder
 
 _CHECK_PATIENCE_S = 10.0
 

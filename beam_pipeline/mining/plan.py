@@ -8,7 +8,7 @@ from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.external_index import GivenIndex
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
-from models.embedders.registry import Embedder
+from models.embedders.base import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import FOLDER, KeptFrames

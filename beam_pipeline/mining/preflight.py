@@ -12,7 +12,8 @@ from clipseed.io import storage
 from clipseed.io.http import is_web
 from clipseed.io.listing import list_files
 from clipseed.io.tables import table_format
-from models.embedders.registry import Embedder, load_embedder
+from models.embedders.base import Embedder
+from models.embedders.registry import load_embedder
 from transforms.frames.embedding_cache import FOLDER, kept_in, tidy
 from transforms.run.manifest import AS_OF, SEEDS_FOLDER
 from transforms.seeds.formats import list_seed_files, seed_embedding_info

@@ -21,7 +21,8 @@ from clipseed.errors import Rejected
 from clipseed.run.clip_record import encode, write_records
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
-from models.embedders.registry import Embedder, load_embedder
+from models.embedders.base import Embedder
+from models.embedders.registry import load_embedder
 from transforms.clips.cut import cut_clips
 from transforms.clips.write import make_record
 from transforms.frames.embed import embed_chunk

@@ -7,14 +7,18 @@ FFmpeg could open URLs itself, but to any address and for any time.
 """
 
 import contextlib
+import os
 import posixpath
 import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from clipseed.io.bucket_copy import copy_object
+from clipseed.errors import Reject
 from clipseed.io.download_cache import KeptCopies, MakeRoom
+from clipseed.io.gcs import copy_object, is_gs
 from clipseed.io.http import FetchConfig, download, is_web
+from clipseed.io.listing import list_files
+from clipseed.io.scratch import refusing_when_full, scratch_folder
 from clipseed.io.storage import localize
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -68,3 +72,30 @@ def _suffix(uri: str) -> str:
     except ValueError:  # no URL; the download says so
         return ""
     return suffix if _SUFFIX.fullmatch(suffix) else ""
+
+
+@contextlib.contextmanager
+def local_tree(uri: str) -> Iterator[str]:
+    """Gives the folder itself, or a scratch copy of it deleted at the end.
+
+    Example:
+        with local_tree("gs://bucket/models/mobilenet") as path:
+            model = load(path)
+
+    Raises:
+        Reject: `not_found` when nothing is there, `unreadable`, `scratch_full`.
+    """
+    if not is_gs(uri):
+        yield uri
+        return
+    root = uri.rstrip("/") + "/"
+    with scratch_folder() as folder:
+        names = [name.removeprefix(root) for name in list_files(root)]
+        for name in names:
+            if ".." in name.split("/"):
+                raise Reject("unreadable", f"{root}{name}: take '..' out of the name")
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with refusing_when_full(root + name):
+                copy_object(root + name, path)
+        yield folder

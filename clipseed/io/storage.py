@@ -24,8 +24,14 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
 from clipseed.errors import Reject
-from clipseed.io.bucket_copy import copy_object
-from clipseed.io.gcs import blob_of, bucket_and_key, is_gs, rejecting, scheme
+from clipseed.io.gcs import (
+    blob_of,
+    bucket_and_key,
+    copy_object,
+    is_gs,
+    rejecting,
+    scheme,
+)
 from clipseed.io.scratch import is_full, refusing_when_full, scratch_folder
 
 # --- names ---------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from clipseed.errors import Reject
 from models.backbones.clip.weights import load_clip_image_tower
 from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import load_vit
-from models.embedders.registry import PAPER_THRESHOLD, EmbeddingError
+from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
 from models.pretrained.checkpoint import read_config
 from models.pretrained.load_weights import parameters
 from models.pretrained.preprocessing import (

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from clipseed.errors import Reject
-from clipseed.io.local_tree import local_tree
-from models.embedders.registry import PAPER_THRESHOLD, EmbeddingError
+from clipseed.io.download import local_tree
+from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
 
 _DEFAULT_SIZE_PX = 224
 # Batches are padded to one of these sizes: few shapes to compile, and the same frames

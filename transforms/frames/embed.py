@@ -10,7 +10,8 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from clipseed.elements import EmbeddedChunk, ImageChunk
 from clipseed.errors import Rejected
-from models.embedders.registry import Embedder, EmbeddingError, load_embedder, unit_rows
+from models.embedders.base import Embedder, EmbeddingError, unit_rows
+from models.embedders.registry import load_embedder
 from transforms.frames.embedding_cache import keep_chunk
 
 
