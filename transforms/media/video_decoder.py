@@ -232,9 +232,9 @@ class VideoDecoder:
         self._damaged = True
 
 
-# A container's keyframe flag is not enough for H.264: recovery points and intra pictures
-# of an open GOP carry it too, and frames decoded from there on may be green garbage. An
-# IDR picture is always clean (ITU-T H.264, 7.4.1.2.4; H.265, 7.4.2.2).
+# A container's keyframe flag is not enough for H.264: recovery points and intra
+# pictures of an open GOP carry it too, and frames decoded from there on may be green
+# garbage. An IDR picture is always clean (ITU-T H.264, 7.4.1.2.4; H.265, 7.4.2.2).
 _H264_IDR = frozenset({5})
 # BLA, IDR and CRA pictures: decoders drop the leading pictures that would need more.
 _HEVC_RANDOM_ACCESS = frozenset(range(16, 22))
