@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from web_server import Server
+
+from tests.support.web_server import Server
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import importlib
 import re
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.paths import ROOT
+
 # Where the module is not named like the distribution; tools have no module to import.
 MODULES = {
     "apache-beam": "apache_beam",

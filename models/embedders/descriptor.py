@@ -36,8 +36,9 @@ _SHARES = np.array(
 )  # of the squared norm, block by block
 DIMENSION = _CHANNELS * (_FINE**2 + _COARSE**2) + _LUMA**2 + 2 * _COLOUR**2
 
-# Measured on the frames at 1 fps of 38 real videos (tests/test_descriptor.py): a seed's
-# best right frame scores at least 0.81, the best frame for a seed without a match 0.45.
+# Measured on the frames at 1 fps of 38 real videos
+# (tests/models/embedders/test_descriptor.py): a seed's best right frame scores at least
+# 0.81, the best frame for a seed without a match 0.45.
 # Other frames, edited (crops of 80 to 90 %, flips, hues, grey, JPEG): 95 % score above
 # 0.6, while 8 in 100,000 pairs of frames of different videos do.
 DEFAULT_THRESHOLD = 0.6

@@ -1,0 +1,277 @@
+"""Bad input through the whole job: a clear reason, and nothing else is lost.
+
+Each video shows a scene of its own, and there is a seed of each scene: what could be
+used of a file is told by the pairs it gives.
+"""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from beam_pipeline.mine import run
+from clipseed.run.clip_record import decode, read_records
+from tests.support.made_bad_files import (
+    IMAGES,
+    TRICKY,
+    VIDEOS,
+    write_corpus,
+    write_endless,
+    write_heavy,
+)
+from tests.support.made_media import film, still, write_video
+
+
+class Outcome:
+    """A finished run, read back."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.run = json.loads((directory / "run.json").read_text())
+        letters = [
+            json.loads(line)
+            for file in sorted((directory / "rejected").iterdir())
+            for line in file.read_text().splitlines()
+        ]
+        self.reasons: dict[str, list[str]] = {}
+        self.messages: dict[str, str] = {}
+        for letter in letters:
+            assert letter["message"]
+            key = letter["key"].partition("@")[0]
+            self.reasons.setdefault(key, []).append(letter["reason"])
+            self.messages[key] = letter["message"]
+        files = sorted((directory / "pairs").iterdir())
+        self.pairs = [row for file in files for row in pq.read_table(file).to_pylist()]
+
+    def of(self, caption: str) -> list[dict[str, Any]]:
+        return [pair for pair in self.pairs if pair["caption"] == caption]
+
+    def assert_balanced(self) -> None:
+        for stage in self.run["accounting"]:
+            dropped = sum(stage["dropped"].values())
+            assert stage["in"] == stage["out"] + dropped, stage
+
+
+def mine(seeds: Path, videos: Path, output: Path, *flags: str) -> int:
+    places = [f"--seeds={seeds}", f"--videos={videos}", f"--output={output}"]
+    return run([*places, "--num_shards=2", *flags])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bad")
+    write_corpus(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def outcome(root: Path) -> Outcome:
+    assert mine(root / "seeds", root / "videos.csv", root / "run") == 0
+    return Outcome(root / "run")
+
+
+# --- tests ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_video(outcome: Outcome, name: str) -> None:
+    _, reason, is_used = VIDEOS[name]
+    assert set(outcome.reasons.get(name, [])) == ({reason} if reason else set())
+    found = {pair["video"] for pair in outcome.of(f"scene of {name}")}
+    assert found == ({name} if is_used else set())
+
+
+def test_what_precedes_the_damage_is_used_and_no_more(outcome: Outcome) -> None:
+    (pair,) = outcome.of("scene of corrupt_from_2.mp4")
+    assert pair["time_us"] == 1_000_000
+    assert pair["start_us"] == 0 and 1_900_000 <= pair["end_us"] <= 2_100_000
+    assert not outcome.of("what came after the damage")
+
+
+def test_sizes_that_change_are_followed(outcome: Outcome) -> None:
+    (pair,) = outcome.of("scene of changing_size.h264")
+    assert pair["time_us"] >= 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("good_a.mp4", "ok"),
+        ("good_b.webm", "none"),
+        ("channels_20.mkv", "ok"),
+        ("broken_sound.mp4", "broken"),
+    ],
+)
+def test_sound_is_judged_and_the_verdict_kept(
+    outcome: Outcome, name: str, verdict: str
+) -> None:
+    assert {p["sound"] for p in outcome.pairs if p["video"] == name} == {verdict}
+    assert outcome.run["counts"][f"sound/{verdict}"]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_image(outcome: Outcome, name: str) -> None:
+    _, reason = IMAGES[name]
+    assert outcome.reasons.get(name, []) == ([reason] if reason else [])
+    found = [pair["video"] for pair in outcome.of(f"image {name}")]
+    assert found == ([] if reason else ["good_a.mp4"])
+
+
+def test_captions_and_rows(outcome: Outcome, root: Path) -> None:
+    table = root / "seeds" / "table.csv"
+    last = 1 + len(VIDEOS) + len(IMAGES) + 1
+    reasons = {
+        key.removeprefix(f"{table}:"): value
+        for key, value in outcome.reasons.items()
+        if key.startswith(str(table))
+    }
+    assert sorted(reasons.values()) == [["missing_image"], ["not_utf8"]], reasons
+    assert len(reasons) == 2 and min(int(n) for n in reasons) > last
+    assert outcome.reasons["good_a.mp4.png"] == ["empty_caption"]
+    assert outcome.of("the last row")
+    assert outcome.reasons[str(root / "seeds" / "wrong.csv")] == ["missing_column"]
+    (row_without_path,) = [k for k in outcome.reasons if "videos.csv" in k]
+    assert outcome.reasons[row_without_path] == ["missing_path"]
+
+
+def test_a_caption_is_kept_byte_for_byte(outcome: Outcome) -> None:
+    with (outcome.directory / "pairs.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert [r[0] for r in rows if r[3] == TRICKY] == ["good_b.webm"]
+    assert len(rows) == len(outcome.pairs)
+    kept = [
+        caption.text
+        for file in sorted((outcome.directory / "clips").iterdir())
+        for data in read_records(str(file))
+        for caption in decode(data).captions
+    ]
+    assert sorted(kept) == sorted(row[3] for row in rows) and TRICKY in kept
+
+
+def test_accounting_balances(outcome: Outcome) -> None:
+    outcome.assert_balanced()
+    counts = outcome.run["counts"]
+    failed = {n for n, (_, reason, used) in VIDEOS.items() if reason and not used}
+    assert counts["videos"] == len(VIDEOS)
+    assert counts["videos_failed"] == len(failed)
+    assert counts["videos_mined"] == len(VIDEOS) - len(failed)
+    assert counts["videos_broken"] == 2
+
+
+# --- decoders that hang --------------------------------------------------------------
+
+LIMIT_S = 0.5
+
+
+def test_decoders_that_hang_are_ended(tmp_path: Path) -> None:
+    write_heavy(tmp_path / "heavy.webm")
+    write_endless(tmp_path / "endless.m3u8")
+    write_video(tmp_path / "good.mp4", film(1, 1, width=96, height=72))
+    names = ("heavy.webm", "endless.m3u8", "good.mp4")
+    (tmp_path / "videos.csv").write_text("video\n" + "\n".join(names) + "\n")
+    Image.fromarray(still(1)).save(tmp_path / "good.png")
+    (tmp_path / "seeds.csv").write_text("image,caption\ngood.png,good\n")
+    flags = (f"--video_timeout_s={LIMIT_S}", "--clip_fps=5")
+    output = tmp_path / "run"
+    assert mine(tmp_path / "seeds.csv", tmp_path / "videos.csv", output, *flags) == 0
+    outcome = Outcome(output)
+    assert outcome.reasons == {
+        "heavy.webm": ["decode_timeout"],
+        "endless.m3u8": ["decode_timeout"],
+    }
+    assert "took longer" in outcome.messages["heavy.webm"]
+    assert "was ended" in outcome.messages["endless.m3u8"]
+    assert [pair["video"] for pair in outcome.of("good")] == ["good.mp4"]
+    outcome.assert_balanced()
+
+
+# --- jobs that cannot start, or fail -------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Good seeds and videos, and a place for the output."""
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", film(1, 1, width=96, height=72))
+    Image.fromarray(still(1)).save(tmp_path / "a.png")
+    (tmp_path / "seeds.csv").write_text("image,caption\na.png,a scene\n")
+    return tmp_path / "seeds.csv", tmp_path / "videos", tmp_path / "run"
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def test_another_run_is_not_touched_unless_told(
+    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mine(*small, "--clip_fps=5") == 0
+    before = tree(small[2])
+    assert mine(*small) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert tree(small[2]) == before
+    assert mine(*small, "--clip_fps=10", "--overwrite") == 0
+    assert Outcome(small[2]).run["config"]["clip_fps"] == 10
+
+
+def test_an_output_with_other_files_is_refused(
+    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small[2].mkdir()
+    (small[2] / "thesis.tex").write_text("years of work")
+    for flags in ((), ("--overwrite",)):
+        assert mine(*small, *flags) == 2
+        assert "other files" in capsys.readouterr().err
+    assert tree(small[2]) == {"thesis.tex": b"years of work"}
+
+
+@pytest.mark.parametrize("name", ["resnet", "hub:", "hub:nowhere/at/all"])
+def test_an_embedder_that_cannot_be_loaded(
+    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert mine(*small, f"--embedder={name}") == 2
+    assert "--embedder" in capsys.readouterr().err
+    assert not small[2].exists()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "embedder", "complaint"),
+    [(7, "descriptor-v1", "dimension 7"), (816, "another", "made by another")],
+)
+def test_embeddings_that_do_not_fit_the_embedder(
+    small: tuple[Path, Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    dimension: int,
+    embedder: str,
+    complaint: str,
+) -> None:
+    columns = {"image": ["a"], "caption": ["b"], "embedding": [[1.0] * dimension]}
+    table = pa.table(columns | {"embedder": [embedder]})
+    seeds = small[0].with_suffix(".parquet")
+    pq.write_table(table, seeds)
+    assert mine(seeds, *small[1:]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not small[2].exists()
+
+
+@pytest.mark.parametrize("which", ["videos", "seeds", "columns"])
+def test_a_job_in_which_everything_failed(
+    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    if which == "videos":
+        (small[1] / "a.mp4").write_text("no video")
+    elif which == "seeds":
+        (small[0].parent / "a.png").write_text("no image")
+    else:
+        small[0].write_text("picture,words\na.png,a scene\n")
+    assert mine(*small) == 1
+    assert "not one" in capsys.readouterr().err
+    outcome = Outcome(small[2])
+    assert len(outcome.reasons) == 1
+    outcome.assert_balanced()

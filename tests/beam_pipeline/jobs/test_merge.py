@@ -1,0 +1,245 @@
+"""A run merged with an older one is, byte for byte, one run over all videos."""
+
+import csv
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from beam_pipeline.commands.inspect import run as inspect
+from beam_pipeline.mine import run
+from clipseed.elements import Match, Video
+from tests.support.made_media import corrupt_from, film, still, tone, write_video
+from transforms.matches.select import order, select_top
+
+KEYINT = {"x264-params": "keyint=10:scenecut=0"}
+# By manifest; the last one repeats a video.
+OLD, MIDDLE, NEW = ("early", "mute", "text"), ("broken",), ("late", "short", "early")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films of which the new ones show the seeds better than the old ones.
+
+    Two images share a caption, so that of a clip's matches one has none of its own.
+    """
+    root = tmp_path_factory.mktemp("made")
+    whole = film(1, 18)
+    write_video(root / "early.mp4", whole[:150], sound=tone(6))
+    write_video(root / "mute.mp4", np.concatenate([film(2, 6), whole[:150]]))
+    write_video(root / "broken.mp4", film(2, 12), sound=tone(12), options=KEYINT)
+    corrupt_from(root / "broken.mp4", 8.0)
+    write_video(root / "late.mp4", whole[250:], sound=tone(8))
+    write_video(root / "short.mp4", film(2, 4)[50:], sound=tone(2))
+    (root / "text.mp4").write_text("no video")
+    names = {"old": OLD, "middle": MIDDLE, "new": NEW, "later": MIDDLE + NEW}
+    for name, videos in {**names, "all": OLD + MIDDLE + NEW}.items():
+        write_table(root / f"{name}.csv", ["video"], [[f"{v}.mp4"] for v in videos])
+    Image.fromarray(still(1)).save(root / "1.png")
+    Image.fromarray(still(1)[4:, 6:]).save(root / "1b.png")
+    Image.fromarray(still(2)).save(root / "2.png")
+    rows = [("1.png", "one"), ("1b.png", "one"), ("1b.png", "again"), ("2.png", "two")]
+    write_table(root / "seeds.csv", ["image", "caption"], rows)
+    write_table(root / "fewer.csv", ["image", "caption"], rows[:3])
+    return root
+
+
+def write_table(
+    path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+
+
+def flags(corpus: Path, name: str, output: Path, *more: str) -> list[str]:
+    return [
+        f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / name}.csv",
+        f"--output={output}", "--num_shards=2", "--top_k=2", "--floor=0.4",
+        "--clip_fps=5", *more,
+    ]  # fmt: skip
+
+
+def mine(corpus: Path, name: str, output: Path, *more: str) -> Path:
+    assert run(flags(corpus, name, output, *more)) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def old(corpus: Path) -> Path:
+    return mine(corpus, "old", corpus / "old_run", "--require_sound")
+
+
+def contents(run_dir: Path, folder: str) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((run_dir / folder).iterdir())}
+
+
+def rows(run_dir: Path, table: str) -> list[dict[str, Any]]:
+    files = sorted((run_dir / table).iterdir())
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def facts(run_dir: Path) -> dict[str, Any]:
+    """What `run.json` says of the result and not of how it came about."""
+    found = json.loads((run_dir / "run.json").read_text())
+    assert all(stage["balanced"] for stage in found["accounting"])
+    found["counts"].pop("parts_kept")
+    return {k: found[k] for k in ("counts", "accounting", "seeds_fingerprint")}
+
+
+def assert_same_result(merged: Path, whole: Path) -> None:
+    assert (merged / "pairs.csv").read_bytes() == (whole / "pairs.csv").read_bytes()
+    for folder in ("clips", "rejected"):
+        assert contents(merged, folder) == contents(whole, folder)
+    for table in ("matches", "pairs"):
+        assert rows(merged, table) == rows(whole, table)
+    assert facts(merged) == facts(whole)
+    assert inspect([str(merged), "--verify", "--no_sheet"]) == 0
+
+
+def chosen(run_dir: Path) -> set[tuple[str, str, int]]:
+    return {
+        (row["seed_id"], row["video"], row["time_us"])
+        for row in rows(run_dir, "matches")
+        if row["rank"]
+    }
+
+
+def without(corpus: Path, videos: Sequence[str], *run_flags: str) -> int:
+    """Runs while some videos are not there."""
+    for video in videos:
+        (corpus / f"{video}.mp4").rename(corpus / f"{video}.away")
+    try:
+        return run(list(run_flags))
+    finally:
+        for video in videos:
+            (corpus / f"{video}.away").rename(corpus / f"{video}.mp4")
+
+
+def test_a_merged_run_is_one_run_over_all_videos(
+    corpus: Path, old: Path, tmp_path: Path
+) -> None:
+    whole = mine(corpus, "all", tmp_path / "whole", "--require_sound")
+    merged = tmp_path / "merged"
+    more = ("--require_sound", f"--merge_with={old}")
+    assert without(corpus, OLD, *flags(corpus, "later", merged, *more)) == 0
+    assert_same_result(merged, whole)
+    # It was no easy case: some of the old were displaced, some stayed, some failed.
+    stayed = chosen(merged) & chosen(old)
+    assert stayed and chosen(old) - stayed and chosen(merged) - stayed
+    counts = facts(merged)["counts"]
+    assert counts["rejected/write_clips/sound_none"] > 0
+    assert counts["rejected/list_videos/duplicate_video"] == 1
+    assert counts["videos"] == 6 and counts["videos_failed"] == 1
+
+
+@pytest.mark.ci_only
+@pytest.mark.parametrize("gap", ["--min_gap_s=0", "--min_gap_s=3"])
+def test_merging_twice_is_merging_once(corpus: Path, tmp_path: Path, gap: str) -> None:
+    whole = mine(corpus, "all", tmp_path / "whole", gap)
+    first = mine(corpus, "old", tmp_path / "first", gap)
+    more = (gap, f"--merge_with={first}")
+    second = tmp_path / "second"
+    assert without(corpus, OLD, *flags(corpus, "middle", second, *more)) == 0
+    more = (gap, f"--merge_with={second}")
+    third = tmp_path / "third"
+    assert without(corpus, OLD + MIDDLE, *flags(corpus, "new", third, *more)) == 0
+    assert_same_result(third, whole)
+
+
+@pytest.mark.parametrize("min_gap_us", [0, 1, 3, 10])
+def test_new_videos_only_displace(min_gap_us: int) -> None:
+    """What the top holds of the old videos, the top of the old ones alone held."""
+    rng = np.random.default_rng(min_gap_us)
+    displaced = 0
+    for _ in range(200):
+        matches = [
+            Match("seed", int(rng.integers(8)) / 8, Video(f"{v}", f"{v}", ""), t)
+            for v, t in itertools.product(range(6), range(12))
+            if rng.random() < 0.5
+        ]
+        older = {match for match in matches if int(match.video.video_id) % 2}
+        then = select_top(older, 5, min_gap_us)
+        now = select_top(matches, 5, min_gap_us)
+        stay = [match for match in now if match in older]
+        assert stay == then[: len(stay)] == sorted(stay, key=order)
+        displaced += len(then) - len(stay)
+    assert displaced > 100
+
+
+# --- refusals ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("--fps=2", "it was mined with --fps=1.0, not 2.0"),
+        ("--frames=keyframe", "it was mined with --frames=exact, not keyframe"),
+        ("--span_s=5 --min_gap_s=10", "it was mined with --span_s=10.0, not 5.0"),
+        ("--clip_fps=6", "it was mined with --clip_fps=5.0, not 6.0"),
+        ("--num_shards=3", "it was mined with --num_shards=2, not 3"),
+        ("--min_gap_s=2", "it was mined with --min_gap_s=10.0, not 2"),
+        ("--top_k=3", "it has no clips beyond the best 2; lower --top_k"),
+        ("--threshold=0.5", "it has no clips below 0.6; raise --threshold"),
+        ("--floor=0.3", "it has no matches below 0.4; raise --floor"),
+    ],
+)
+def test_what_was_mined_otherwise_is_refused(
+    corpus: Path,
+    old: Path,
+    tmp_path: Path,
+    more: str,
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "run"
+    merge = ("--require_sound", f"--merge_with={old}", *more.split())
+    assert run(flags(corpus, "new", output, *merge)) == 2
+    assert f"--merge_with {old}: {problem}\n" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_sound_must_have_been_required_alike(
+    corpus: Path, old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(flags(corpus, "new", tmp_path / "run", f"--merge_with={old}")) == 2
+    assert "with --require_sound=True, not False" in capsys.readouterr().err
+
+
+def test_other_seeds_are_refused_before_a_frame_is_decoded(
+    corpus: Path, old: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    merge = ("--require_sound", f"--merge_with={old}")
+    other = f"--seeds={corpus / 'fewer.csv'}"
+    with pytest.raises(SystemExit) as ended:
+        run([*flags(corpus, "new", output, *merge), other])
+    assert ended.value.code == 2
+    told = capfd.readouterr().err.splitlines()[-1]
+    assert told == (
+        f"clipseed mine: --merge_with {old}: the seeds differ from the older run's: "
+        "mine with the same --seeds, or without --merge_with"
+    )
+    assert not list(output.rglob("*.part")) and not (output / "run.json").exists()
+
+
+def test_a_run_that_is_not_whole_is_refused(
+    corpus: Path, old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "copy"
+    (again / "clips").mkdir(parents=True)
+    merge = ("--require_sound", f"--merge_with={again}")
+    assert run(flags(corpus, "new", tmp_path / "run", *merge)) == 2
+    assert f"{again} is not a finished run" in capsys.readouterr().err
+    (again / "run.json").write_bytes((old / "run.json").read_bytes())
+    assert run(flags(corpus, "new", tmp_path / "run", *merge)) == 2
+    assert "does not exist" in capsys.readouterr().err
+    same = flags(corpus, "new", old, f"--merge_with={old}/", "--overwrite")
+    with pytest.raises(SystemExit):
+        run(same)
+    assert "the older run stays as it is" in capsys.readouterr().err

@@ -1,0 +1,274 @@
+"""Batches of clips and captions: order, segments, masks, bad records."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clipseed.errors import Reject
+from clipseed.run.clip_record import ClipRecord
+from clipseed.run.clips import open_clips
+from models.data import segments
+from models.data.augment import AugmentConfig, mask_spectrogram
+from models.data.index_sampler import draw
+from models.data.loader import Batch, EvaluationData, Source, TrainingData
+from models.data.segments import SegmentConfig
+from models.tokenizers.base import Tokens, pack
+from tests.support.tiny_run import clip_record, grey, write_run
+
+CLIPS = 7
+SEGMENT = SegmentConfig(
+    frames=4,
+    frame_stride=3,
+    frame_px=32,
+    spectrogram_frames=20,
+    spectrogram_stride=2,
+    mel_mean=0.0,
+    mel_deviation=1.0,
+)
+PLAIN = AugmentConfig(
+    least_side=1.0, flip=False, colour=0.0, frequency_masks=0, time_masks=0
+)
+
+
+class Letters:
+    """A tokeniser of letters."""
+
+    size = 130
+
+    def encode(self, captions: Sequence[str], length: int = 8) -> Tokens:
+        return pack([[ord(c) for c in text] for text in captions], length, 1, 2, 0)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records = [
+        clip_record(i, [f"a{i}", f"b{i}"], sound=i != 3, frames=50 if i != 4 else 3)
+        for i in range(CLIPS)
+    ]
+    return write_run(tmp_path_factory.mktemp("runs") / "run", records)
+
+
+def training(
+    run_dir: Path, augment: AugmentConfig = PLAIN, seed: int = 0
+) -> TrainingData:
+    return TrainingData([Source(str(run_dir))], SEGMENT, augment, Letters(), seed)
+
+
+def same(left: Batch, right: Batch) -> bool:
+    return (left.ids, left.captions) == (right.ids, right.captions) and all(
+        np.array_equal(left.arrays[name], right.arrays[name]) for name in left.arrays
+    )
+
+
+# --- order ---------------------------------------------------------------------------
+
+
+def test_every_epoch_has_every_clip_once_in_another_order() -> None:
+    rows = np.concatenate([draw(step, 4, [6], [1.0], 0) for step in range(6)])
+    clips = rows[np.argsort(rows[:, 2]), 1].reshape(4, 6)
+    assert [sorted(epoch) for epoch in clips.tolist()] == [list(range(6))] * 4
+    assert len({tuple(epoch) for epoch in clips.tolist()}) > 1
+
+
+def test_data_sets_have_their_share_of_every_batch() -> None:
+    rows = [draw(step, 8, [50, 5, 9], [5.0, 2.0, 1.0], 0) for step in range(16)]
+    for batch in rows:
+        assert np.bincount(batch[:, 0]).tolist() == [5, 2, 1]
+    uneven = np.concatenate([draw(s, 4, [9, 9], [2.0, 1.0], 0) for s in range(30)])
+    assert np.bincount(uneven[:, 0]).tolist() == [80, 40]
+    assert len({(s, n) for s, _, n in uneven.tolist()}) == 120  # No draw twice.
+
+
+def test_a_run_goes_on_as_if_undisturbed(run_dir: Path) -> None:
+    changes = AugmentConfig()
+    through = list(training(run_dir, changes).batches(4, 0, 5))
+    resumed = list(training(run_dir, changes).batches(4, 3, 5))
+    assert len(resumed) == 2
+    assert all(same(a, b) for a, b in zip(through[3:], resumed, strict=True))
+    other = next(training(run_dir, changes, seed=1).batches(4, 0, 1))
+    assert not same(through[0], other)
+
+
+def test_hosts_have_the_parts_of_one_batch(run_dir: Path) -> None:
+    (whole,) = training(run_dir).batches(4, 2, 3)
+    parts = [next(training(run_dir).batches(4, 2, 3, host, 2)) for host in (0, 1)]
+    assert [*parts[0].ids, *parts[1].ids] == whole.ids
+    for name, rows in whole.arrays.items():
+        joined = np.concatenate([part.arrays[name] for part in parts])
+        assert np.array_equal(joined, rows)
+
+
+# --- what is in a sample -------------------------------------------------------------
+
+
+def test_training_samples_are_segments_of_their_clips(run_dir: Path) -> None:
+    seen = set()
+    for batch in training(run_dir).batches(7, 0, 3):
+        assert sorted(batch.ids) == [f"clip{i}" for i in range(CLIPS)]
+        video, audio = batch.arrays["video"], batch.arrays["audio"]
+        assert video.shape == (7, 4, 32, 32, 3) and audio.shape == (7, 20, 128)
+        for row, name in enumerate(batch.ids):
+            number = int(name[4:])
+            (caption,) = batch.captions[row]
+            assert caption in (f"a{number}", f"b{number}")
+            seen.add(caption)
+            ids = batch.arrays["text_ids"][row][batch.arrays["text_mask"][row]]
+            assert ids.tolist() == [1, *map(ord, caption), 2]
+            assert batch.arrays["has_audio"][row] == (number != 3)
+            if number == 4:  # of 3 frames: gone through from end to end.
+                places = [0, 1, 1, 2]
+            else:
+                first = round((video[row, 0].mean() - 25 * number) / 2)
+                places = [first + 3 * i for i in range(4)]
+            wanted = [grey(number, place) for place in places]
+            assert np.allclose(video[row].mean(axis=(1, 2, 3)), wanted, atol=1.5)
+            if number not in (3, 4):
+                # The sound of the same share of the clip, every second 10 ms.
+                steps = np.diff(audio[row, :, 0])
+                assert np.allclose(steps, 0.002, atol=1e-5)
+                start = (audio[row, 0, 0] - number) * 1000
+                share = first / (49 - 9)
+                assert start == pytest.approx(share * (199 - 38), abs=3)
+    assert len(seen) > CLIPS
+
+
+def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> None:
+    batches = list(EvaluationData(str(run_dir), SEGMENT, count=3).batches(5))
+    assert [len(batch.ids) for batch in batches] == [5, 2]
+    ids = [name for batch in batches for name in batch.ids]
+    order = ["clip0", "clip2", "clip4", "clip6", "clip1", "clip3", "clip5"]
+    assert ids == order  # By shard, as they lie in the run.
+    video = np.concatenate([batch.arrays["video"] for batch in batches])
+    assert video.shape == (21, 4, 32, 32, 3)
+    for row, number in ((0, 0), (12, 1)):
+        for segment, first in enumerate((0, 20, 40)):
+            wanted = [grey(number, first + 3 * i) for i in range(4)]
+            got = video[row + segment].mean(axis=(1, 2, 3))
+            assert np.allclose(got, wanted, atol=1.5)
+    assert batches[0].captions[0] == ["a0", "b0"]
+    has_audio = np.concatenate([batch.arrays["has_audio"] for batch in batches])
+    assert has_audio.reshape(7, 3).tolist() == [[n != "clip3"] * 3 for n in ids]
+
+
+def test_one_segment_is_the_middle_one(run_dir: Path) -> None:
+    batch = next(EvaluationData(str(run_dir), SEGMENT, count=1).batches(1))
+    got = batch.arrays["video"][0].mean(axis=(1, 2, 3))
+    assert np.allclose(got, [grey(0, 20 + 3 * i) for i in range(4)], atol=1.5)
+
+
+def test_without_sound_or_pictures_nothing_is_read(run_dir: Path) -> None:
+    deaf = SegmentConfig(frames=2, frame_px=16, spectrogram_frames=0)
+    blind = SegmentConfig(frames=0, spectrogram_frames=10)
+    names = [set(next(EvaluationData(str(run_dir), s, 1).batches(2)).arrays)
+             for s in (deaf, blind)]  # fmt: skip
+    assert names == [{"video", "has_video"}, {"audio", "has_audio"}]
+
+
+def test_changes_are_of_the_size_that_was_asked_for(run_dir: Path) -> None:
+    colour = AugmentConfig(least_side=1.0, flip=False, colour=0.4, colour_share=1.0)
+    before = next(training(run_dir).batches(7, 0, 1))
+    after = next(training(run_dir, colour).batches(7, 0, 1))
+    assert before.ids == after.ids
+    moved = np.abs(before.arrays["video"].astype(int) - after.arrays["video"]).max()
+    assert 5 < moved <= 0.4 * 256
+
+
+def test_masks_blank_as_much_as_they_may() -> None:
+    config = AugmentConfig(
+        frequency_masks=1, frequency_bins=16, time_masks=2, time_frames=10
+    )
+    ones = tf.ones((100, 128))
+    blanks = []
+    for number in range(40):
+        masked = mask_spectrogram(ones, config, tf.constant([0, number])).numpy()
+        rows, columns = (masked.max(axis=axis) == 0 for axis in (1, 0))
+        assert rows.sum() <= 20 and columns.sum() <= 16
+        assert np.array_equal(masked == 0, rows[:, None] | columns[None, :])
+        blanks.append((rows.sum(), columns.sum()))
+    assert np.mean(blanks, axis=0).tolist() == pytest.approx([10, 8], abs=3)
+
+
+def test_indices_never_leave_the_clip() -> None:
+    for count in (1, 2, 7, 250):
+        for share in (0.0, 0.37, 1.0):
+            found = segments.indices(count, 32, 14, share).numpy()
+            assert found.min() >= 0 and found.max() < count
+            assert (np.diff(found) >= 0).all() and len(found) == 32
+    paper = segments.indices(250, 32, 14, 0.7).numpy()
+    assert paper[0] == 0 and paper[-1] == 249  # 10 s are gone through whole.
+
+
+# --- bad input -----------------------------------------------------------------------
+
+
+def test_what_the_manifest_does_not_say_is_refused(run_dir: Path) -> None:
+    copy = write_run(run_dir.parent / "copy", [clip_record(0, ["x"])], shards=1)
+    shard = copy / "clips" / "clips-00000-of-00001.tfrecord"
+    good = shard.read_bytes()
+    for data, said in (
+        (good[:-5], "bytes, not"),
+        (good[:500] + b"\0" + good[501:], "checksum"),
+    ):
+        shard.write_bytes(data)
+        with pytest.raises(Reject, match=f"clips-00000-of-00001.*{said}"):
+            open_clips(str(copy), verify=said == "checksum")
+    shard.unlink()
+    with pytest.raises(Reject, match=r"damaged_run.*clips-00000-of-00001"):
+        open_clips(str(copy))
+    (copy / "run.json").write_text('{"format": "clipseed-run/9"}')
+    with pytest.raises(Reject, match="clipseed-run/9"):
+        open_clips(str(copy))
+    (copy / "run.json").unlink()
+    with pytest.raises(Reject, match="no finished run"):
+        open_clips(str(copy))
+
+
+def test_a_run_without_clips_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Reject, match="holds no clip"):
+        open_clips(str(write_run(tmp_path / "run", [])))
+
+
+def _other_layout(monkeypatch: pytest.MonkeyPatch) -> ClipRecord:
+    monkeypatch.setattr("clipseed.run.clip_record.LAYOUT_VERSION", 9)
+    return clip_record(1, ["x"])
+
+
+@pytest.mark.parametrize("what", ["jpeg", "caption", "layout"])
+def test_a_bad_record_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    with monkeypatch.context() as context:
+        bad, said = {
+            "jpeg": lambda: (
+                clip_record(1, ["x"], jpegs=(b"\xff\xd8 no jpeg",) * 5), "no JPEG"
+            ),
+            "caption": lambda: (clip_record(1, []), "no caption"),
+            "layout": lambda: (_other_layout(context), "layout is 9"),
+        }[what]()  # fmt: skip
+        run = write_run(tmp_path / "run", [clip_record(0, ["x"]), bad], shards=1)
+    with pytest.raises(Reject, match=rf"the record at byte \d+ of .*{said}"):
+        list(training(run).batches(2, 0, 1))
+    if what != "caption":
+        with pytest.raises(Reject, match=said):
+            list(EvaluationData(str(run), SEGMENT, 1).batches(2))
+
+
+def test_a_clip_without_frames_is_masked(tmp_path: Path) -> None:
+    heard = dataclasses.replace(clip_record(1, ["x"]), frames=())
+    run = write_run(tmp_path / "run", [clip_record(0, ["x"]), heard], shards=1)
+    batch = next(EvaluationData(str(run), SEGMENT, 1).batches(2))
+    assert batch.arrays["has_video"].tolist() == [True, False]
+    assert batch.arrays["has_audio"].all() and not batch.arrays["video"][1].any()
+    trained = next(training(run).batches(2, 0, 1))
+    assert sorted(trained.arrays["has_video"].tolist()) == [False, True]
+
+
+def test_a_clip_that_has_nothing_for_the_model_is_named(run_dir: Path) -> None:
+    blind = SegmentConfig(frames=0, spectrogram_frames=10)
+    data = TrainingData([Source(str(run_dir))], blind, PLAIN, Letters())
+    with pytest.raises(Reject, match=r"nothing_to_learn.*clip3 have no sound"):
+        list(data.batches(7, 0, 1))

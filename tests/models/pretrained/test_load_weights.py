@@ -1,0 +1,138 @@
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file
+
+from clipseed.errors import Reject
+from models.backbones.vit.model import ViT, ViTConfig
+from models.backbones.vit.weights import fill_vit, load_vit, vit_config
+from models.pretrained.checkpoint import published_value, read_config, read_tensors
+from models.pretrained.load_weights import parameters
+from tests.support.made_checkpoint import LAYER, SIZES, Tensors, write_vit
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[..., str]:
+    """Writes a checkpoint of random tensors, changed by a function."""
+    return functools.partial(write_vit, tmp_path)
+
+
+def test_every_parameter_holds_its_tensor(checkpoint: Callable[..., str]) -> None:
+    directory = checkpoint()
+    tensors = load_file(Path(directory) / "model.safetensors")
+    vit = load_vit(directory)
+    mlp = vit.blocks[0].mlp
+    weight = tensors[f"{LAYER}.intermediate.dense.weight"]
+    np.testing.assert_array_equal(mlp.expand.kernel[...], weight.T)
+    kernel = tensors["embeddings.patch_embeddings.projection.weight"]
+    np.testing.assert_array_equal(
+        vit.patches.kernel[1, 2, 0], kernel[:, 0, 1, 2]
+    )  # [out, in, h, w] -> [h, w, in, out]
+    got = sorted(float(np.sum(p[...])) for p in parameters(vit).values())
+    wanted = sorted(float(array.sum()) for array in tensors.values())
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_missing_tensors_are_named(checkpoint: Callable[..., str]) -> None:
+    directory = checkpoint(lambda t: {k: v for k, v in t.items() if k[:4] != "laye"})
+    with pytest.raises(Reject, match=r"missing: .*norm.bias \(from layernorm.bias\)"):
+        load_vit(directory)
+    vit = load_vit(directory, allow=[r"norm\..*"])
+    np.testing.assert_array_equal(vit.norm.scale[...], 1)  # its initial value
+
+
+def test_unused_tensors_are_named(checkpoint: Callable[..., str]) -> None:
+    def grow(tensors: Tensors) -> None:
+        tensors["encoder.layer.1.output.dense.bias"] = np.zeros(16, np.float32)
+
+    with pytest.raises(Reject, match=r"unused: encoder.layer.1.output.dense.bias\."):
+        load_vit(checkpoint(grow))
+    load_vit(checkpoint(grow), allow=[r"encoder\.layer\.1\..*"])
+
+
+def test_another_shape_is_named_and_nothing_changed(
+    checkpoint: Callable[..., str],
+) -> None:
+    vit = ViT(vit_config(SIZES), nnx.Rngs(0))
+    before = np.asarray(vit.positions[...])
+
+    def grow(tensors: Tensors) -> None:
+        tensors["layernorm.bias"] = np.zeros(17, np.float32)
+
+    with pytest.raises(Reject, match=r"norm.bias .*: \(17,\) for \(16,\)"):
+        fill_vit(vit, checkpoint(grow))
+    np.testing.assert_array_equal(vit.positions[...], before)
+
+
+def test_a_head_on_top_is_left_aside(checkpoint: Callable[..., str]) -> None:
+    def add_head(tensors: Tensors) -> Tensors:
+        head = {"classifier.weight": np.zeros((3, 16), np.float32)}
+        return {f"vit.{name}": array for name, array in tensors.items()} | head
+
+    plain = load_vit(checkpoint())
+    headed = load_vit(checkpoint(add_head))
+    np.testing.assert_array_equal(plain.positions[...], headed.positions[...])
+
+
+def test_half_precision_is_widened(checkpoint: Callable[..., str]) -> None:
+    directory = checkpoint(
+        lambda t: {name: array.astype(ml_dtypes.bfloat16) for name, array in t.items()}
+    )
+    tensors = read_tensors(directory)
+    assert {array.dtype for array in tensors.values()} == {np.dtype("float32")}
+    assert np.abs(tensors["layernorm.weight"]).max() > 0.1
+
+
+def test_one_extra_token_does_not_make_two(checkpoint: Callable[..., str]) -> None:
+    config = ViTConfig(**{**vars(vit_config(SIZES)), "extra_tokens": 2})
+    with pytest.raises(Reject, match=r"extra_tokens .*: \(1, 16\) for \(2, 16\)"):
+        load_vit(checkpoint(), config)
+
+
+def test_refuses_nan(checkpoint: Callable[..., str]) -> None:
+    def spoil(tensors: Tensors) -> None:
+        tensors["layernorm.bias"][3] = np.nan
+
+    with pytest.raises(Reject, match=r"NaN or infinity in layernorm\.bias"):
+        load_vit(checkpoint(spoil))
+
+
+def test_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
+    def reason() -> str:
+        with pytest.raises(Reject) as caught:
+            load_vit(str(tmp_path))
+        return caught.value.reason
+
+    assert reason() == "not_found"
+    (tmp_path / "config.json").write_text("{")
+    assert reason() == "bad_checkpoint"
+    (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
+    assert reason() == "bad_checkpoint"
+    (tmp_path / "config.json").write_text(json.dumps(SIZES))
+    assert reason() == "not_found"
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors here, only some text")
+    assert reason() == "bad_checkpoint"
+
+
+def test_reads_from_the_bucket(checkpoint: Callable[..., str], bucket: str) -> None:
+    from clipseed.io import storage
+
+    directory = Path(checkpoint())
+    for name in ("config.json", "model.safetensors"):
+        storage.write_bytes(f"{bucket}/vit/{name}", (directory / name).read_bytes())
+    assert read_config(f"{bucket}/vit", ["vit"]) == SIZES
+    remote, local = read_tensors(f"{bucket}/vit"), read_tensors(str(directory))
+    assert remote.keys() == local.keys()
+    np.testing.assert_array_equal(remote["layernorm.bias"], local["layernorm.bias"])
+
+
+@pytest.mark.parametrize("value", ["16", 16.0, None, True, [16]])
+def test_a_configured_size_must_be_a_number(value: object) -> None:
+    with pytest.raises(Reject, match="hidden_size"):
+        published_value({"hidden_size": value}, "hidden_size", 768)

@@ -1,0 +1,1 @@
+"""Helpers of the tests: made media, servers, runs and models."""

@@ -1,0 +1,191 @@
+"""What is read of an older run: matches, dead letters, sums and clips."""
+
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+import transforms.coders  # noqa: F401  (registers the elements' coders)
+from clipseed.elements import Match, Seed, Video
+from clipseed.errors import Rejected
+from clipseed.io import storage
+from clipseed.run.clip_record import decode, encode, write_records
+from tests.support.tiny_run import clip_record
+from transforms.clips.reuse import OlderClips, open_shard, recaption
+from transforms.clips.write import _copied_records, _Outcome
+from transforms.matches.pairs import Selected
+from transforms.run.merge import (
+    DropOlderVideos,
+    OlderRun,
+    ReadOlderRun,
+    read_matches,
+    seeds_fingerprint,
+)
+from transforms.run.shards import shard_name
+from transforms.run.tables import RunTables, Selection, _write_matches
+
+S = 1_000_000
+A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
+SEEDS = [Seed("s", "s.png", "one"), Seed("s", "s.png", "two"), Seed("t", "t.png", "x")]
+MATCHES = [Match("s", 0.75, A, 5), Match("s", 0.5, B, 7), Match("t", 0.625, A, 5)]
+PROBE = Rejected("probe", "c.mp4", "not_a_video", "It is a tëxt.")
+CUT = Rejected("write_clips", "a.mp4@2.000s", "no_frames", "No frame.")
+COUNTS = {
+    "videos": 3, "frames": 9, "parts": 2, "rejected/probe/not_a_video": 1,
+    "rejected/write_clips/no_frames": 1, "matches": 2, "seeds": 3, "pairs": 1,
+}  # fmt: skip
+
+
+def nameless(match: Match) -> Match:
+    return match._replace(video=match.video._replace(uri=""))
+
+
+@pytest.fixture
+def older(root: str) -> OlderRun:
+    """A run directory with matches and dead letters, in two shards each."""
+    files = []
+    for shard, matches in enumerate([MATCHES[:2], MATCHES[2:]]):
+        name = f"matches/{shard_name('matches', shard, 2, '.parquet')}"
+        with storage.writing(f"{root}/{name}") as path:
+            _write_matches(path, matches, Selection(0.6, 9, 0), "e@1", "hash")
+        files.append(name)
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        letters = pipeline | beam.Create([(m.key, m) for m in (PROBE, CUT)])
+        _ = letters | RunTables(root, 2, "hash").rejected()
+    files += [f"rejected/{shard_name('rejected', n, 2, '.jsonl')}" for n in range(2)]
+    fingerprint = sum(map(seeds_fingerprint, SEEDS))
+    return OlderRun(root, tuple(files), tuple(COUNTS.items()), fingerprint, 2)
+
+
+def test_matches_are_read_above_the_floor(older: OlderRun) -> None:
+    first, second = older.files_of("matches")
+    assert list(read_matches(first, 0.4)) == [nameless(m) for m in MATCHES[:2]]
+    assert list(read_matches(first, 0.5)) == [nameless(MATCHES[0])]
+    assert list(read_matches(second, 0.4)) == [nameless(MATCHES[2])]
+
+
+def test_a_dead_letter_is_found_by_stage_and_key(older: OlderRun) -> None:
+    assert older.letter("write_clips", CUT.key) == CUT
+    assert older.letter("read_sound", CUT.key) is None
+    assert older.letter("write_clips", "a.mp4@2.001s") is None
+    assert older.letter("probe", PROBE.key) == PROBE
+
+
+def test_only_what_is_not_done_again_is_taken_over(older: OlderRun) -> None:
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        part = pipeline | beam.Create(SEEDS[::-1]) | ReadOlderRun(older, 0.4)
+        wanted = [nameless(match) for match in MATCHES]
+        assert_that(part.matches, equal_to(wanted), label="matches")
+        assert_that(part.letters, equal_to([PROBE]), label="letters")
+        sums = [
+            ("videos", 3), ("frames", 9), ("parts", 2),
+            ("rejected/probe/not_a_video", 1), ("matches", 3),
+        ]  # fmt: skip
+        assert_that(part.tallies, equal_to(sums), label="tallies")
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        [], SEEDS[:2], [*SEEDS, SEEDS[2]],
+        [*SEEDS[:2], SEEDS[2]._replace(caption="y")],
+        [*SEEDS[:2], SEEDS[2]._replace(seed_id="u")],
+    ],
+)  # fmt: skip
+def test_other_seeds_have_another_fingerprint(seeds: list[Seed]) -> None:
+    assert sum(map(seeds_fingerprint, seeds)) != sum(map(seeds_fingerprint, SEEDS))
+    assert all(0 <= seeds_fingerprint(seed) < 2**36 for seed in seeds)
+
+
+def test_videos_of_the_older_run_are_dropped() -> None:
+    again = A._replace(reference="again.mp4")
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        old = pipeline | "Old" >> beam.Create([nameless(m) for m in MATCHES[::2]])
+        new = pipeline | "New" >> beam.Create([again, B])
+        videos, rejected = new | DropOlderVideos(old)
+        letter = Rejected(
+            "list_videos", "again.mp4", "duplicate_video",
+            "the id a is taken by an earlier video",
+        )  # fmt: skip
+        assert_that(videos, equal_to([B]), label="videos")
+        assert_that(rejected, equal_to([letter]), label="rejected")
+
+
+# --- clips ---------------------------------------------------------------------------
+
+
+def row(seed_id: str, caption: str, time_us: int, similarity: float = 0.5) -> Selected:
+    return Selected(seed_id, f"{seed_id}.png", caption, 1, similarity, time_us, A)
+
+
+def test_a_clip_is_captioned_with_what_is_chosen_now() -> None:
+    clip = decode(encode(clip_record(1, ["old", "older"], frames=2)))
+    object.__setattr__(clip, "times_us", (2 * S, 3 * S))
+    rows = [
+        row("s", "same", 2 * S), row("t", "same", 3 * S, 0.75),
+        row("u", "elsewhere", 4 * S),
+    ]  # fmt: skip
+    record, captions = recaption(clip, rows)
+    assert captions == rows[1:2] and record.times_us == (2 * S, 3 * S)
+    assert [(c.text, c.seed_id, c.time_us) for c in record.captions] == [
+        ("same", "t", 3 * S)
+    ]
+    assert record.frames == clip.frames
+    record, captions = recaption(clip, rows[2:])
+    assert (captions, record.captions, record.times_us) == ([], (), ())
+
+
+def write_shard(path: Path, *numbers: int) -> str:
+    write_records(str(path), [encode(clip_record(n, ["c"], frames=2)) for n in numbers])
+    return str(path)
+
+
+def test_clips_are_read_by_video_in_their_order(
+    tmp_path: Path, older: OlderRun
+) -> None:
+    clips = OlderClips(write_shard(tmp_path / "a", 2, 2, 4, 6), older)
+    found = {
+        name: [clip.clip_id for clip in clips.of_video(name)]
+        for name in ("video1", "video2", "video5", "video6", "video7")
+    }
+    assert found == {
+        "video1": [], "video2": ["clip2"] * 2, "video5": [], "video6": ["clip6"],
+        "video7": [],
+    }  # fmt: skip
+
+
+def test_a_damaged_shard_ends_the_job(tmp_path: Path, older: OlderRun) -> None:
+    path = tmp_path / "a"
+    data = Path(write_shard(path, 2, 4)).read_bytes()
+    path.write_bytes(data[:-10])
+    clips = OlderClips(str(path), older)
+    with pytest.raises(RuntimeError, match="the older run is damaged: a is damaged"):
+        list(clips.of_video("video4"))
+
+
+def test_a_shard_is_opened_only_of_an_older_run(
+    older: OlderRun, tmp_path: Path
+) -> None:
+    with open_shard(None, "clips/0") as clips:
+        assert clips is None
+    data = Path(write_shard(tmp_path / "a", 3)).read_bytes()
+    storage.write_bytes(f"{older.run_dir}/clips/0", data)
+    with open_shard(older, "clips/0") as clips:
+        assert clips is not None and len(list(clips.of_video("video3"))) == 1
+
+
+def test_what_has_no_clip_then_has_its_dead_letter_now(
+    tmp_path: Path, older: OlderRun
+) -> None:
+    clips = OlderClips(write_shard(tmp_path / "a", 2), older)
+    outcome = _Outcome()
+    rows = [row("s", "c", 2 * S), row("t", "d", 9 * S)]
+    waiting = {2 * S, 9 * S}
+    assert list(_copied_records(A, rows, waiting, clips, outcome)) == []
+    lost = "The older run has neither this clip nor a reason why."
+    assert outcome.rejected == [
+        CUT,
+        Rejected("write_clips", "a.mp4@9.000s", "not_in_older_run", lost),
+    ]
