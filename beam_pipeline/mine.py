@@ -25,7 +25,7 @@ from beam_pipeline.report import summary
 from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.download import copies_deleted
 from index_service.client.shard_client import ShardDown
 from transforms.clips.write import WriteClips
@@ -35,9 +35,9 @@ from transforms.matches.join_captions import JoinCaptions
 from transforms.matches.select import TopMatches
 from transforms.run.manifest import SEEDS_FINGERPRINT, Tally, WriteRunManifest
 from transforms.run.merge import (
-    DropOlderVideos,
-    OlderPart,
-    ReadOlderRun,
+    BasePart,
+    DropBaseVideos,
+    ReadBaseRun,
     beside,
     seeds_fingerprint,
 )
@@ -80,7 +80,7 @@ def embed_seeds(pipeline: beam.Pipeline, plan: Plan) -> _Part:
     return _Part((seeds, chunks), [*rejected, embedded.rejected], tallies)
 
 
-def split_corpus(pipeline: beam.Pipeline, plan: Plan, older: OlderPart | None) -> _Part:
+def split_corpus(pipeline: beam.Pipeline, plan: Plan, older: BasePart | None) -> _Part:
     """The corpus to `(spans, reports)`."""
     listed = (
         pipeline
@@ -89,7 +89,7 @@ def split_corpus(pipeline: beam.Pipeline, plan: Plan, older: OlderPart | None) -
     )
     videos, rejected = listed.videos, [listed.rejected]
     if older is not None:
-        videos, taken = videos | DropOlderVideos(older.matches)
+        videos, taken = videos | DropBaseVideos(older.matches)
         rejected.append(taken)
     build = plan.build
     split = videos | SplitVideos(plan.sampling, build.fetch, build.isolate, plan.kept)
@@ -161,7 +161,7 @@ class _CountBy(beam.PTransform):
 
 
 def video_tallies(reports: beam.PCollection) -> beam.PCollection:
-    """`SpanReport`s to the numbers of videos mined, failed, and broken but mined."""
+    """`PartReport`s to the numbers of videos mined, failed, and broken but mined."""
 
     def outcome(_: str, sums: tuple[int, int]) -> list[tuple[str, int]]:
         frames, breaks = sums
@@ -186,7 +186,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     seeds = (embed_seeds if plan.index is None else load_seeds)(pipeline, plan)
     older = None
     if plan.older is not None:
-        older = seeds.output[0] | ReadOlderRun(plan.older, plan.build.floor)
+        older = seeds.output[0] | ReadBaseRun(plan.older, plan.build.floor)
     corpus = split_corpus(pipeline, plan, older)
     spans = corpus.output[0]
     if plan.index is None:
@@ -197,7 +197,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     matches = beside(mined.output[0], older, "matches")
     clips = select_and_cut(matches, seeds.output[0], plan)
     parts = (seeds, corpus, mined, clips)
-    rejected = tuple(r for part in parts for r in part.rejected) | "Rejected" >> (
+    rejected = tuple(r for part in parts for r in part.rejected) | "DeadLetter" >> (
         beam.Flatten()
     )
     letters = beside(rejected, older, "letters")
@@ -266,8 +266,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         steps = steps.merged_with(find_older(config, steps))
         preflight.check_embeddings_of(config, embedder)
         kept = "" if dry else preflight.prepare_output(config)
-    except (preflight.UsageError, Reject, ShardDown) as error:
-        what = error.message if isinstance(error, Reject) else error
+    except (preflight.ConfigError, InputError, ShardDown) as error:
+        what = error.message if isinstance(error, InputError) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
     if index is not None:

@@ -51,7 +51,7 @@ class Video(NamedTuple):
     uri: str
 
 
-class Span(NamedTuple):
+class VideoPart(NamedTuple):
     """A part `[start_us, end_us)` of a video that one worker samples.
 
     Attributes:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Reject(Exception):
+class InputError(Exception):
     """An input that cannot be used, with a reason that a user can act on.
 
     Steps catch this class and no other: anything else is a bug and stops the job.
@@ -19,7 +19,7 @@ class Reject(Exception):
         self.message = message
 
 
-class Rejected(NamedTuple):
+class DeadLetter(NamedTuple):
     """A dead letter: one input that a stage dropped, and why."""
 
     stage: str

@@ -27,7 +27,7 @@ from published import (
 )
 from training import new_pairs, read_trained, training_of, write_trained
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 _OK, _AGAIN, _REFUSED, _NOTHING = 0, 1, 2, 99
@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stop as stop:
         print(stop, flush=True)
         return stop.status
-    except Reject as reject:  # A file that is not there yet, or a bucket that is down.
+    except (
+        InputError
+    ) as reject:  # A file that is not there yet, or a bucket that is down.
         print(f"{reject.reason}: {reject.message}", flush=True)
         return _AGAIN
     print(json.dumps(result), flush=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from transforms.videos.manifest import VideoEntry, list_videos
 
@@ -33,7 +33,7 @@ class Uploads:
 
     entries: list[VideoEntry]
     counts: dict[str, int]
-    letters: list[Rejected]
+    letters: list[DeadLetter]
 
 
 def uploads_of(videos: str, day: date) -> Uploads:
@@ -44,13 +44,14 @@ def uploads_of(videos: str, day: date) -> Uploads:
         day: in UTC.
 
     Raises:
-        Reject: `missing_upload_date` where no video has one; those of `list_videos`.
+        InputError: `missing_upload_date` where no video has one; those of
+        `list_videos`.
     """
     entries: list[VideoEntry] = []
-    letters: list[Rejected] = []
+    letters: list[DeadLetter] = []
     counts: Counter[str] = Counter()
     for item in list_videos(videos):
-        if isinstance(item, Rejected):
+        if isinstance(item, DeadLetter):
             counts[f"rejected/{item.reason}"] += 1
             letters += [item] if len(letters) < _LETTERS_KEPT else []
         elif item.metadata.upload_date is None:
@@ -61,7 +62,7 @@ def uploads_of(videos: str, day: date) -> Uploads:
             counts["other_days"] += 1
     counts["listed"] = len(entries)
     if counts["undated"] and not entries and not counts["other_days"]:
-        raise Reject(
+        raise InputError(
             "missing_upload_date",
             f"no video of {videos} has an upload date: give the manifest a column "
             "upload_date (2026-01-31)",

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 _FORMAT = "clipseed-published/1"
@@ -105,7 +105,7 @@ def read_published(root: str) -> list[PublishedRun]:
         root: the folder of the pointer, local or `gs://`.
 
     Raises:
-        Reject: `damaged_pointer`, or the pointer cannot be read.
+        InputError: `damaged_pointer`, or the pointer cannot be read.
     """
     uri = storage.join(root, _POINTER)
     if not storage.exists(uri):
@@ -117,7 +117,7 @@ def read_published(root: str) -> list[PublishedRun]:
         return [PublishedRun(**run) for run in pointer["runs"]]
     except (ValueError, KeyError, TypeError) as error:
         message = f"{uri} is no list of published runs ({error}): restore it"
-        raise Reject("damaged_pointer", message) from error
+        raise InputError("damaged_pointer", message) from error
 
 
 def write_published(root: str, runs: list[PublishedRun]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from published import PublishedRun
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 _FORMAT = "clipseed-trained/1"
@@ -39,7 +39,7 @@ def read_trained(models: str) -> dict[str, str]:
     """The days that the newest model was trained on, with their digests.
 
     Raises:
-        Reject: `damaged_record`, or it cannot be read.
+        InputError: `damaged_record`, or it cannot be read.
     """
     uri = storage.join(models, "trained.json")
     if not storage.exists(uri):
@@ -51,7 +51,7 @@ def read_trained(models: str) -> dict[str, str]:
         return dict(record["days"])
     except (ValueError, KeyError, TypeError) as error:
         message = f"{uri} is no record of a training ({error}): restore it"
-        raise Reject("damaged_record", message) from error
+        raise InputError("damaged_record", message) from error
 
 
 def write_trained(models: str, training: Training) -> None:

@@ -2,9 +2,9 @@
 
 from apache_beam import coders
 
-from clipseed.elements import Match, Seed, SeedRow, Span, Video
-from clipseed.errors import Rejected
+from clipseed.elements import Match, Seed, SeedRow, Video, VideoPart
+from clipseed.errors import DeadLetter
 from transforms.seeds.load_images import SeedBatch
 
-for _element in (Match, Rejected, Seed, SeedBatch, SeedRow, Span, Video):
+for _element in (Match, DeadLetter, Seed, SeedBatch, SeedRow, VideoPart, Video):
     coders.registry.register_coder(_element, coders.RowCoder)

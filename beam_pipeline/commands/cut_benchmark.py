@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
         benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
         cut_benchmark(benchmark, flags.videos, flags.output)
         run = open_clips(flags.output, verify=False)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed cut: {reject.message}", file=sys.stderr)
         return 2
     print(f"{len(run)} clips of {benchmark.name} in {flags.output}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 if TYPE_CHECKING:
     from models.data.segments import SegmentConfig
@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         with _data(flags) as data:
             measured = measure(flags, data)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
         return 2
     table = as_markdown(measured.figures, measured.protocol, measured.label)
@@ -93,7 +93,7 @@ def _data(flags: argparse.Namespace) -> Iterator[str]:
     """The run directory to measure on, cut first where a protocol is named."""
     parts = (flags.protocol, flags.annotations, flags.videos)
     if bool(flags.data) == any(parts) or any(parts) != all(parts):
-        raise Reject(
+        raise InputError(
             "usage", "give --data, or --protocol with --annotations and --videos"
         )
     if flags.data:
@@ -114,7 +114,7 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
     """Embeds a run, and measures.
 
     Raises:
-        Reject: model or run cannot be read, or the model has not the modality.
+        InputError: model or run cannot be read, or the model has not the modality.
     """
     from models.data.loader import EvaluationData
     from models.retrieval.evaluate import embed_run, evaluate
@@ -145,13 +145,13 @@ def _modality(wanted: str | None, segment: "SegmentConfig") -> tuple[str, str]:
     """The paper's name of what is measured, and what is masked for it.
 
     Raises:
-        Reject: `no_modality`.
+        InputError: `no_modality`.
     """
     taken = {"A": segment.spectrogram_frames > 0, "V": segment.frames > 0}
     have = [name for name, is_taken in taken.items() if is_taken]
     names = wanted.split("+") if wanted else have
     if not set(names) <= set(have):
-        raise Reject(
+        raise InputError(
             "no_modality",
             f"the model takes {'+'.join(have)}, not {wanted}: give another --modality",
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _USAGE = """usage: clipseed index COMMAND [FLAGS]
 
@@ -41,7 +41,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         command = importlib.import_module(_MODULES[name]).run
     try:
         return command(rest)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed index {name}: {reject.message}", file=sys.stderr)
         return 2
 
@@ -50,7 +50,7 @@ def audit(argv: Sequence[str]) -> int:
     """Prints a table of settings, recall and speed.
 
     Raises:
-        Reject: the index or the queries cannot be used.
+        InputError: the index or the queries cannot be used.
     """
     from index_service.build.compare import compare, format_rows
     from index_service.build.read_embeddings import read_embeddings

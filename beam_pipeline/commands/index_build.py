@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from index_service.build.build_index import IndexConfig, build_index, build_shards
 from index_service.build.read_embeddings import Embeddings, read_embeddings
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     """Runs `clipseed index build`; gives the exit status.
 
     Raises:
-        Reject: something given cannot be used.
+        InputError: something given cannot be used.
         SystemExit: 2, with a message, when a flag is wrong.
     """
     parser = _parser()
@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     if flags.shards < 1 or not 0 < flags.target_recall <= 1:
         parser.error("--shards must be at least 1, --target_recall in (0, 1]")
     if storage.is_remote(flags.output) and storage.exists(flags.output):
-        raise Reject("index_exists", f"{flags.output} is there; choose another")
+        raise InputError("index_exists", f"{flags.output} is there; choose another")
     embedder = _embedder(flags.embedder) if flags.embedder else None
     source = _embeddings(flags) if flags.embeddings else _seeds(flags, embedder, more)
     threshold = _threshold(flags.threshold, embedder)
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
 def _embeddings(flags: argparse.Namespace) -> Embeddings:
     source = read_embeddings(flags.embeddings, flags.ids)
     if not source.ids:
-        raise Reject(
+        raise InputError(
             "missing_ids",
             f"{flags.embeddings} has no ids: give a Parquet column 'id', or --ids with "
             "an id a line",
@@ -73,7 +73,9 @@ def _seeds(
 ) -> Embeddings:
     """Embed seed images by the steps of `clipseed mine`."""
     if embedder is None:
-        raise Reject("no_embedder", "--seeds needs --embedder, such as 'descriptor'")
+        raise InputError(
+            "no_embedder", "--seeds needs --embedder, such as 'descriptor'"
+        )
     from beam_pipeline.mining.embed_seeds import embed_seed_files
 
     ids, vectors = embed_seed_files(flags.seeds, flags.embedder, flags.output, more)
@@ -84,7 +86,7 @@ def _embedder(name: str) -> Embedder:
     try:
         return load_embedder(name)
     except ValueError as error:
-        raise Reject("no_embedder", f"--embedder: {error}") from error
+        raise InputError("no_embedder", f"--embedder: {error}") from error
 
 
 def _embedder_id(
@@ -93,22 +95,22 @@ def _embedder_id(
     """Name what made the embeddings; whoever names it must agree.
 
     Raises:
-        Reject: `no_embedder` or `embedder_mismatch`.
+        InputError: `no_embedder` or `embedder_mismatch`.
     """
     loaded = embedder.embedder_id if embedder else None
     named = {name for name in (given, loaded, source.embedder) if name is not None}
     if not named:
-        raise Reject(
+        raise InputError(
             "no_embedder",
             "nothing says what made the embeddings: give --embedder or --embedder_id",
         )
     if len(named) > 1:
-        raise Reject(
+        raise InputError(
             "embedder_mismatch",
             f"the embeddings are said to come from {' and from '.join(sorted(named))}",
         )
     if embedder and source.vectors.shape[1:] != (embedder.dimension,):
-        raise Reject(
+        raise InputError(
             "embedder_mismatch",
             f"the embeddings have dimension {source.vectors.shape[1]}, "
             f"{embedder.embedder_id} makes {embedder.dimension}",
@@ -121,7 +123,7 @@ def _threshold(given: float | None, embedder: Embedder | None) -> float:
     if threshold is None and embedder is not None:
         threshold = embedder.default_threshold
     if threshold is None or not -1 <= threshold < 1:
-        raise Reject(
+        raise InputError(
             "bad_threshold",
             "give --threshold, the cosine above which pairs will be asked for: at "
             "least -1 and below 1",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 ABOUT = "search.json"
 # What the index is tuned for where it is large enough for ScaNN.
@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         count = embed_into(
             flags.run, flags.model, flags.output, flags.segments, flags.batch_size
         )
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed embed-clips: {reject.message}", file=sys.stderr)
         return 2
     print(f"{count} clips in {flags.output}")
@@ -46,7 +46,7 @@ def embed_into(
     """Embeds and indexes the clips of a run; gives their number.
 
     Raises:
-        Reject: run or model cannot be read, or the output is not empty.
+        InputError: run or model cannot be read, or the output is not empty.
     """
     from index_service.build.build_index import IndexConfig, build_index
     from models.data.loader import EvaluationData

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.credentials import ServerSecurity
 from index_service.serve.server import IndexServer, ServerConfig
 from index_service.serve.service import Limits
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
         server = IndexServer(config)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed index serve: {reject.message}", file=sys.stderr)
         return 2
     print(f"listening on {config.host}:{server.port}", flush=True)
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
     while signal.sigwait(wanted) == signal.SIGHUP:
         try:
             server.service.reload()
-        except Reject as reject:
+        except InputError as reject:
             logging.error("the old index goes on: %s", reject.message)
     server.stop()
     return 0

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from beam_pipeline.report.contact_sheet import draw_sheet, printable
 from beam_pipeline.report.examples import Row, load_examples, span, survey
 from beam_pipeline.report.summary import read_run, summary
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
 from transforms.run.manifest import FORMAT
@@ -34,7 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(argv)
     try:
         manifest = open_run(flags.directory)
-    except Reject as reject:
+    except InputError as reject:
         return _fail(reject.message, 2)
     damaged = list(damage(flags.directory, manifest, flags.verify))
     for problem in damaged:
@@ -46,7 +46,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         chosen = _print_run(flags.directory, manifest, flags.examples)
         if chosen and not flags.no_sheet:
             _save_sheet(flags.directory, manifest, chosen, flags.sheet)
-    except Reject as reject:
+    except InputError as reject:
         return _fail(reject.message)
     return 0
 
@@ -90,27 +90,28 @@ def open_run(run_dir: str) -> Row:
     """Reads the `run.json` of a finished run.
 
     Raises:
-        Reject: `not_found` where there is none, `not_a_run` where it is another thing.
+        InputError: `not_found` where there is none, `not_a_run` where it is another
+        thing.
     """
     try:
         manifest = read_run(run_dir)
-    except Reject as reject:
-        raise Reject(
+    except InputError as reject:
+        raise InputError(
             reject.reason,
             f"{run_dir} is not a finished run ({reject.message}): it is still "
             "running, or was broken off; mine again with this --output",
         ) from reject
     except ValueError as error:
         message = f"{run_dir} is not a finished run: its run.json is damaged ({error})"
-        raise Reject("not_a_run", message) from error
+        raise InputError("not_a_run", message) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         message = f"{run_dir} is not a finished run of format {FORMAT}: mine it again"
-        raise Reject("not_a_run", message)
+        raise InputError("not_a_run", message)
     if "counts" not in manifest:
         message = (
             f"{run_dir} was cut of a benchmark, not mined: there is no tally of it"
         )
-        raise Reject("not_a_run", message)
+        raise InputError("not_a_run", message)
     return manifest
 
 
@@ -123,7 +124,7 @@ def damage(run_dir: str, manifest: Row, verify: bool) -> Iterator[str]:
                 yield f"{uri} has another size than run.json says"
             elif verify and _sha256(uri) != entry["sha256"]:
                 yield f"{uri} has another checksum than run.json says"
-        except Reject as reject:
+        except InputError as reject:
             yield reject.message
 
 
@@ -151,12 +152,12 @@ def _local_files(run_dir: str, manifest: Row, folder: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """Turns what a file of the right size but wrong content may raise into a Reject."""
+    """Turns what a file of wrong content may raise into an InputError."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         message = f"{path} is damaged ({error}): --verify checks all files"
-        raise Reject("damaged_file", message) from error
+        raise InputError("damaged_file", message) from error
 
 
 # --- figures -------------------------------------------------------------------------
@@ -185,11 +186,11 @@ def accounting_text(manifest: Row) -> str:
 def rejected_text(run_dir: str, manifest: Row) -> str:
     """Dead letters by stage and reason, with an example each."""
     counts: dict[tuple[str, str], int] = {}
-    first: dict[tuple[str, str], Rejected] = {}
+    first: dict[tuple[str, str], DeadLetter] = {}
     for path in _local_files(run_dir, manifest, "rejected"):
         with _reading(path), open(path, encoding="utf-8") as file:
             for line in file:
-                letter = Rejected(**json.loads(line))
+                letter = DeadLetter(**json.loads(line))
                 kind = letter.stage, letter.reason
                 counts[kind] = counts.get(kind, 0) + 1
                 first.setdefault(kind, letter)
@@ -247,7 +248,7 @@ def _save_sheet(
         message = (
             f"the contact sheet cannot be written to {uri} ({error}): give --sheet"
         )
-        raise Reject("unwritable", message) from error
+        raise InputError("unwritable", message) from error
     _say(f"\ncontact sheet  {uri}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_pipeline.commands.index_clips import ABOUT, embedder_of
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     flags = parser.parse_args(argv)
     try:
         found = search(flags.text, flags.index, flags.top_k)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed search: {reject.message}", file=sys.stderr)
         return 2
     for place, (similarity, clip) in enumerate(found, start=1):
@@ -38,7 +38,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     """Similarities and `ClipRecord`s of the clips nearest to a description.
 
     Raises:
-        Reject: the index, its run or its model cannot be read.
+        InputError: the index, its run or its model cannot be read.
     """
     from clipseed.run.clip_record import decode
     from clipseed.run.clips import open_clips
@@ -48,7 +48,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     try:
         about = json.loads((index_dir / ABOUT).read_text())
     except (OSError, ValueError) as error:
-        raise Reject(
+        raise InputError(
             "no_index", f"{index_dir} is no index of clips: make it by embed-clips"
         ) from error
     trained = load_trained(about["model"])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
     add("--data", action="append", default=[], help="run directory; may be repeated")
     add("--output", required=True, help="directory of the training run")
     add("--set", action="append", default=[], metavar="FIELD=VALUE",
-        help="overrides a field, such as optimiser.learning_rate=0.01")  # fmt: skip
+        help="overrides a field, such as optimizer.learning_rate=0.01")  # fmt: skip
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         if flags.data:
             config = replace(config, data=tuple(map(Source, flags.data)))
         metrics = train(override(config, flags.set), flags.output)
-    except Reject as reject:
+    except InputError as reject:
         print(f"clipseed train: {reject.message}", file=sys.stderr)
         return 1 if reject.reason == "not_finite" else 2
     if math.isnan(metrics.loss):

@@ -19,7 +19,7 @@ from beam_pipeline.demo.films import Reel, Track, cut_off, write_film
 from beam_pipeline.demo.stills import reframe, write_still
 from beam_pipeline.demo.truth import Truth, write_truth
 from beam_pipeline.demo.world import (
-    COLOURS,
+    COLORS,
     MOTION_PHRASES,
     PERIOD_S,
     PLACE_PHRASES,
@@ -118,14 +118,14 @@ def render_corpus(
 
 
 def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:
-    """Draws scenes that differ in place, or else in both object and colour.
+    """Draws scenes that differ in place, or else in both object and color.
 
     The last `absent` have places of their own as far as there are enough: that no video
     shows them is then plain to see, whatever the embedder makes of small objects.
     """
     places = rng.permutation(list(PLACE_PHRASES)).tolist()
     shown = places[min(absent, len(places) // 2) :]
-    others = [list(words) for words in (VERBS, COLOURS, MOTION_PHRASES, SOUND_PHRASES)]
+    others = [list(words) for words in (VERBS, COLORS, MOTION_PHRASES, SOUND_PHRASES)]
     scenes: list[Scene] = []
     taken: set[tuple[str, str]] = set()
     while len(scenes) < count + absent:
@@ -134,7 +134,7 @@ def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:
             shown[k % len(shown)] if k < count else places[(k - count) % len(places)]
         )
         scene = Scene(place, *(str(rng.choice(words)) for words in others))
-        looks = {(place, scene.object), (place, scene.colour)}
+        looks = {(place, scene.object), (place, scene.color)}
         if not looks & taken:
             taken |= looks
             scenes.append(scene)
@@ -152,14 +152,14 @@ def _truth(film: Film, cast: list[tuple[Scene, int]]) -> list[Truth]:
 
 
 def _seed_path(scene: Scene) -> str:
-    return f"seeds/{scene.place}-{scene.colour}-{scene.object}.jpg"
+    return f"seeds/{scene.place}-{scene.color}-{scene.object}.jpg"
 
 
 # --- files --------------------------------------------------------------------------
 
 
 def _write_seed(path: Path, scene: Scene, seed: int, rng: np.random.Generator) -> None:
-    """Writes a still of a scene as another hand would have: reframed and recoloured."""
+    """Writes a still of a scene as another hand would have: reframed and recolored."""
     still = REEL.frame(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), seed)
     write_still(path, reframe(still, rng), REEL.height, REEL.width)
 

@@ -63,7 +63,7 @@ def _dome(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(_oval(0, 0.1, 1, 0.95)(u, v), v - 0.1)
 
 
-# Ink None is the colour of the scene.
+# Ink None is the color of the scene.
 OBJECTS: dict[str, tuple[tuple[Rgb | None, Distance], ...]] = {
     "ball": (
         (None, _oval(0, 0, 1, 1)),

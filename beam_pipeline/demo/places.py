@@ -38,12 +38,12 @@ def _axes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[None, :], y[:, None]
 
 
-def _paint(image: np.ndarray, cover: np.ndarray, colour: object) -> None:
-    image += cover[..., None] * (np.asarray(colour, np.float32) - image)
+def _paint(image: np.ndarray, cover: np.ndarray, color: object) -> None:
+    image += cover[..., None] * (np.asarray(color, np.float32) - image)
 
 
 def _mix(a: Rgb, b: Rgb, part: np.ndarray) -> np.ndarray:
-    """Between two colours: float32 [..., 3]."""
+    """Between two colors: float32 [..., 3]."""
     low, high = np.asarray(a, np.float32), np.asarray(b, np.float32)
     return low + np.clip(part, 0, 1)[..., None] * (high - low)
 
@@ -55,14 +55,14 @@ def _sky(top: Rgb, bottom: Rgb) -> Layer:
     return layer
 
 
-def _glow(x: float, y: float, radius: float, colour: Rgb) -> Layer:
+def _glow(x: float, y: float, radius: float, color: Rgb) -> Layer:
     """A sun or a moon, with its halo."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         xs, ys = _axes(image)
         far = np.hypot(xs - x - rng.uniform(-0.1, 0.1), ys - y) - radius
         cover = np.where(far < 0, 1, 0.6 * np.exp(-np.maximum(far, 0) / radius))
-        _paint(image, cover, colour)
+        _paint(image, cover, color)
 
     return layer
 
@@ -100,7 +100,7 @@ def _scatter(
     count: int,
     band: tuple[float, float],
     size: tuple[float, float],
-    colours: tuple[Rgb, ...],
+    colors: tuple[Rgb, ...],
     flat: float = 1.0,
     cover: float = 1.0,
 ) -> Layer:
@@ -115,7 +115,7 @@ def _scatter(
             rows = slice(*np.searchsorted(ys[:, 0], (y - radius, y + radius)))
             cols = slice(*np.searchsorted(xs[0], (x - radius, x + radius)))
             far = np.hypot(xs[:, cols] - x, (ys[rows] - y) / flat) < radius
-            _paint(image[rows, cols], far * cover, colours[rng.integers(len(colours))])
+            _paint(image[rows, cols], far * cover, colors[rng.integers(len(colors))])
 
     return layer
 

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def reframe(still: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Crops, perhaps mirrors and recolours uint8 [h, w, 3], RGB."""
+    """Crops, perhaps mirrors and recolors uint8 [h, w, 3], RGB."""
     sides = still.shape[:2]
     height, width = (int(rng.uniform(0.86, 0.95) * side) for side in sides)
     top = rng.integers(sides[0] - height + 1)

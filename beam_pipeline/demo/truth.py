@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 class Truth(NamedTuple):
@@ -76,7 +76,7 @@ def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
         truth: of the corpus that was mined.
 
     Raises:
-        Reject: `bad_pairs_row`, a row that is not in that layout.
+        InputError: `bad_pairs_row`, a row that is not in that layout.
     """
     scenes = {each.caption: each for each in truth}
     found: set[str] = set()
@@ -105,4 +105,4 @@ def _read_pairs(pairs_csv: Path) -> Iterator[tuple[str, int, int, str]]:
                 if number == 0 and len(row) == 4:
                     continue  # the header
                 message = f"{pairs_csv}, row {number + 1}: need video,start,end,caption"
-                raise Reject("bad_pairs_row", message) from error
+                raise InputError("bad_pairs_row", message) from error

@@ -1,6 +1,6 @@
 """A small made world: moving, sounding scenes that a caption describes fully.
 
-A scene is five independent facts. Colour and object are only seen, the kind of sound
+A scene is five independent facts. Color and object are only seen, the kind of sound
 is only heard, and the direction of a motion shows only over time: every object is
 mirror-symmetric, so that no still gives its direction away. Everything is drawn and
 synthesised from arithmetic and a seed; the same arguments give the same arrays.
@@ -24,7 +24,7 @@ from beam_pipeline.demo.sounds import VOICES
 PERIOD_S = 6.0  # one round of every motion; at half of it the object is well in view
 RMS = 0.08  # the level of every sound; leaves room for the sharpest attack
 
-COLOURS = {
+COLORS = {
     "red": (222, 45, 38),
     "orange": (247, 144, 30),
     "yellow": (250, 220, 50),
@@ -92,7 +92,7 @@ class Scene:
 
     place: str
     object: str
-    colour: str
+    color: str
     motion: str
     sound: str
 
@@ -100,7 +100,7 @@ class Scene:
         for word, known in (
             (self.place, PLACE_PHRASES),
             (self.object, VERBS),
-            (self.colour, COLOURS),
+            (self.color, COLORS),
             (self.motion, MOTION_PHRASES),
             (self.sound, SOUND_PHRASES),
         ):
@@ -110,10 +110,10 @@ class Scene:
 
 def caption(scene: Scene) -> str:
     """Says all five facts in one sentence; different scenes, different sentences."""
-    article = "an" if scene.colour[0] in "aeiou" else "a"
+    article = "an" if scene.color[0] in "aeiou" else "a"
     motion = MOTION_PHRASES[scene.motion].format(verb=VERBS[scene.object])
     place, sound_ = PLACE_PHRASES[scene.place], SOUND_PHRASES[scene.sound]
-    return f"{article} {scene.colour} {scene.object} {motion} {place} while {sound_}"
+    return f"{article} {scene.color} {scene.object} {motion} {place} while {sound_}"
 
 
 def draw(
@@ -161,7 +161,7 @@ def _generator(scene: Scene, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(caption(scene).encode())])
 
 
-# Round in [0, 1) → centre x, y (of the frame) and size; in view at 0.5.
+# Round in [0, 1) → center x, y (of the frame) and size; in view at 0.5.
 _MOTIONS: dict[str, Callable[[float], tuple[float, float, float]]] = {
     "left": lambda p: (1.2 - 1.4 * p, 0.56, 1.0),
     "right": lambda p: (1.4 * p - 0.2, 0.56, 1.0),
@@ -198,7 +198,7 @@ def _stamp(frame: np.ndarray, scene: Scene, t_s: float, zoom: float) -> None:
 def _paint_object(
     scene: Scene, u: np.ndarray, v: np.ndarray, t_s: float, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The object over a grid: its colours [3, h, w] in 0..255 and cover [h, w] in 0..1.
+    """The object over a grid: its colors [3, h, w] in 0..255 and cover [h, w] in 0..1.
 
     Args:
         scene: whose object.
@@ -217,8 +217,8 @@ def _paint_object(
     paint = np.empty((3, *u.shape), np.float32)
     paint[:] = np.reshape(DARK, (3, 1, 1))
     for ink, distance in parts:
-        colour = np.reshape(ink or COLOURS[scene.colour], (3, 1, 1)).astype(np.float32)
-        paint += np.clip(0.5 - distance / pixel, 0, 1) * (colour - paint)
+        color = np.reshape(ink or COLORS[scene.color], (3, 1, 1)).astype(np.float32)
+        paint += np.clip(0.5 - distance / pixel, 0, 1) * (color - paint)
     outline = np.minimum.reduce([distance for _, distance in parts]) - 0.07
     return np.clip(paint * light, 0, 255), np.clip(0.5 - outline / pixel, 0, 1)
 

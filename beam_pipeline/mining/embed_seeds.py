@@ -14,7 +14,7 @@ from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from transforms.run.tables import RunTables
@@ -41,7 +41,7 @@ def embed_seed_files(
         The distinct seeds' ids, and float32 [n, d], unit norm.
 
     Raises:
-        Reject: the seeds cannot be found or are not of this embedder.
+        InputError: the seeds cannot be found or are not of this embedder.
     """
     work = f"{output.rstrip('/')}.work"
     flags = [f"--seeds={seeds}", "--videos=none", f"--output={work}"]
@@ -49,8 +49,8 @@ def embed_seed_files(
     try:
         files = preflight.check_seeds(seeds)
         plan = make_plan(config, files, preflight.check_embedder(config, files))
-    except preflight.UsageError as error:
-        raise Reject("bad_seeds", str(error)) from error
+    except preflight.ConfigError as error:
+        raise InputError("bad_seeds", str(error)) from error
     storage.remove_tree(work)
     try:
         _embed(plan, work, beam_flags)
@@ -69,7 +69,7 @@ def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
         _ = seeds.output[1] | "WriteParts" >> beam.Map(write_part, work)
         _ = (
             tuple(seeds.rejected)
-            | "Rejected" >> beam.Flatten()
+            | "DeadLetter" >> beam.Flatten()
             | "KeyByKey" >> beam.Map(lambda letter: (letter.key, letter))
             | "WriteRejected" >> tables.rejected()
         )
@@ -78,7 +78,7 @@ def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
 def _files(work: str) -> list[str]:
     try:
         return list_files(work)
-    except Reject:
+    except InputError:
         return []
 
 

@@ -16,7 +16,7 @@ _CHECK_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
-class GivenIndex:
+class ExternalIndex:
     """An index that was not built by the job.
 
     Attributes:
@@ -30,23 +30,23 @@ class GivenIndex:
     client: ClientConfig | None = None
 
 
-def find_index(config: MineConfig, embedder: Embedder) -> GivenIndex | None:
+def find_index(config: MineConfig, embedder: Embedder) -> ExternalIndex | None:
     """Opens, or asks, what `--index` names; None where it is not given.
 
     Raises:
-        Reject: it is damaged, or of another embedder; an address is none.
+        InputError: it is damaged, or of another embedder; an address is none.
         ShardDown: a server does not answer.
     """
     if config.index is None:
         return None
     wanted = (embedder.embedder_id, embedder.dimension)
     if not is_served(config.index):
-        return GivenIndex(open_index(config.index, *wanted).manifest, config.index)
+        return ExternalIndex(open_index(config.index, *wanted).manifest, config.index)
     security = ClientSecurity(
         config.index_ca, config.index_cert, config.index_key, config.index_token_file
     )
     client = ClientConfig(parse_shards(config.index), *wanted, security=security)
-    return GivenIndex(_ask(client), client=client)
+    return ExternalIndex(_ask(client), client=client)
 
 
 def _ask(config: ClientConfig) -> IndexManifest:
@@ -75,7 +75,7 @@ def _ask(config: ClientConfig) -> IndexManifest:
     )
 
 
-def warn_about_recall(index: GivenIndex, floor: float) -> None:
+def warn_about_recall(index: ExternalIndex, floor: float) -> None:
     """Says when the index was tuned for fewer pairs than will be asked for."""
     manifest = index.manifest
     if manifest.kind == "scann" and floor < manifest.threshold:

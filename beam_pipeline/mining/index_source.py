@@ -5,7 +5,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
 
-from beam_pipeline.mining.external_index import GivenIndex
+from beam_pipeline.mining.external_index import ExternalIndex
 from beam_pipeline.mining.plan import Plan
 from transforms.matches.match import MatchFrames, MatchRemotely
 from transforms.seeds.build_index import BuildIndex
@@ -34,7 +34,9 @@ def built_index(
     return IndexPart(matcher, index.manifest, [index.files])
 
 
-def given_index(pipeline: beam.Pipeline, given: GivenIndex, floor: float) -> IndexPart:
+def given_index(
+    pipeline: beam.Pipeline, given: ExternalIndex, floor: float
+) -> IndexPart:
     """An index that is there already."""
     manifest = pipeline | "IndexManifest" >> beam.Create([given.manifest])
     if given.client is not None:

@@ -8,18 +8,18 @@ from typing import Any
 from beam_pipeline.commands.inspect import damage, open_run
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.plan import Plan
-from clipseed.errors import Reject
-from transforms.run.merge import SEEDS_DIFFER, OlderRun
+from clipseed.errors import InputError
+from transforms.run.merge import SEEDS_DIFFER, BaseRun
 
 # What must be the same for the two runs to be parts of one.
 _SAME = ("fps", "frames", "span_s", "clip_fps", "require_sound", "num_shards")
 
 
-def find_older(config: MineConfig, plan: Plan) -> OlderRun | None:
+def find_older(config: MineConfig, plan: Plan) -> BaseRun | None:
     """Opens the older run; None where none is given.
 
     Raises:
-        Reject: it is not a finished run (`not_found`, `not_a_run`), files of it are
+        InputError: it is not a finished run (`not_found`, `not_a_run`), files of it are
             missing (`damaged_run`), or it was mined otherwise (`cannot_merge`).
     """
     place = config.merge_with
@@ -28,12 +28,12 @@ def find_older(config: MineConfig, plan: Plan) -> OlderRun | None:
     run = open_run(place)
     problem = next(_differences(config, plan, run), None)
     if problem:
-        raise Reject("cannot_merge", f"--merge_with {place}: {problem}")
+        raise InputError("cannot_merge", f"--merge_with {place}: {problem}")
     problem = next(damage(place, run, verify=False), None)
     if problem:
         message = f"--merge_with {place}: {problem}: copy it again, or mine it again"
-        raise Reject("damaged_run", message)
-    return OlderRun(
+        raise InputError("damaged_run", message)
+    return BaseRun(
         place,
         tuple(file["path"] for file in run["files"]),
         tuple(run["counts"].items()),
@@ -43,7 +43,7 @@ def find_older(config: MineConfig, plan: Plan) -> OlderRun | None:
 
 
 @contextlib.contextmanager
-def refusing_other_seeds(older: OlderRun | None) -> Iterator[None]:
+def refusing_other_seeds(older: BaseRun | None) -> Iterator[None]:
     """Tells in a line when the job found that the seeds are not the older run's.
 
     Raises:

@@ -5,16 +5,16 @@ import time
 from dataclasses import dataclass
 
 from beam_pipeline.mining.config import MineConfig
-from beam_pipeline.mining.external_index import GivenIndex
+from beam_pipeline.mining.external_index import ExternalIndex
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
 from models.embedders.base import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
-from transforms.frames.embedding_cache import FOLDER, KeptFrames
+from transforms.frames.embedding_cache import FOLDER, EmbeddingCache
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.manifest import RunInfo
-from transforms.run.merge import OlderRun
+from transforms.run.merge import BaseRun
 from transforms.run.tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
@@ -40,11 +40,11 @@ class Plan:
     build: BuildConfig
     selection: Selection
     clips: ClipsConfig
-    index: GivenIndex | None = None
-    kept: KeptFrames | None = None
-    older: OlderRun | None = None
+    index: ExternalIndex | None = None
+    kept: EmbeddingCache | None = None
+    older: BaseRun | None = None
 
-    def merged_with(self, older: OlderRun | None) -> "Plan":
+    def merged_with(self, older: BaseRun | None) -> "Plan":
         """The same run, merged with an older one."""
         clips = dataclasses.replace(self.clips, older=older)
         return dataclasses.replace(self, clips=clips, older=older)
@@ -54,7 +54,7 @@ def make_plan(
     config: MineConfig,
     seed_files: list[str],
     embedder: Embedder,
-    index: GivenIndex | None = None,
+    index: ExternalIndex | None = None,
 ) -> Plan:
     """Turns flags, and what was found out before the start, into steps' settings."""
     threshold = config.threshold
@@ -119,12 +119,12 @@ def make_plan(
 
 def _kept_frames(
     config: MineConfig, embedder: Embedder, sampling: SamplingConfig
-) -> KeptFrames | None:
+) -> EmbeddingCache | None:
     folder = join(config.output, FOLDER) if config.keep_embeddings else ""
     older = join(config.embeddings_of, FOLDER) if config.embeddings_of else ""
     if not folder and not older:
         return None
-    return KeptFrames(folder, embedder.embedder_id, sampling, older)
+    return EmbeddingCache(folder, embedder.embedder_id, sampling, older)
 
 
 def _filters(config: MineConfig) -> FilterConfig:

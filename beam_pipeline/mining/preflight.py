@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.report.summary import read_run
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.http import is_web
 from clipseed.io.listing import list_files
@@ -33,7 +33,7 @@ RUN_ENTRIES = (
 )
 
 
-class UsageError(Exception):
+class ConfigError(Exception):
     """A job that cannot start, and what to do about it."""
 
 
@@ -41,24 +41,24 @@ def check_embedder(config: MineConfig, seed_files: list[str]) -> Embedder:
     """Loads the embedder and holds it against the embeddings that seeds bring along.
 
     Raises:
-        UsageError: it cannot be loaded, or is not what made them.
+        ConfigError: it cannot be loaded, or is not what made them.
     """
     try:
         embedder = load_embedder(config.embedder)
     except ValueError as error:
-        raise UsageError(f"--embedder: {error}") from error
+        raise ConfigError(f"--embedder: {error}") from error
     for uri in seed_files:
         info = seed_embedding_info(uri)
         if info is None:
             continue
         if info.dimension != embedder.dimension:
-            raise UsageError(
+            raise ConfigError(
                 f"{uri} holds embeddings of dimension {info.dimension}, the embedder "
                 f"{embedder.embedder_id} makes {embedder.dimension}: mine with the "
                 "embedder that made them"
             )
         if info.embedder not in (None, embedder.embedder_id):
-            raise UsageError(
+            raise ConfigError(
                 f"{uri} holds embeddings made by {info.embedder}, not by "
                 f"{embedder.embedder_id}: mine with the embedder that made them"
             )
@@ -69,49 +69,49 @@ def check_seeds(seeds: str) -> list[str]:
     """The seeds files.
 
     Raises:
-        UsageError: there are none.
+        ConfigError: there are none.
     """
     try:
         return list_seed_files(seeds)
-    except Reject as reject:
-        raise UsageError(f"--seeds {seeds}: {reject.message}") from reject
+    except InputError as reject:
+        raise ConfigError(f"--seeds {seeds}: {reject.message}") from reject
 
 
 def check_videos(videos: str) -> None:
-    """Raises UsageError when there is nothing at the place of the videos."""
+    """Raises ConfigError when there is nothing at the place of the videos."""
     if is_web(videos) and not table_format(videos):
         return  # One video by its URL; the download tells whether it is there.
     try:
         if not storage.exists(videos) and not list_files(videos):
-            raise UsageError(f"--videos {videos}: there is nothing there")
-    except Reject as reject:
-        raise UsageError(f"--videos {videos}: {reject.message}") from reject
+            raise ConfigError(f"--videos {videos}: there is nothing there")
+    except InputError as reject:
+        raise ConfigError(f"--videos {videos}: {reject.message}") from reject
 
 
 def check_embeddings_of(config: MineConfig, embedder: Embedder) -> None:
     """Holds the run that `--embeddings_of` names against this one.
 
     Raises:
-        UsageError: nothing is kept there, or by other means.
+        ConfigError: nothing is kept there, or by other means.
     """
     older = config.embeddings_of
     if older is None:
         return
     if not kept_in(storage.join(older, FOLDER)):
-        raise UsageError(
+        raise ConfigError(
             f"--embeddings_of {older}: no embeddings are kept there; name a run "
             "directory that was mined without --no_keep_embeddings"
         )
     try:
         run = read_run(older)
-    except Reject:
+    except InputError:
         return  # Broken off: what it kept is used as far as it goes.
     wanted = {"embedder": embedder.embedder_id, "fps": config.fps}
     wanted |= {"frames": config.frames, "part_s": config.part_s}
     there = {**run["config"], "embedder": run["embedder"]}
     for name, value in wanted.items():
         if there[name] != value:
-            raise UsageError(
+            raise ConfigError(
                 f"--embeddings_of {older} was mined with --{name}={there[name]}, not "
                 f"{value}: give the same here, or mine without --embeddings_of"
             )
@@ -128,7 +128,7 @@ def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
         return config
     try:
         day = storage.read_bytes(storage.join(config.output, AS_OF), 10).decode()
-    except Reject:
+    except InputError:
         return config
     return dataclasses.replace(config, as_of=datetime.date.fromisoformat(day))
 
@@ -143,7 +143,7 @@ def prepare_output(config: MineConfig) -> str:
         what is kept of earlier attempts, in words; "" for nothing.
 
     Raises:
-        UsageError: another run is there (and not to be overwritten), or other files.
+        ConfigError: another run is there (and not to be overwritten), or other files.
     """
     output = config.output
 
@@ -153,12 +153,12 @@ def prepare_output(config: MineConfig) -> str:
     # Not by listing: a big run may have kept embeddings in a billion files.
     present = [entry for entry in RUN_ENTRIES if storage.exists(place(entry))]
     if "run.json" in present and not config.overwrite:
-        raise UsageError(
+        raise ConfigError(
             f"--output {output} holds another run: choose another directory, or "
             "replace it with --overwrite"
         )
     if not present and _holds_files(output):
-        raise UsageError(f"--output {output} holds other files: choose an empty one")
+        raise ConfigError(f"--output {output} holds other files: choose an empty one")
     for entry in present:  # run.json first: from here on there is no result.
         logging.info("replacing %s", place(entry))
         if entry == "work" and config.keep_embeddings:
@@ -172,5 +172,5 @@ def prepare_output(config: MineConfig) -> str:
 def _holds_files(output: str) -> bool:
     try:
         return bool(list_files(output))
-    except Reject:
+    except InputError:
         return False

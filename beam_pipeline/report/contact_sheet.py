@@ -19,7 +19,7 @@ _TEXT_PX = 340
 _WAVE_PX = 22
 _GAP_PX = 8
 _FRAMES = 5
-_WHITE, _BLACK, _GREY, _RED = "white", "black", "#707070", "#d02020"
+_WHITE, _BLACK, _GRAY, _RED = "white", "black", "#707070", "#d02020"
 _STRIPE, _MISSING, _BLUE = "#f3f3f3", "#cccccc", "#4a7ab0"
 # Tried where the built-in font, which is Latin only, has no glyphs.
 _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf")
@@ -88,7 +88,7 @@ def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
         (_cell_left(1), "frames of the clip, the matched one in red"),
         (_cell_left(1 + _FRAMES), "caption, match and sound"),
     ):
-        _draw_line(draw, (left_px, 30), name, 12, _GREY, _TEXT_PX)
+        _draw_line(draw, (left_px, 30), name, 12, _GRAY, _TEXT_PX)
     for row, example in enumerate(examples):
         top_px = HEADER_PX + row * ROW_PX
         if row % 2 == 0:
@@ -112,7 +112,7 @@ def _draw_row(
         draw.text((left_px, top_px + 17 * line), text, _BLACK, font)
     for line, fact in enumerate(example.facts):
         place = (left_px, top_px + 55 + 15 * line)
-        _draw_line(draw, place, fact, 12, _GREY, _TEXT_PX)
+        _draw_line(draw, place, fact, 12, _GRAY, _TEXT_PX)
     bottom_px = top_px + _CELL_PX[1]
     _draw_wave(draw, example.samples, left_px, bottom_px - _WAVE_PX // 2)
 
@@ -125,7 +125,7 @@ def _cell_left(cell: int) -> int:
 def _paste(
     sheet: Image.Image, image: Image.Image, cell: int, top_px: int
 ) -> tuple[int, int, int, int]:
-    """Centres an image in a cell; gives its box."""
+    """Centers an image in a cell; gives its box."""
     image = thumbnail(image)
     left_px = _cell_left(cell) + (_CELL_PX[0] - image.width) // 2
     top_px += (_CELL_PX[1] - image.height) // 2
@@ -162,13 +162,13 @@ def _draw_line(
     place: tuple[int, int],
     text: str,
     size_px: int,
-    colour: str,
+    color: str,
     width_px: int,
 ) -> None:
     text = printable(text)
     font = _font(text, size_px)
     for fitting in fit_lines(text, font, width_px, 1):
-        draw.text(place, fitting, colour, font)
+        draw.text(place, fitting, color, font)
 
 
 def fit_lines(text: str, font: _Font, width_px: int, count: int) -> list[str]:

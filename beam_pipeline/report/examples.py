@@ -14,7 +14,7 @@ from beam_pipeline.report.contact_sheet import (
     thumbnail,
 )
 from clipseed.elements import SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import ClipRecord, decode, read_records
@@ -73,7 +73,7 @@ def load_examples(
         warn: is told which seed images cannot be loaded, and why.
 
     Raises:
-        Reject: `damaged_shard`, `bad_record` or `missing_clip`.
+        InputError: `damaged_shard`, `bad_record` or `missing_clip`.
     """
     seeds = load_seed_images(config, rows, warn)
     made: dict[int, Example] = {}
@@ -100,7 +100,9 @@ def _clips(uri: str, ids: set[str]) -> Iterator[ClipRecord]:
                 yield clip
             if not ids:
                 return
-    raise Reject("missing_clip", f"{uri} lacks clip {min(ids)} of pairs/: mine again")
+    raise InputError(
+        "missing_clip", f"{uri} lacks clip {min(ids)} of pairs/: mine again"
+    )
 
 
 def _example(row: Row, clip: ClipRecord, seed: Image.Image | None) -> Example:
@@ -136,11 +138,11 @@ def load_seed_images(
                 tried.add(place)
                 try:
                     found |= _load_seed(seed, fetch, wanted)
-                except Reject as reject:
+                except InputError as reject:
                     warn(f"seed image {seed.reference}: {reject.message}")
             if len(found) == len(wanted):
                 break
-    except Reject as reject:
+    except InputError as reject:
         warn(f"the seeds cannot be read any more: {reject.message}")
     return found
 
@@ -150,18 +152,18 @@ def _seed_rows(config: Row) -> Iterator[SeedRow]:
     seeds_config = SeedsConfig(*(config[name] for name in names))
     for uri in list_seed_files(config["seeds"]):
         rows = read_seeds(uri, seeds_config)
-        yield from (row for row in rows if not isinstance(row, Rejected))
+        yield from (row for row in rows if not isinstance(row, DeadLetter))
 
 
 def _load_seed(
     row: SeedRow, fetch: FetchConfig, wanted: set[str]
 ) -> dict[str, Image.Image]:
-    """An image under its seed's id; raises Reject when it is none of the wanted."""
+    """An image under its seed's id; raises InputError when it is none of the wanted."""
     data = read_image(row, fetch)
     # A seed is named by its image, or by its reference if that came embedded.
     names = {_seed_id(data), _seed_id(row.reference.encode())} & wanted
     if not names:
-        raise Reject("changed_image", f"{row.uri} has changed since the run")
+        raise InputError("changed_image", f"{row.uri} has changed since the run")
     image = thumbnail(Image.fromarray(decode_image(data, ImageLimits())))
     return dict.fromkeys(names, image)
 

@@ -59,7 +59,7 @@ def read_run(run_dir: str) -> dict[str, Any]:
     """Reads `run.json`.
 
     Raises:
-        Reject: `not_found` when the directory holds no finished run.
+        InputError: `not_found` when the directory holds no finished run.
     """
     uri = storage.join(run_dir, "run.json")
     return json.loads(storage.read_bytes(uri, _MAX_MANIFEST_BYTES))

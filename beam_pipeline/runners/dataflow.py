@@ -24,7 +24,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_pipeline.mining.config import MineConfig
-from beam_pipeline.mining.preflight import UsageError
+from beam_pipeline.mining.preflight import ConfigError
 from clipseed.io.storage import is_remote
 
 _ACCELERATOR = "beam:resources:accelerator:v1"
@@ -53,17 +53,17 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
     """Refuses what Dataflow would fail on after minutes, or not tell at all.
 
     Raises:
-        UsageError: a flag is missing, or workers could not reach a path.
+        ConfigError: a flag is missing, or workers could not reach a path.
     """
     if not is_dataflow(options):
         if is_dry_run(options):
-            raise UsageError("--dry_run needs --runner=DataflowRunner")
+            raise ConfigError("--dry_run needs --runner=DataflowRunner")
         return
     _check_given(options)
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     everywhere = [s for s in services if s.startswith("worker_accelerator=")]
     if config.accelerator and everywhere:
-        raise UsageError(
+        raise ConfigError(
             "--accelerator (for the embedding steps' own workers) and "
             "--dataflow_service_options=worker_accelerator=... (for all workers) "
             "exclude each other: give one"
@@ -71,10 +71,10 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
     for name in _PATHS:
         path = getattr(config, name, None)
         if path and not is_remote(path):
-            raise UsageError(f"--{name} {path}: {_OUT_OF_REACH}")
+            raise ConfigError(f"--{name} {path}: {_OUT_OF_REACH}")
     model = config.embedder.partition(":")[2]
     if model and not is_remote(model) and os.path.exists(model):
-        raise UsageError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")
+        raise ConfigError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")
 
 
 _OUT_OF_REACH = (
@@ -93,11 +93,11 @@ def _check_given(options: PipelineOptions) -> None:
     given = options.get_all_options()
     for name, what in _NEEDED.items():
         if not given[name]:
-            raise UsageError(f"DataflowRunner needs --{name}: {what}")
+            raise ConfigError(f"DataflowRunner needs --{name}: {what}")
     for name in ("temp_location", "staging_location", "template_location"):
         place = given[name]
         if place and not _BUCKET.fullmatch(place):  # Beam would ask for two minutes.
-            raise UsageError(f"--{name} {place}: give it as gs://BUCKET/FOLDER")
+            raise ConfigError(f"--{name} {place}: give it as gs://BUCKET/FOLDER")
 
 
 def describe(

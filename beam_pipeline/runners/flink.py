@@ -6,7 +6,7 @@ from pathlib import Path
 
 from apache_beam.options import pipeline_options
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 # Where `python -m engines.flink_jars` puts it.
 _JOB_SERVER = Path(__file__).resolve().parents[2] / ".cache/flink/job-server.jar"
@@ -24,7 +24,7 @@ def flink_defaults(flags: list[str], jar: Path = _JOB_SERVER) -> list[str]:
         jar: of the job server, where one was fetched.
 
     Raises:
-        Reject: `no_java` or `no_job_server`: Beam could not start one.
+        InputError: `no_java` or `no_job_server`: Beam could not start one.
     """
     options = pipeline_options.PipelineOptions(flags)
     flink = options.view_as(pipeline_options.FlinkRunnerOptions)
@@ -33,7 +33,7 @@ def flink_defaults(flags: list[str], jar: Path = _JOB_SERVER) -> list[str]:
     if runner != "FlinkRunner" or portable.job_endpoint:
         return flags
     if shutil.which("java") is None:
-        raise Reject(
+        raise InputError(
             "no_java",
             "--runner=FlinkRunner starts Beam's job server, which needs java 11 or 17 "
             "on PATH: install one (Debian: apt-get install openjdk-17-jre-headless)",
@@ -41,7 +41,7 @@ def flink_defaults(flags: list[str], jar: Path = _JOB_SERVER) -> list[str]:
     added = []
     if not flink.flink_job_server_jar:
         if not jar.exists():
-            raise Reject(
+            raise InputError(
                 "no_job_server",
                 "--runner=FlinkRunner needs the jar of Beam's job server: fetch it by "
                 "`.venv/bin/python -m engines.flink_jars` in Clipseed's checkout, or "

@@ -87,15 +87,15 @@ def measure(count: int, dimension: int, target: float) -> list[dict[str, Any]]:
 
 
 def make_set(root: Path, count: int, dimension: int, target: float) -> None:
-    """Writes seeds in clusters of about 20, and frames nearer to the centres.
+    """Writes seeds in clusters of about 20, and frames nearer to the centers.
 
-    A seed's similarity to its centre is about 0.82, a frame's 0.89: pairs of a cluster
+    A seed's similarity to its center is about 0.82, a frame's 0.89: pairs of a cluster
     lie around 0.73, all others near 0.
     """
     rng = np.random.default_rng(0)
     shape = (max(1, count // _SEEDS_A_CLUSTER), dimension)
-    centres = rng.standard_normal(shape, np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    centers = rng.standard_normal(shape, np.float32)
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
     for name, rows, spread in (
         ("seeds", count, 0.7),
         ("tuning", _QUERIES, 0.5),
@@ -103,7 +103,7 @@ def make_set(root: Path, count: int, dimension: int, target: float) -> None:
     ):
         made = rng.standard_normal((rows, dimension), np.float32)
         made *= spread / np.sqrt(dimension)
-        made += centres[rng.integers(0, len(centres), rows)]
+        made += centers[rng.integers(0, len(centers), rows)]
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         np.save(root / f"{name}.npy", made)
     (root / "target.json").write_text(json.dumps(target))

@@ -35,9 +35,9 @@ _CLIENTS, _DEADLINE_S = 8, 5.0
 
 def vectors(count: int, seed: int, clusters: int = 5_000) -> np.ndarray:
     """Clustered unit vectors: float32 [count, 128]."""
-    centres = np.random.default_rng(0).standard_normal((clusters, _DIMENSION))
+    centers = np.random.default_rng(0).standard_normal((clusters, _DIMENSION))
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, len(centres), count)]
+    rows = centers[rng.integers(0, len(centers), count)]
     rows = (rows + 0.5 * rng.standard_normal(rows.shape)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 

@@ -1,6 +1,6 @@
-"""The image embedder of the made world: learned from labelled stills, like Graph-RISE.
+"""The image embedder of the made world: learned from labeled stills, like Graph-RISE.
 
-A small convolutional network is trained to tell place, object and colour of stills that
+A small convolutional network is trained to tell place, object and color of stills that
 neither the corpus nor the seeds hold; what lies before its classifiers is the
 embedding. It is saved as a SavedModel, and the mining job loads it by `hub:DIR`.
 """
@@ -16,13 +16,13 @@ from PIL import Image
 
 from beam_pipeline.demo.world import Scene
 from benchmarks.made_world.corpus import still
-from benchmarks.made_world.scenes import OBJECTS, PLACES, SEEN_COLOURS
+from benchmarks.made_world.scenes import OBJECTS, PLACES, SEEN_COLORS
 
 SIZE_PX, DIMENSION = 64, 64
 _WIDTHS = (24, 48, 96, 128)
 _EPOCHS, _BATCH = 24, 64
 _SHARPNESS = 16.0  # Cosines are multiplied by it before the softmax.
-_FACTS = {"place": PLACES, "object": OBJECTS, "colour": SEEN_COLOURS}
+_FACTS = {"place": PLACES, "object": OBJECTS, "color": SEEN_COLORS}
 
 
 def train_embedder(directory: Path, stills: np.ndarray, scenes: Sequence[Scene]) -> str:

@@ -18,7 +18,7 @@ from benchmarks.made_world.scenes import (
     OBJECTS,
     OPPOSITES,
     PLACES,
-    SEEN_COLOURS,
+    SEEN_COLORS,
     SOUNDS,
 )
 from models.data.loader import EvaluationData
@@ -29,7 +29,7 @@ from models.training.load import load_trained
 _WORDS = {
     "place": PLACES,
     "object": OBJECTS,
-    "colour": SEEN_COLOURS,
+    "color": SEEN_COLORS,
     "motion": MOTIONS,
     "sound": SOUNDS,
 }

@@ -1,6 +1,6 @@
 """The scenes of the made world: what is filmed, photographed, and asked for at the end.
 
-A look is a place, an object and a colour. Where people film and take pictures there are
+A look is a place, an object and a color. Where people film and take pictures there are
 habits: each kind of object has its usual motion, each look its usual sound, so that the
 caption of a picture says something about clips that look alike, as captions of real
 pictures do ("a dog barks"). In the scenes of the test habits do not count: a look comes
@@ -25,7 +25,7 @@ from beam_pipeline.demo.world import (
 # before it can tell what.
 PLACES = ("city", "forest", "moon", "reef", "lake", "volcano")
 OBJECTS = tuple(VERBS)
-SEEN_COLOURS = ("white", "yellow", "orange", "pink")
+SEEN_COLORS = ("white", "yellow", "orange", "pink")
 MOTIONS, SOUNDS = tuple(MOTION_PHRASES), tuple(SOUND_PHRASES)
 # Told apart by their direction in time alone.
 OPPOSITES = (("left", "right"), ("rise", "sink"), ("closer", "away"))
@@ -37,10 +37,10 @@ class Look(NamedTuple):
 
     place: str
     object: str
-    colour: str
+    color: str
 
 
-LOOKS = tuple(itertools.starmap(Look, itertools.product(PLACES, OBJECTS, SEEN_COLOURS)))
+LOOKS = tuple(itertools.starmap(Look, itertools.product(PLACES, OBJECTS, SEEN_COLORS)))
 
 
 class Habits(NamedTuple):
@@ -94,4 +94,4 @@ def _one(words: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _scene(look: Look, motion: str, sound: str) -> Scene:
-    return Scene(look.place, look.object, look.colour, motion, sound)
+    return Scene(look.place, look.object, look.color, motion, sound)

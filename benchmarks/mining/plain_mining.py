@@ -17,7 +17,7 @@ import numpy as np
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from clipseed.run.clip_record import encode, write_records
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
@@ -89,7 +89,7 @@ def embed_corpus(steps: Plan, embedder: Embedder) -> Iterator[EmbeddedChunk]:
     """Decodes and embeds all videos, as much at a time as the job does."""
     sampling = steps.sampling
     for entry in list_videos(steps.videos):
-        if isinstance(entry, Rejected) or filter_reason(entry, steps.filters):
+        if isinstance(entry, DeadLetter) or filter_reason(entry, steps.filters):
             continue
         video = entry.video
         for start_us, end_us in video_parts(video.uri, sampling.part_s):

@@ -19,7 +19,7 @@ from apache_beam import coders
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT
-from clipseed.elements import Match, SeedRow, Span, Video
+from clipseed.elements import Match, SeedRow, Video, VideoPart
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import encode
 from models.embedders.registry import load_embedder
@@ -103,7 +103,7 @@ def element_bytes() -> dict[str, float]:
 
     return {
         "match_bytes": float(len(key.encode(match[0])) + size(match[1])),
-        "span_bytes": float(size(Span(video, 0, 120_000_000))),
+        "span_bytes": float(size(VideoPart(video, 0, 120_000_000))),
         "seed_bytes": float(size(seed)),
     }
 

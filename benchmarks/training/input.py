@@ -24,7 +24,7 @@ from models.data.loader import Batch, Source, TrainingData
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
 from models.training.factory import make_model, make_tokenizer, tokenizer_of
-from models.training.optimizers import make_optimiser
+from models.training.optimizers import make_optimizer
 from models.training.overrides import override
 from models.training.step import TrainState, make_step
 
@@ -48,11 +48,11 @@ def measure(
     if reading:
         return figures
     graph, params = nnx.split(make_model(config), nnx.Param)
-    optimiser = make_optimiser(config.optimiser, steps)
+    optimizer = make_optimizer(config.optimizer, steps)
     mesh = sharding.data_mesh()
-    state = TrainState(jnp.int32(0), params, optimiser.init(params))
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
     state = sharding.place(state, mesh, config.shard_from)
-    step = make_step(graph, optimiser, config.micro_batch)
+    step = make_step(graph, optimizer, config.micro_batch)
     state, _ = step(state, sharding.to_devices(first.arrays, mesh))  # Compiles.
     state, stepping_s = _run(step, state, [first] * steps, mesh)
     state, both_s = _run(step, state, batches(steps), mesh)

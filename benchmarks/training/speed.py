@@ -29,7 +29,7 @@ from models.data.loader import Batch, Source, TrainingData
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
 from models.training.factory import make_model, make_tokenizer, tokenizer_of
-from models.training.optimizers import make_optimiser
+from models.training.optimizers import make_optimizer
 from models.training.overrides import override
 from models.training.step import TrainState, loss_and_gradients, make_step
 
@@ -103,10 +103,10 @@ def _compiled(config: TrainConfig, steps: int, first: Batch) -> tuple[Trainer, f
     """A trainer after its first step, and how long that took."""
     mesh = sharding.data_mesh()
     graph, params = nnx.split(make_model(config), nnx.Param)
-    optimiser = make_optimiser(config.optimiser, steps)
-    state = TrainState(jnp.int32(0), params, optimiser.init(params))
+    optimizer = make_optimizer(config.optimizer, steps)
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
     state = sharding.place(state, mesh, config.shard_from)
-    step = make_step(graph, optimiser, config.micro_batch)
+    step = make_step(graph, optimizer, config.micro_batch)
     began = time.perf_counter()
     state, metrics = step(state, sharding.to_devices(first.arrays, mesh))
     float(metrics.loss)  # Waits for the device.

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from clipseed.errors import Reject
-from clipseed.io.download_cache import KeptCopies, MakeRoom
+from clipseed.errors import InputError
+from clipseed.io.download_cache import DownloadCache, MakeRoom
 from clipseed.io.gcs import copy_object, is_gs
 from clipseed.io.http import FetchConfig, download, is_web
 from clipseed.io.listing import list_files
@@ -22,7 +22,7 @@ from clipseed.io.scratch import refusing_when_full, scratch_folder
 from clipseed.io.storage import localize
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
-_copies = KeptCopies()
+_copies = DownloadCache()
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def local_copy(uri: str, config: FetchConfig) -> Iterator[str]:
             images and not looked at.
 
     Raises:
-        Reject: as `storage.localize` and `KeptCopies.use`, and for URLs as
+        InputError: as `storage.localize` and `DownloadCache.use`, and for URLs as
             `fetch.download`.
     """
     if not (is_web(uri) or uri.startswith("gs://")):
@@ -83,7 +83,7 @@ def local_tree(uri: str) -> Iterator[str]:
             model = load(path)
 
     Raises:
-        Reject: `not_found` when nothing is there, `unreadable`, `scratch_full`.
+        InputError: `not_found` when nothing is there, `unreadable`, `scratch_full`.
     """
     if not is_gs(uri):
         yield uri
@@ -93,7 +93,9 @@ def local_tree(uri: str) -> Iterator[str]:
         names = [name.removeprefix(root) for name in list_files(root)]
         for name in names:
             if ".." in name.split("/"):
-                raise Reject("unreadable", f"{root}{name}: take '..' out of the name")
+                raise InputError(
+                    "unreadable", f"{root}{name}: take '..' out of the name"
+                )
             path = os.path.join(folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with refusing_when_full(root + name):

@@ -1,6 +1,6 @@
 """Copies of remote files, each made once for all who use it at about the same time.
 
-    copies = KeptCopies()
+    copies = DownloadCache()
     with copies.use("gs://bucket/film.mp4", ".mp4", fetch, limit_bytes=2**34) as path:
         ...
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.scratch import is_full, no_room, refusing_when_full, scratch_folder
 
 MakeRoom = Callable[[int], None]
@@ -52,7 +52,7 @@ class _Copy:
         return self.is_whole and self.users == 0
 
 
-class KeptCopies:
+class DownloadCache:
     """The copies of one process. A thread must not use two at a time."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class KeptCopies:
             limit_bytes: of all copies, kept or in use.
 
         Raises:
-            Reject: `too_large` above the limit, `scratch_full` when the disk has no
+            InputError: `too_large` above the limit, `scratch_full` when the disk has no
                 room for this copy alone, and what `fetch` raises.
         """
         copy = self._claim(key, suffix)
@@ -156,7 +156,7 @@ class KeptCopies:
         self, copy: _Copy, key: str, limit_bytes: int, size_bytes: int
     ) -> None:
         if size_bytes > limit_bytes:
-            raise Reject(
+            raise InputError(
                 "too_large",
                 f"{key} has more than the {limit_bytes} bytes that copies may take "
                 "on the scratch disk (--scratch_gib)",

@@ -1,6 +1,6 @@
 """The two places where files lie: a local disk and Google Cloud Storage.
 
-Tells them apart, reaches the objects of the second, and makes one `Reject` of what
+Tells them apart, reaches the objects of the second, and makes one `InputError` of what
 either may raise. `STORAGE_EMULATOR_HOST` is honoured; the cloud library is loaded with
 the first `gs://` name.
 """
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # The machine's troubles, not the input's: dropping inputs for them would lose data.
@@ -31,10 +31,10 @@ def is_gs(uri: str) -> bool:
     """Whether a name is in Google Cloud Storage and not local.
 
     Raises:
-        Reject: `unsupported_scheme` for what is neither.
+        InputError: `unsupported_scheme` for what is neither.
     """
     if scheme(uri) not in ("", "gs"):
-        raise Reject(
+        raise InputError(
             "unsupported_scheme",
             f"{uri}: only local paths and gs:// can be opened here",
         )
@@ -54,7 +54,7 @@ def bucket_and_key(uri: str) -> tuple[Any, str]:
     """The bucket of a `gs://` name, and the rest of the name, which may be empty."""
     name, _, key = uri.removeprefix("gs://").partition("/")
     if not name:
-        raise Reject("unreadable", f"{uri} names no bucket; write gs://BUCKET/NAME")
+        raise InputError("unreadable", f"{uri} names no bucket; write gs://BUCKET/NAME")
     with rejecting(uri):
         return _client(os.environ.get("STORAGE_EMULATOR_HOST")).bucket(name), key
 
@@ -63,23 +63,25 @@ def blob_of(uri: str) -> Any:
     """The object of a `gs://` name, whether it is there or not."""
     bucket, key = bucket_and_key(uri)
     if not key:
-        raise Reject("unreadable", f"{uri} names no object; write gs://BUCKET/NAME")
+        raise InputError("unreadable", f"{uri} names no object; write gs://BUCKET/NAME")
     return bucket.blob(key)
 
 
 @contextlib.contextmanager
 def rejecting(uri: str) -> Iterator[None]:
-    """Turns what reading may raise into a `Reject`."""
+    """Turns what reading may raise into a `InputError`."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Reject("not_found", f"{uri} does not exist; check the name") from error
+        raise InputError(
+            "not_found", f"{uri} does not exist; check the name"
+        ) from error
     except OSError as error:
         if error.errno in _MACHINE:
             raise
-        raise Reject("unreadable", f"{uri}: {error.strerror or error}") from error
+        raise InputError("unreadable", f"{uri}: {error.strerror or error}") from error
     except ValueError as error:  # a NUL, or a lone surrogate from bytes not UTF-8
-        raise Reject("unreadable", f"{uri!r} is no file name: {error}") from error
+        raise InputError("unreadable", f"{uri!r} is no file name: {error}") from error
     except Exception as error:
         reject = _cloud_reject(uri, error)
         if reject is None:
@@ -87,20 +89,20 @@ def rejecting(uri: str) -> Iterator[None]:
         raise reject from error
 
 
-def _cloud_reject(uri: str, error: Exception) -> Reject | None:
-    """The `Reject` for an error of the Google libraries; None for any other error."""
-    if scheme(uri) != "gs" or isinstance(error, Reject):
+def _cloud_reject(uri: str, error: Exception) -> InputError | None:
+    """The `InputError` for an error of the Google libraries, else None."""
+    if scheme(uri) != "gs" or isinstance(error, InputError):
         return None
     from google.api_core.exceptions import GoogleAPIError, NotFound
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
     if isinstance(error, NotFound):
-        return Reject("not_found", f"{uri} does not exist; check the name")
+        return InputError("not_found", f"{uri} does not exist; check the name")
     if isinstance(error, GoogleAuthError):
-        return Reject("unreadable", f"{uri}: {error}; give Google credentials")
+        return InputError("unreadable", f"{uri}: {error}; give Google credentials")
     if isinstance(error, GoogleAPIError | DataCorruption | InvalidResponse):
-        return Reject("unreadable", f"{uri}: {error}")
+        return InputError("unreadable", f"{uri}: {error}")
     return None
 
 
@@ -120,8 +122,8 @@ def copy_object(
         make_room: told the size of the file before it is written.
 
     Raises:
-        Reject: `not_found`; `unreadable` also when transient errors did not pass, or
-            the object was replaced on the way.
+        InputError: `not_found`; `unreadable` also when transient errors did not pass,
+            or the object was replaced on the way.
         OSError: what cannot be written; no fault of the input.
     """
     import google_crc32c
@@ -148,4 +150,4 @@ def copy_object(
                 file.write(piece)
                 digest.update(piece)
     if digest.digest() != base64.b64decode(crc32c):
-        raise Reject("unreadable", f"{uri} came with another CRC32C; run again")
+        raise InputError("unreadable", f"{uri} came with another CRC32C; run again")

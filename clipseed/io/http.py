@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.ssrf import (
     Deadline,
     DeadlineSocket,
@@ -65,7 +65,7 @@ class FetchConfig:
 class _Passing(Exception):
     """A failure that another try may not meet."""
 
-    def __init__(self, reject: Reject, wait_s: float = 0.0) -> None:
+    def __init__(self, reject: InputError, wait_s: float = 0.0) -> None:
         super().__init__(reject, wait_s)
         self.reject = reject
         self.wait_s = wait_s
@@ -82,8 +82,8 @@ def fetch(
         sleep: waits between tries; tests give a fake clock.
 
     Raises:
-        Reject: `unsupported_scheme`, `not_found`, `unreadable`, `too_large`; for URLs
-            also `invalid_url`, `private_address`, `unreachable`, `timeout`,
+        InputError: `unsupported_scheme`, `not_found`, `unreadable`, `too_large`; for
+            URLs also `invalid_url`, `private_address`, `unreachable`, `timeout`,
             `too_many_redirects` and `http_<status>`. Timeouts are not tried again: a
             slow host costs `timeout_s` once.
     """
@@ -104,8 +104,8 @@ def fetch_once(
         permitted: whether an IP address may be connected to.
 
     Raises:
-        Reject: as `fetch`.
-        _Passing: around a `Reject` that another try may not meet.
+        InputError: as `fetch`.
+        _Passing: around a `InputError` that another try may not meet.
     """
     deadline = Deadline(config.timeout_s, config.timeout_s)
     return b"".join(_pieces(url, config, config.max_bytes, deadline, permitted))
@@ -133,7 +133,7 @@ def download(
         sleep: as for `fetch`.
 
     Raises:
-        Reject: as `fetch` for URLs.
+        InputError: as `fetch` for URLs.
         OSError: what cannot be written; no fault of the input.
     """
     permitted = _permitted(config)
@@ -202,7 +202,7 @@ def _pieces(
         target = parse_url(
             location.encode("latin-1").decode(errors="replace"), target.url
         )
-    raise Reject("too_many_redirects", f"{url}: give the address it leads to")
+    raise InputError("too_many_redirects", f"{url}: give the address it leads to")
 
 
 def _request(
@@ -221,7 +221,7 @@ def _check_status(url: str, response: http.client.HTTPResponse) -> None:
     status = response.status
     if status == http.client.OK:
         return
-    reject = Reject(f"http_{status}", f"{url}: {status} {response.reason}")
+    reject = InputError(f"http_{status}", f"{url}: {status} {response.reason}")
     if status == http.client.TOO_MANY_REQUESTS or status >= 500:
         raise _Passing(reject, _retry_after_s(response.getheader("Retry-After", "")))
     raise reject
@@ -242,7 +242,7 @@ def _read_body(
     url: str, response: http.client.HTTPResponse, max_bytes: int
 ) -> Iterator[bytes]:
     """Reads to the end, whatever length was declared."""
-    too_large = Reject("too_large", f"{url} has more than {max_bytes} bytes")
+    too_large = InputError("too_large", f"{url} has more than {max_bytes} bytes")
     if (response.length or 0) > max_bytes:
         raise too_large
     size = 0
@@ -253,17 +253,17 @@ def _read_body(
         yield piece
     if response.length:
         missing = f"{url}: the last {response.length} bytes never came"
-        raise _Passing(Reject("unreachable", missing))
+        raise _Passing(InputError("unreachable", missing))
 
 
 @contextlib.contextmanager
 def _rejecting(url: str) -> Iterator[None]:
-    """Turns what the network may raise into a `Reject`, or a `_Passing` one."""
+    """Turns what the network may raise into a `InputError`, or a `_Passing` one."""
     try:
         yield
     except TimeoutError as error:
-        raise Reject("timeout", f"{url}: not read in time") from error
+        raise InputError("timeout", f"{url}: not read in time") from error
     except ssl.SSLCertVerificationError as error:
-        raise Reject("unreachable", f"{url}: {error.verify_message}") from error
+        raise InputError("unreachable", f"{url}: {error.verify_message}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Passing(Reject("unreachable", f"{url}: {error!r}")) from error
+        raise _Passing(InputError("unreachable", f"{url}: {error!r}")) from error

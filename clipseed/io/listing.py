@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.gcs import bucket_and_key, is_gs, rejecting
 from clipseed.io.storage import is_remote
 
@@ -29,7 +29,7 @@ def list_files(folder_or_glob: str) -> list[str]:
         Names that start as `folder_or_glob` does, sorted.
 
     Raises:
-        Reject: `not_found` for a missing folder, or when nothing matches a glob.
+        InputError: `not_found` for a missing folder, or when nothing matches a glob.
     """
     if not is_gs(folder_or_glob) and os.path.isfile(folder_or_glob):
         return [folder_or_glob]
@@ -42,7 +42,9 @@ def list_files(folder_or_glob: str) -> list[str]:
             names = _walk(root or ".", depth, set())
         found = [name for name in names if _matches(name.split("/"), patterns)]
     if not found and (is_remote(root) or _GLOB.search(folder_or_glob)):
-        raise Reject("not_found", f"no file matches {folder_or_glob}; check the name")
+        raise InputError(
+            "not_found", f"no file matches {folder_or_glob}; check the name"
+        )
     base = root if root.endswith("/") or not root else root + "/"
     return sorted(base + name if name else root for name in found)
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 # What starts so is swept away: nothing that a user would name a folder of their own.
 PREFIX = ".clipseed-scratch-"
@@ -46,9 +46,9 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def no_room(uri: str) -> Reject:
-    """The `Reject` of a file that the scratch disk has no room for."""
-    return Reject(
+def no_room(uri: str) -> InputError:
+    """The `InputError` of a file that the scratch disk has no room for."""
+    return InputError(
         "scratch_full",
         f"{uri}: no room for a copy of it on the disk of {tempfile.gettempdir()}; free "
         "some, or set TMPDIR to a folder on a larger disk",
@@ -57,7 +57,7 @@ def no_room(uri: str) -> Reject:
 
 @contextlib.contextmanager
 def refusing_when_full(uri: str) -> Iterator[None]:
-    """Turns the error of a full disk into the `Reject` of the file copied to it."""
+    """Turns the error of a full disk into the `InputError` of the file copied to it."""
     try:
         yield
     except OSError as error:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: carries an IPv4 address
 # Special, though Python counts them as global: IETF protocol assignments (a cloud's
@@ -63,7 +63,7 @@ def parse_url(reference: str, base: str = "") -> Target:
     """Takes a URL apart, or a reference that a page at `base` makes.
 
     Raises:
-        Reject: `invalid_url`; `unsupported_scheme` if it is not http(s).
+        InputError: `invalid_url`; `unsupported_scheme` if it is not http(s).
     """
     try:
         url = urljoin(base, reference)
@@ -73,11 +73,13 @@ def parse_url(reference: str, base: str = "") -> Target:
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]|")
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:  # UnicodeError, of idna and quote, is one
-        raise Reject("invalid_url", f"{reference}: {error}; correct the URL") from error
+        raise InputError(
+            "invalid_url", f"{reference}: {error}; correct the URL"
+        ) from error
     if parts.scheme not in ("http", "https"):
-        raise Reject("unsupported_scheme", f"{url}: give an http(s) URL")
+        raise InputError("unsupported_scheme", f"{url}: give an http(s) URL")
     if not host:
-        raise Reject("invalid_url", f"{url} names no host; correct the URL")
+        raise InputError("invalid_url", f"{url} names no host; correct the URL")
     return Target(url, parts.scheme, host, port, f"{path}?{query}" if query else path)
 
 
@@ -117,7 +119,8 @@ def connect(
         permitted: whether an IP address may be connected to.
 
     Raises:
-        Reject: `private_address` for one that may not; `unreachable` for no address.
+        InputError: `private_address` for one that may not; `unreachable` for no
+        address.
         OSError: what the system and the TLS library raise.
     """
     addresses = _resolve(target, permitted)
@@ -148,11 +151,11 @@ def _resolve(target: Target, permitted: Callable[[str], bool]) -> list[str]:
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
             raise
-        raise Reject("unreachable", f"{target.host}: {error.strerror}") from error
+        raise InputError("unreachable", f"{target.host}: {error.strerror}") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not permitted(address):
-            raise Reject(
+            raise InputError(
                 "private_address",
                 f"{target.host} is {address}, not on the internet; if you trust every "
                 "URL of the table, allow private addresses",

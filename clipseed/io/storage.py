@@ -5,12 +5,12 @@
     with writing("gs://bucket/run/clips-00000-of-00010") as path:
         ...  # appears under its name only when the block succeeds
 
-A string without a scheme is a local path. Reading fails with a `Reject` (`not_found`,
-`unreadable`, `too_large`, ...); writing fails with whatever the system says, because
-an output that cannot be written stops the job. Transient errors of `gs://` are retried
-by google-cloud-storage's own `DEFAULT_RETRY` (408, 429, 5xx, connection errors;
-exponential backoff for two minutes); what comes whole is checked against its CRC32C.
-`STORAGE_EMULATOR_HOST` is honoured.
+A string without a scheme is a local path. Reading fails with a `InputError`
+(`not_found`, `unreadable`, `too_large`, ...); writing fails with whatever the system
+says, because an output that cannot be written stops the job. Transient errors of
+`gs://` are retried by google-cloud-storage's own `DEFAULT_RETRY` (408, 429, 5xx,
+connection errors; exponential backoff for two minutes); what comes whole is checked
+against its CRC32C. `STORAGE_EMULATOR_HOST` is honoured.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.gcs import (
     blob_of,
     bucket_and_key,
@@ -83,7 +83,7 @@ def exists(uri: str) -> bool:
 
 
 def read_range(uri: str, offset: int, size: int) -> bytes:
-    """Reads `size` bytes at `offset`; `Reject("unreadable")` if the file is shorter."""
+    """Reads `size` bytes at `offset`; `unreadable` if the file is shorter."""
     if size == 0:
         return b""
     with rejecting(uri):
@@ -96,12 +96,14 @@ def read_range(uri: str, offset: int, size: int) -> bytes:
                 file.seek(offset)
                 data = file.read(size)
     if len(data) != size:
-        raise Reject("unreadable", f"{uri} ends before byte {offset + size}; copy anew")
+        raise InputError(
+            "unreadable", f"{uri} ends before byte {offset + size}; copy anew"
+        )
     return data
 
 
 def read_bytes(uri: str, max_bytes: int) -> bytes:
-    """Reads a whole file of at most `max_bytes`, else `Reject("too_large")`."""
+    """Reads a whole file of at most `max_bytes`, else `InputError("too_large")`."""
     sink = _Bounded(uri, max_bytes)
     with rejecting(uri):
         if is_gs(uri):
@@ -138,13 +140,13 @@ def open_text(uri: str) -> TextIO:
 def localize(uri: str) -> Iterator[str]:
     """Gives a local path: the file itself, or a scratch copy deleted at the end.
 
-    The copy keeps the name's suffix, which some decoders look at. `Reject
+    The copy keeps the name's suffix, which some decoders look at. `InputError
     ("scratch_full")` when the disk has no room for it.
     """
     if not is_gs(uri):
         if not os.path.isfile(uri):
             reason = "unreadable" if os.path.exists(uri) else "not_found"
-            raise Reject(reason, f"{uri} is not a file; check the path")
+            raise InputError(reason, f"{uri} is not a file; check the path")
         yield uri
         return
     with scratch_folder() as scratch:
@@ -163,7 +165,7 @@ class _Bounded(io.BytesIO):
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > self._max_bytes:
-            raise Reject(
+            raise InputError(
                 "too_large", f"{self._uri} has more than {self._max_bytes} bytes"
             )
         return super().write(data)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.storage import open_binary
 from clipseed.io.text_tables import (
     BadRow,
@@ -62,7 +62,8 @@ def read_columns(uri: str) -> tuple[str, ...]:
     For JSONL these are the keys of its first hundred rows.
 
     Raises:
-        Reject: `unknown_table_format`, `unreadable_table`, `empty_table`, `not_utf8`.
+        InputError: `unknown_table_format`, `unreadable_table`, `empty_table`,
+        `not_utf8`.
     """
     form = _required_format(uri)
     if form != "parquet":
@@ -80,7 +81,7 @@ def read_rows(uri: str, only: Sequence[str] | None = None) -> Iterator[Row | Bad
             reads no other; text formats have to read all anyway).
 
     Raises:
-        Reject: `unknown_table_format`; `unreadable_table` for what is no Parquet.
+        InputError: `unknown_table_format`; `unreadable_table` for what is no Parquet.
     """
     form = _required_format(uri)
     return _parquet_rows(uri, only) if form == "parquet" else text_rows(uri, form)
@@ -100,13 +101,13 @@ def find_column(columns: Iterable[str], aliases: Sequence[str]) -> str | None:
     """Returns the column with the earliest of `aliases` (any case), or None.
 
     Raises:
-        Reject: `ambiguous_column` when two columns bear the name.
+        InputError: `ambiguous_column` when two columns bear the name.
     """
     names = list(columns)
     for alias in aliases:
         found = [name for name in names if name.strip().lower() == alias.lower()]
         if len(found) > 1:
-            raise Reject("ambiguous_column", f"two columns are named {alias!r}")
+            raise InputError("ambiguous_column", f"two columns are named {alias!r}")
         if found:
             return found[0]
     return None
@@ -118,11 +119,12 @@ def require_column(
     """Returns the column of table `uri` that holds `field`.
 
     Raises:
-        Reject: `missing_column`, with the columns that are there; `ambiguous_column`.
+        InputError: `missing_column`, with the columns that are there;
+        `ambiguous_column`.
     """
     found = find_column(columns, aliases)
     if found is None:
-        raise Reject(
+        raise InputError(
             "missing_column",
             f"{uri} has no {field} column (looked for {', '.join(aliases)}); "
             f"its columns are: {', '.join(columns)}",
@@ -133,7 +135,7 @@ def require_column(
 def _required_format(uri: str) -> str:
     form = table_format(uri)
     if form is None:
-        raise Reject(
+        raise InputError(
             "unknown_table_format",
             f"{uri} is no table by its name; use one of {', '.join(_FORMATS)} "
             "(text tables also with .gz)",
@@ -154,7 +156,9 @@ def _parquet(uri: str) -> Iterator[Any]:
         try:
             table = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise Reject("unreadable_table", f"{uri} is no Parquet: {error}") from None
+            raise InputError(
+                "unreadable_table", f"{uri} is no Parquet: {error}"
+            ) from None
         with table:
             yield table
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.storage import open_binary
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """A row that could not be read, and why (as in `Reject`)."""
+    """A row that could not be read, and why (as in `InputError`)."""
 
     number: int
     reason: str
@@ -49,14 +49,18 @@ def text_columns(uri: str, form: str) -> tuple[str, ...]:
     """Returns the column names of a "csv", "tsv" or "jsonl" table.
 
     Raises:
-        Reject: `unreadable_table`, `empty_table`, `not_utf8`.
+        InputError: `unreadable_table`, `empty_table`, `not_utf8`.
     """
     try:
         names = _jsonl_columns(uri) if form == "jsonl" else _csv_header(uri, form)
     except _BROKEN_STREAM as error:
-        raise Reject("unreadable_table", f"{uri} is not sound gzip: {error}") from None
+        raise InputError(
+            "unreadable_table", f"{uri} is not sound gzip: {error}"
+        ) from None
     if not _is_utf8(names):
-        raise Reject("not_utf8", f"the header of {uri} is not UTF-8; save it as UTF-8")
+        raise InputError(
+            "not_utf8", f"the header of {uri} is not UTF-8; save it as UTF-8"
+        )
     return names
 
 
@@ -111,7 +115,7 @@ def as_text(value: Any) -> str:
 def _lines(uri: str, newline: str) -> Iterator[str]:
     """Yields lines with their ends; bytes that are not UTF-8 become surrogates.
 
-    The surrogates let one bad row be told from its neighbours.
+    The surrogates let one bad row be told from its neighbors.
     """
     with open_binary(uri) as raw:
         zipped = uri.lower().endswith(".gz")
@@ -155,9 +159,9 @@ def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | Bad
 def _csv_header(uri: str, form: str) -> tuple[str, ...]:
     header = next(_csv_records(_lines(uri, newline=""), _DELIMITERS[form]), None)
     if header is None:
-        raise Reject("empty_table", f"{uri} has no header row")
-    if isinstance(header, Reject):
-        raise Reject("unreadable_table", f"the header of {uri}: {header.message}")
+        raise InputError("empty_table", f"{uri} has no header row")
+    if isinstance(header, InputError):
+        raise InputError("unreadable_table", f"the header of {uri}: {header.message}")
     return tuple(header)
 
 
@@ -167,13 +171,15 @@ def _csv_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
     if not isinstance(header, list):
         return  # `text_columns` tells why
     for number, cells in enumerate(records, start=1):
-        if isinstance(cells, Reject):
+        if isinstance(cells, InputError):
             yield BadRow(number, cells.reason, cells.message)
         else:
             yield _row(number, header, cells)
 
 
-def _csv_records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | Reject]:
+def _csv_records(
+    lines: Iterator[str], delimiter: str
+) -> Iterator[list[str] | InputError]:
     """Yields the cells of each record; blank lines are skipped.
 
     A stray quote makes a parser swallow the lines after it. So when a record cannot be
@@ -187,7 +193,9 @@ def _csv_records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | R
             cells = next(csv.reader(source, delimiter=delimiter, strict=True), None)
         except csv.Error as error:
             waiting.extendleft(reversed(taken[1:]))
-            yield Reject("bad_csv", f"{error}; double the quotes inside a quoted cell")
+            yield InputError(
+                "bad_csv", f"{error}; double the quotes inside a quoted cell"
+            )
             continue
         if cells is None:
             return
@@ -217,7 +225,7 @@ def _jsonl_columns(uri: str) -> tuple[str, ...]:
         else:
             complaint = row.message
     if not names:
-        raise Reject("empty_table", f"{uri} cannot be used: {complaint}")
+        raise InputError("empty_table", f"{uri} cannot be used: {complaint}")
     return tuple(names)
 
 

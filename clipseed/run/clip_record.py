@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.example_fields import Fields, bad_record
 from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
@@ -117,7 +117,7 @@ def decode(data: bytes) -> ClipRecord:
     """The inverse of `encode`.
 
     Raises:
-        Reject: `bad_record`, naming the key that is missing or wrong.
+        InputError: `bad_record`, naming the key that is missing or wrong.
     """
     fields = _fields(data)
     version = fields.integer("clip/layout_version")
@@ -150,7 +150,7 @@ def video_of(data: bytes) -> str:
     """The id of the video that a serialized record is of.
 
     Raises:
-        Reject: `bad_record`.
+        InputError: `bad_record`.
     """
     return _fields(data).text("videoid")
 
@@ -178,16 +178,18 @@ def read_records(path: str) -> Iterator[bytes]:
     """Reads serialized records in their order, checking each one's CRC.
 
     Raises:
-        Reject: `damaged_shard`, after the records before the damage; `not_found`.
+        InputError: `damaged_shard`, after the records before the damage; `not_found`.
     """
     import tensorflow as tf
 
     try:
         yield from tf.data.TFRecordDataset(path).as_numpy_iterator()
     except tf.errors.NotFoundError as error:
-        raise Reject("not_found", f"{path} does not exist; check the name.") from error
+        raise InputError(
+            "not_found", f"{path} does not exist; check the name."
+        ) from error
     except tf.errors.DataLossError as error:
-        raise Reject(
+        raise InputError(
             "damaged_shard",
             f"{os.path.basename(path)} is damaged ({error.message}); copy it again, or "
             "run the job again.",

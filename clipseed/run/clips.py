@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 FORMAT = "clipseed-run/1"
@@ -79,7 +79,7 @@ class RunClips:
         """The serialized record of a clip.
 
         Raises:
-            Reject: the file cannot be read any more.
+            InputError: the file cannot be read any more.
         """
         shard, offset, size = self.places[number].tolist()
         return storage.read_range(self.files[shard], offset, size)
@@ -99,26 +99,28 @@ def open_clips(run_dir: str, verify: bool = True) -> RunClips:
             alone; reads everything once.
 
     Raises:
-        Reject: `no_run`, `damaged_run` with the file's name, or `no_clips`.
+        InputError: `no_run`, `damaged_run` with the file's name, or `no_clips`.
     """
     uri = storage.join(run_dir, "run.json")
     try:
         run = json.loads(storage.read_bytes(uri, _MAX_MANIFEST_BYTES))
-    except Reject as reject:
-        raise Reject(
+    except InputError as reject:
+        raise InputError(
             "no_run", f"{run_dir} is no finished run: {reject.message}; mine it first"
         ) from reject
     except ValueError as error:
-        raise Reject("damaged_run", f"{uri} is no JSON ({error})") from error
+        raise InputError("damaged_run", f"{uri} is no JSON ({error})") from error
     written = run.get("format") if isinstance(run, dict) else None
     if written != FORMAT:
-        raise Reject("no_run", f"{uri} has the format {written!r}, not {FORMAT!r}")
+        raise InputError("no_run", f"{uri} has the format {written!r}, not {FORMAT!r}")
     shards = _shards(run, uri)
     places = [_places(run_dir, n, file, verify) for n, file in enumerate(shards)]
     files = tuple(storage.join(run_dir, file["path"]) for file in shards)
     found = np.concatenate([np.zeros((0, 3), np.int64), *places])
     if not len(found):
-        raise Reject("no_clips", f"{run_dir} holds no clip; mine with other settings")
+        raise InputError(
+            "no_clips", f"{run_dir} holds no clip; mine with other settings"
+        )
     return RunClips(run_dir, files, found, _benchmark(run.get("benchmark")))
 
 
@@ -157,7 +159,7 @@ def _places(
             found = list(_scan(opened, file["bytes"], uri))
     except OSError as error:
         raise _damaged(uri, f"it cannot be read ({error.strerror})") from error
-    except Reject as reject:
+    except InputError as reject:
         if reject.reason == "damaged_run":
             raise
         raise _damaged(uri, reject.message) from reject
@@ -183,5 +185,7 @@ def _scan(file: BinaryIO, size: int, uri: str) -> Iterator[tuple[int, int]]:
         at += length + _TAIL_BYTES
 
 
-def _damaged(uri: str, what: str) -> Reject:
-    return Reject("damaged_run", f"{uri}: {what}; copy the run again or mine it again")
+def _damaged(uri: str, what: str) -> InputError:
+    return InputError(
+        "damaged_run", f"{uri}: {what}; copy the run again or mine it again"
+    )

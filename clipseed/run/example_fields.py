@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
-def bad_record(message: str) -> Reject:
+def bad_record(message: str) -> InputError:
     """What is raised for a record that is not as it should be."""
-    return Reject("bad_record", f"A clip record cannot be read: {message}.")
+    return InputError("bad_record", f"A clip record cannot be read: {message}.")
 
 
 class Fields:

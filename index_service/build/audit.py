@@ -130,7 +130,7 @@ def lowest(recalls: tuple[Recall, ...]) -> float:
 def _halves(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Spread `size` rows evenly over `count`; the first and the second half of them.
 
-    Contiguous halves, since neighbouring frames are nearly the same query.
+    Contiguous halves, since neighboring frames are nearly the same query.
     """
     rows = np.unique(np.linspace(0, count - 1, min(size, count)).astype(np.int64))
     return rows[: len(rows) // 2], rows[len(rows) // 2 :]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.train import IndexConfig, train
 from index_service.store import footprint, index_directory
 from index_service.store.embeddings import check_matrix, check_queries, first_bad_row
@@ -42,9 +42,9 @@ def build_index(
         config: see `IndexConfig`.
 
     Raises:
-        Reject: `index_exists`, `not_empty`, `empty_index`, `bad_id`, `duplicate_id`,
-            `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm`, `not_unit_norm`,
-            `memory_limit` or `recall_out_of_reach`.
+        InputError: `index_exists`, `not_empty`, `empty_index`, `bad_id`,
+            `duplicate_id`, `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm`,
+            `not_unit_norm`, `memory_limit` or `recall_out_of_reach`.
     """
     check_seeds(ids, embeddings)
     if queries is not None:
@@ -80,7 +80,7 @@ def build_shards(
         shards: how many; none may be empty.
 
     Raises:
-        Reject: as `build_index`; `too_many_shards`.
+        InputError: as `build_index`; `too_many_shards`.
     """
     check_seeds(ids, embeddings)
     if queries is not None:
@@ -159,34 +159,40 @@ def check_seeds(ids: Sequence[str], embeddings: np.ndarray) -> None:
     """Refuse seeds that cannot be indexed, naming the first bad one.
 
     Raises:
-        Reject: see `build_index`.
+        InputError: see `build_index`.
     """
     if not len(ids):
-        raise Reject("empty_index", "no seed to index; check what became of the seeds")
+        raise InputError(
+            "empty_index", "no seed to index; check what became of the seeds"
+        )
     check_matrix(embeddings)
     if len(embeddings) != len(ids):
-        raise Reject("wrong_shape", f"{len(ids)} ids for {len(embeddings)} embeddings")
+        raise InputError(
+            "wrong_shape", f"{len(ids)} ids for {len(embeddings)} embeddings"
+        )
     seen: set[str] = set()
     for seed_id in ids:
         if not seed_id or "\n" in seed_id:
-            raise Reject("bad_id", f"seed id {seed_id!r} is empty or has a line break")
+            raise InputError(
+                "bad_id", f"seed id {seed_id!r} is empty or has a line break"
+            )
         if seed_id in seen:
-            raise Reject("duplicate_id", f"seed id {seed_id!r} occurs twice")
+            raise InputError("duplicate_id", f"seed id {seed_id!r} occurs twice")
         seen.add(seed_id)
     bad = first_bad_row(embeddings)
     if bad is not None:
         row, reason = bad
-        raise Reject(
+        raise InputError(
             reason,
             f"the embedding of seed {ids[row]!r} (row {row}) is no finite unit vector "
-            f"({reason}); drop the seed or normalise it",
+            f"({reason}); drop the seed or normalize it",
         )
 
 
 def _make_room(directory: Path) -> None:
     """Create the directory, or empty it of a build that did not finish."""
     if (directory / index_directory.MANIFEST).exists():
-        raise Reject("index_exists", f"{directory} holds an index; choose another")
+        raise InputError("index_exists", f"{directory} holds an index; choose another")
     shutil.rmtree(directory / index_directory.SCANN, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
@@ -195,18 +201,22 @@ def _make_room(directory: Path) -> None:
             index_directory.IDS,
             f".{index_directory.MANIFEST}.tmp",
         ):
-            raise Reject("not_empty", f"{directory} holds {path.name}; choose another")
+            raise InputError(
+                "not_empty", f"{directory} holds {path.name}; choose another"
+            )
         path.unlink()
 
 
 def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
     """Create the directory, or empty it of shards of a build that did not finish."""
     if all((directory / name / index_directory.MANIFEST).exists() for name in names):
-        raise Reject("index_exists", f"{directory} holds an index; choose another")
+        raise InputError("index_exists", f"{directory} holds an index; choose another")
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
         if path.name not in names:
-            raise Reject("not_empty", f"{directory} holds {path.name}; choose another")
+            raise InputError(
+                "not_empty", f"{directory} holds {path.name}; choose another"
+            )
     for path in directory.iterdir():
         shutil.rmtree(path)
 

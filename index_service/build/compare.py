@@ -44,7 +44,7 @@ def compare(index: Index, queries: np.ndarray, threshold: float) -> list[Row]:
         threshold: similarity that a pair must exceed.
 
     Raises:
-        Reject: as `Searcher.pairs_above`.
+        InputError: as `Searcher.pairs_above`.
     """
     truth, seconds = _timed(
         partial(index.exact_pairs_above, threshold=threshold), queries

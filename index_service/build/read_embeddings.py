@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.listing import list_files
 from clipseed.io.storage import localize, open_text
 from index_service.store.embeddings import NORM_TOLERANCE
@@ -41,18 +41,18 @@ def read_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
         ids_uri: text, an id a line: for npy.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `unknown_format`, `missing_column`,
+        InputError: `not_found`, `unreadable`, `unknown_format`, `missing_column`,
             `wrong_shape`, `wrong_dtype` or `embedder_mismatch`.
     """
     files = [f for f in list_files(source) if f.endswith((".parquet", ".npy"))]
     if not files:
-        raise Reject("unknown_format", f"{source}: give .parquet or .npy files")
+        raise InputError("unknown_format", f"{source}: give .parquet or .npy files")
     parts = [_read_parquet(f) if f.endswith(".parquet") else _npy(f) for f in files]
     if len({part.vectors.shape[1] for part in parts}) > 1:
-        raise Reject("wrong_shape", f"the files of {source} differ in dimension")
+        raise InputError("wrong_shape", f"the files of {source} differ in dimension")
     embedders = {part.embedder for part in parts}
     if len(embedders) > 1:
-        raise Reject(
+        raise InputError(
             "embedder_mismatch", f"{source}: made by {sorted(map(str, embedders))}"
         )
     ids = [seed_id for part in parts for seed_id in part.ids]
@@ -68,7 +68,9 @@ def _npy(uri: str) -> Embeddings:
         try:
             vectors = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise Reject("unreadable", f"{uri} is no whole npy file: {error}") from None
+            raise InputError(
+                "unreadable", f"{uri} is no whole npy file: {error}"
+            ) from None
     return Embeddings([], _checked(uri, vectors), None)
 
 
@@ -82,7 +84,7 @@ def _read_parquet(uri: str) -> Embeddings:
                 names = file.schema_arrow.names
                 embedding = _column(names, _EMBEDDING_COLUMNS)
                 if embedding is None:
-                    raise Reject(
+                    raise InputError(
                         "missing_column",
                         f"{uri} has no column {' or '.join(_EMBEDDING_COLUMNS)}; its "
                         f"columns are: {', '.join(names)}",
@@ -91,7 +93,7 @@ def _read_parquet(uri: str) -> Embeddings:
                 table = file.read([name for name in (key, embedding) if name])
                 metadata = file.schema_arrow.metadata or {}
         except (pa.ArrowException, OSError) as error:
-            raise Reject("unreadable", f"{uri} is no Parquet: {error}") from None
+            raise InputError("unreadable", f"{uri} is no Parquet: {error}") from None
     ids = [] if key is None else [str(value) for value in table[key].to_pylist()]
     embedder = metadata.get(b"embedder")
     return Embeddings(
@@ -109,7 +111,7 @@ def _rows(uri: str, column: Any) -> np.ndarray:
 
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
-        raise Reject(
+        raise InputError(
             "wrong_shape", f"{uri}: embeddings have lengths {lengths}; give one"
         )
     values = pc.list_flatten(column).to_numpy()
@@ -118,7 +120,7 @@ def _rows(uri: str, column: Any) -> np.ndarray:
 
 def _checked(uri: str, vectors: np.ndarray) -> np.ndarray:
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise Reject(
+        raise InputError(
             "wrong_shape" if vectors.ndim != 2 else "wrong_dtype",
             f"{uri} holds {vectors.dtype} {list(vectors.shape)}; give floats [n, d]",
         )

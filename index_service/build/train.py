@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.audit import EXACT_BASIS, Sample, draw_sample, lowest, measure
 from index_service.build.tune import MIN_DEPTH, Audit, Goal, Trial, cost, tune
 from index_service.search import exact
@@ -88,7 +88,7 @@ def train(
         config: see `IndexConfig`.
 
     Raises:
-        Reject: `memory_limit` or `recall_out_of_reach`.
+        InputError: `memory_limit` or `recall_out_of_reach`.
     """
     leaf_counts = _leaf_counts(len(ids), config)
     flat, scann = _storages(ids, vectors.shape[1], max(leaf_counts), config)
@@ -108,7 +108,7 @@ def train(
         audit = _audit_exact(vectors, flat, sample, goal, trials)
         if audit.recall >= config.target_recall or flat.vectors == "float32":
             return Trained(flat, None, audit, None)
-    raise Reject(
+    raise InputError(
         "recall_out_of_reach",
         f"nothing that fits finds {config.target_recall} of the pairs above "
         f"{threshold}; lower the target, raise the memory limit or store float32",

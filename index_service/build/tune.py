@@ -144,12 +144,12 @@ def cost(count: int, dimension: int, settings: ScannSettings) -> float:
     To score a block of a seed's code costs about an eighth of a dimension, to fetch and
     rescore a candidate about six times its dimensions (fitted to 250k seeds of 128).
     """
-    codes, centres = float(count), 0.0
+    codes, centers = float(count), 0.0
     if settings.leaves:
         codes *= SPILL * settings.leaves_to_search / settings.leaves
-        centres = 0.6 * settings.leaves
+        centers = 0.6 * settings.leaves
     return dimension * (
-        centres + codes / (8 * settings.block_dims) + 6 * settings.depth
+        centers + codes / (8 * settings.block_dims) + 6 * settings.depth
     )
 
 

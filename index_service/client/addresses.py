@@ -5,7 +5,7 @@ grpc://a:50051|b:50051,grpc://c:50051   two shards, the first on two replicas
 
 from urllib.parse import urlsplit
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 SCHEME = "grpc://"
 
@@ -24,7 +24,7 @@ def parse_shards(text: str) -> Shards:
         `host:port` of each replica of each shard.
 
     Raises:
-        Reject: `bad_address`.
+        InputError: `bad_address`.
     """
     shards = tuple(
         tuple(_address(replica) for replica in shard.split("|"))
@@ -33,7 +33,7 @@ def parse_shards(text: str) -> Shards:
     every = [address for shard in shards for address in shard]
     twice = {address for address in every if every.count(address) > 1}
     if twice:
-        raise Reject("bad_address", f"{sorted(twice)[0]} stands in {text!r} twice")
+        raise InputError("bad_address", f"{sorted(twice)[0]} stands in {text!r} twice")
     return shards
 
 
@@ -45,7 +45,7 @@ def _address(text: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise Reject(
+        raise InputError(
             "bad_address", f"{text!r} is no address: write {SCHEME}HOST:PORT for each"
         )
     return bare

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -37,7 +37,7 @@ def server_credentials(
     """The credentials to listen with; None: without TLS.
 
     Raises:
-        Reject: `bad_security`, for half of a pair, a file that cannot be read, or a
+        InputError: `bad_security`, for half of a pair, a file that cannot be read, or a
             token that would travel in the clear.
     """
     if bool(security.cert) != bool(security.key):
@@ -62,7 +62,7 @@ def read(path: str) -> bytes:
     """A file of credentials.
 
     Raises:
-        Reject: `bad_security`.
+        InputError: `bad_security`.
     """
     try:
         return Path(path).read_bytes()
@@ -74,7 +74,7 @@ def read_token(path: str) -> str:
     """The token in a file, without the line's end.
 
     Raises:
-        Reject: `bad_security` where there is none.
+        InputError: `bad_security` where there is none.
     """
     try:
         token = read(path).decode("ascii").strip()
@@ -119,5 +119,5 @@ def _refuse(_: Any, context: grpc.ServicerContext) -> None:
     context.abort(grpc.StatusCode.UNAUTHENTICATED, "bad_token: send the server's token")
 
 
-def _bad(message: str) -> Reject:
-    return Reject("bad_security", message)
+def _bad(message: str) -> InputError:
+    return InputError("bad_security", message)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.addresses import Shards
 from index_service.client.credentials import is_loopback, read, read_token
 from index_service.client.retries import Backoff
@@ -91,7 +91,7 @@ class IndexClient:
         shards: a client of each shard.
 
     Raises:
-        Reject: `bad_security`.
+        InputError: `bad_security`.
     """
 
     def __init__(self, config: ClientConfig, backoff: Backoff | None = None) -> None:
@@ -125,7 +125,7 @@ class IndexClient:
             A `StatsResponse` of each shard.
 
         Raises:
-            Reject: `embedder_mismatch`, or `wrong_shards` if they do not belong
+            InputError: `embedder_mismatch`, or `wrong_shards` if they do not belong
                 together.
             ShardDown: no replica of a shard answers.
         """
@@ -133,7 +133,7 @@ class IndexClient:
         wanted = (self._config.embedder_id, self._config.dimension)
         for number, shard in enumerate(stats):
             if (shard.embedder_id, shard.dimension) != wanted:
-                raise Reject(
+                raise InputError(
                     "embedder_mismatch",
                     f"shard {number} was made with {shard.embedder_id!r} "
                     f"({shard.dimension} dimensions), the queries come from "
@@ -142,13 +142,13 @@ class IndexClient:
         numbers = [shard.shard for shard in stats]
         whole = sorted(numbers) == list(range(len(stats)))
         if not whole or {shard.shards for shard in stats} != {len(stats)}:
-            raise Reject(
+            raise InputError(
                 "wrong_shards",
                 f"the servers hold the shards {numbers} of {stats[0].shards}: name "
                 "each once, commas between them, and `|` between replicas",
             )
         if len({shard.build for shard in stats}) > 1:
-            raise Reject(
+            raise InputError(
                 "wrong_shards",
                 "the servers hold shards of different builds: load the same one in all",
             )
@@ -163,7 +163,7 @@ class IndexClient:
             threshold: similarity that a hit must exceed; None: the k nearest.
 
         Raises:
-            Reject: a server refuses the request, with its reason.
+            InputError: a server refuses the request, with its reason.
             ShardDown: a shard is down and the answer must be whole.
         """
         parts = [
@@ -179,7 +179,7 @@ class IndexClient:
         """Finds all hits above a threshold: asks again where k cut.
 
         Raises:
-            Reject: a query has more than the servers give; raise their `--max_k`.
+            InputError: a query has more than the servers give; raise their `--max_k`.
             ShardDown: see `search`.
         """
         k = _FIRST_K
@@ -243,13 +243,13 @@ def _credentials(
     security = config.security
     hosts = [address.rpartition(":")[0] for shard in config.shards for address in shard]
     if security.token_file and not security.ca and not all(map(is_loopback, hosts)):
-        raise Reject(
+        raise InputError(
             "bad_security",
             "a token without TLS would travel in the clear: name the authority that "
             "signed the servers' certificates",
         )
     if bool(security.cert) != bool(security.key) or (security.cert and not security.ca):
-        raise Reject(
+        raise InputError(
             "bad_security", "a client's certificate needs its key and an authority"
         )
     metadata: tuple[tuple[str, str], ...] = ()

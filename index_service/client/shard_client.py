@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.retries import (
     Backoff,
     Pace,
@@ -66,7 +66,7 @@ class ShardClient:
         """A `SearchRequest` to its `SearchResponse`.
 
         Raises:
-            Reject: the server refuses it, with the reason.
+            InputError: the server refuses it, with the reason.
             ShardDown: no replica answers while patience lasts.
         """
         return self._call(lambda stub: stub.Search, request)
@@ -75,7 +75,7 @@ class ShardClient:
         """What the shard serves: a `StatsResponse`.
 
         Raises:
-            Reject: the server refuses to tell.
+            InputError: the server refuses to tell.
             ShardDown: no replica answers.
         """
         return self._call(lambda stub: stub.Stats, wire.StatsRequest())
@@ -105,7 +105,7 @@ class ShardClient:
         if not is_worth_another_try(error):
             reason, _, message = (error.details() or "").partition(": ")
             where = f"shard {self.number} ({self._replicas[self._current]})"
-            raise Reject(
+            raise InputError(
                 reason if reason.isidentifier() else "index_refused",
                 f"{where} refuses: {message or error.details()}",
             ) from error

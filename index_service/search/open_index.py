@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from index_service.search.searcher import Searcher, load_index
@@ -32,12 +32,12 @@ def open_index(
         dimension: d of the queries; not compared when None.
 
     Raises:
-        Reject: `not_an_index`, `damaged_index`, `embedder_mismatch`, or what reading
-            a bucket may raise.
+        InputError: `not_an_index`, `damaged_index`, `embedder_mismatch`, or what
+            reading a bucket may raise.
     """
     directory = _copy(uri) if storage.is_remote(uri) else Path(uri)
     if not directory.is_dir():
-        raise Reject("not_an_index", f"{uri} is no directory; build an index first")
+        raise InputError("not_an_index", f"{uri} is no directory; build an index first")
     names = [path.name for path in directory.iterdir()]
     if index_directory.MANIFEST not in names and any(map(is_shard_name, names)):
         return load_shards(directory, embedder_id, dimension)
@@ -54,9 +54,9 @@ def _copy(uri: str) -> Path:
         if name.split("/")[-1] == index_directory.MANIFEST
     }
     if any(".." in name.split("/") for name in files):
-        raise Reject("not_an_index", f"{uri} holds names with '..'; build it again")
+        raise InputError("not_an_index", f"{uri} holds names with '..'; build it again")
     if not manifests:
-        raise Reject(
+        raise InputError(
             "not_an_index", f"{uri} holds no {index_directory.MANIFEST}; build it again"
         )
     digest = hashlib.sha256(root.encode())

@@ -78,7 +78,7 @@ class ScannIndex:
     ) -> "ScannIndex":
         """Train on float32 [n, d] unit vectors, n >= 16; `leaves` 0 means no tree.
 
-        The same input gives the same files: ScaNN's random initialisation differs from
+        The same input gives the same files: ScaNN's random initialization differs from
         build to build, its k-means++ does not; one training thread excludes races.
         """
         from scann.scann_ops.py import scann_ops_pybind

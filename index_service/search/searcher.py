@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search import exact, scann_index
 from index_service.search.exact import Pairs
 from index_service.search.hits import Hits
@@ -56,7 +56,7 @@ class Searcher:
             row); the same bytes for a query, alone or in any batch.
 
         Raises:
-            Reject: a query is NaN, not of unit norm, or of another dimension.
+            InputError: a query is NaN, not of unit norm, or of another dimension.
         """
         check_queries(queries, self.manifest.dimension)
         return self.find(queries, threshold, None)
@@ -75,7 +75,7 @@ class Searcher:
             threshold: similarity that a match must exceed; None: the k nearest.
 
         Raises:
-            Reject: `bad_k`, `bad_threshold`, or as `pairs_above`.
+            InputError: `bad_k`, `bad_threshold`, or as `pairs_above`.
         """
         check_request(k, threshold)
         check_queries(queries, self.manifest.dimension)
@@ -106,12 +106,14 @@ def check_request(k: int, threshold: float | None) -> None:
     """Refuse a k or a threshold that means nothing.
 
     Raises:
-        Reject: `bad_k` or `bad_threshold`.
+        InputError: `bad_k` or `bad_threshold`.
     """
     if k < 1:
-        raise Reject("bad_k", f"k is {k}; ask for at least 1 seed a query")
+        raise InputError("bad_k", f"k is {k}; ask for at least 1 seed a query")
     if threshold is not None and not np.isfinite(threshold):
-        raise Reject("bad_threshold", f"the threshold is {threshold}; give a cosine")
+        raise InputError(
+            "bad_threshold", f"the threshold is {threshold}; give a cosine"
+        )
 
 
 def load_index(
@@ -125,7 +127,7 @@ def load_index(
         dimension: d of the queries; not compared when None.
 
     Raises:
-        Reject: `damaged_index` (the file is named), or `embedder_mismatch`.
+        InputError: `damaged_index` (the file is named), or `embedder_mismatch`.
     """
     manifest = index_directory.read_manifest(directory)
     check_embedder(manifest, directory, embedder_id, dimension)
@@ -146,13 +148,13 @@ def check_embedder(
     """Refuse an index of another embedder or dimension than the queries.
 
     Raises:
-        Reject: `embedder_mismatch`.
+        InputError: `embedder_mismatch`.
     """
     asked = (embedder_id, dimension)
     held = (manifest.embedder_id, manifest.dimension)
     for want, have in zip(asked, held, strict=True):
         if want is not None and want != have:
-            raise Reject(
+            raise InputError(
                 "embedder_mismatch",
                 f"the index in {directory} was made with {have!r}, the queries come "
                 f"from {want!r}; use that embedder or build the index again",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.hits import Hits, merge_hits
@@ -75,8 +75,8 @@ def load_shards(
     """Verify and open all shards that lie in a directory.
 
     Raises:
-        Reject: `damaged_index` (a shard is missing, damaged, or of another build; it is
-            named), or `embedder_mismatch`.
+        InputError: `damaged_index` (a shard is missing, damaged, or of another build;
+            it is named), or `embedder_mismatch`.
     """
     names = sorted(p.name for p in directory.iterdir() if is_shard_name(p.name))
     first = index_directory.read_manifest(directory / names[0])
@@ -111,8 +111,8 @@ def _check_same_build(directory: Path, shard: int, first: IndexManifest) -> None
             )
 
 
-def _damaged(path: Path, what: str) -> Reject:
-    return Reject(
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(
         "damaged_index", f"{path} {what}; put all shards of one build together"
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.hits import Hits, slice_hits
 
 
@@ -51,7 +51,7 @@ class _Waiting:
     future: Future[Answer] = field(default_factory=Future)
 
 
-Run = Callable[[list[Request]], list[Answer | Reject]]
+Run = Callable[[list[Request]], list[Answer | InputError]]
 
 
 class Overloaded(Exception):
@@ -89,7 +89,7 @@ class Batcher:
         return self._queries
 
     def submit(self, request: Request) -> Future[Answer]:
-        """Queues a request. The future may be cancelled.
+        """Queues a request. The future may be canceled.
 
         Raises:
             Overloaded: the queue is full, or closed.
@@ -126,7 +126,7 @@ class Batcher:
                     waiting.future.set_exception(error)
                 continue
             for waiting, answer in zip(live, answers, strict=True):
-                if isinstance(answer, Reject):
+                if isinstance(answer, InputError):
                     waiting.future.set_exception(answer)
                 else:
                     waiting.future.set_result(answer)
@@ -171,7 +171,7 @@ def search_together(
     search: Callable[[np.ndarray, int, float | None], Hits],
     version: str,
     requests: list[Request],
-) -> list[Answer | Reject]:
+) -> list[Answer | InputError]:
     """Searches requests of one k and threshold at once, and takes the hits apart."""
     queries = np.concatenate([request.queries for request in requests])
     hits = search(queries, requests[0].k, requests[0].threshold)

@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.credentials import (
     ServerSecurity,
     TokenInterceptor,
@@ -60,7 +60,7 @@ class IndexServer:
         service: what answers.
 
     Raises:
-        Reject: `damaged_index`, `bad_security`, or `cannot_listen`.
+        InputError: `damaged_index`, `bad_security`, or `cannot_listen`.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -74,7 +74,7 @@ class IndexServer:
         self._register()
         try:
             self.port = self._listen(config, credentials)
-        except Reject:
+        except InputError:
             self.service.batcher.close()
             raise
         self.metrics_port: int | None = None
@@ -111,7 +111,7 @@ class IndexServer:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise Reject(
+            raise InputError(
                 "cannot_listen", f"cannot listen on {address}; choose another port"
             ) from error
 

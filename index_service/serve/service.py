@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import grpc
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.searcher import Searcher, check_request
 from index_service.serve.batching import (
     Answer,
@@ -118,7 +118,7 @@ class IndexService(rpc.IndexServiceServicer):
             previous, version = self.reload(
                 request.directory, request.allow_other_embedder
             )
-        except Reject as reject:
+        except InputError as reject:
             self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, reject)
         return wire.ReloadResponse(version=version, previous_version=previous)
 
@@ -126,7 +126,7 @@ class IndexService(rpc.IndexServiceServicer):
         """Swaps the version; gives the old one's name and the new one's.
 
         Raises:
-            Reject: see `Versions.reload`.
+            InputError: see `Versions.reload`.
         """
         previous = self._versions.reload(directory, other)
         self._tell_version()
@@ -146,7 +146,7 @@ class IndexService(rpc.IndexServiceServicer):
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Answer:
         try:
             search = read_request(request, self._versions.current, self._limits)
-        except Reject as reject:
+        except InputError as reject:
             self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
         left_s = context.time_remaining()
         if left_s is not None:
@@ -158,22 +158,22 @@ class IndexService(rpc.IndexServiceServicer):
         context.add_callback(future.cancel)
         try:
             return future.result()
-        except Reject as reject:
+        except InputError as reject:
             self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
         except (TimeoutError, CancelledError):
-            late = Reject("deadline", "the request waited past its deadline")
+            late = InputError("deadline", "the request waited past its deadline")
             self._refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
 
-    def _search(self, requests: list[Request]) -> list[Answer | Reject]:
+    def _search(self, requests: list[Request]) -> list[Answer | InputError]:
         """Searches a batch in one version, whatever is swapped meanwhile."""
         searcher = self._versions.current
         held = searcher.manifest
         good = [r for r in requests if _fits(r, held.embedder_id, held.dimension)]
-        changed = Reject(
+        changed = InputError(
             "unknown_embedder",
             f"the index was exchanged for one of {held.embedder_id!r} meanwhile",
         )
-        answers: dict[int, Answer | Reject] = {}
+        answers: dict[int, Answer | InputError] = {}
         if good:
             found = search_together(searcher.search, searcher.version, good)
             answers = {id(r): a for r, a in zip(good, found, strict=True)}
@@ -205,11 +205,11 @@ class IndexService(rpc.IndexServiceServicer):
         self, context: grpc.ServicerContext, reason: str, what: str
     ) -> NoReturn:
         context.set_trailing_metadata(((RETRY_HINT, str(_RETRY_AFTER_MS)),))
-        reject = Reject(reason, f"{what}; come again later, or add replicas")
+        reject = InputError(reason, f"{what}; come again later, or add replicas")
         self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reject)
 
     def _refuse(
-        self, context: grpc.ServicerContext, code: grpc.StatusCode, reject: Reject
+        self, context: grpc.ServicerContext, code: grpc.StatusCode, reject: InputError
     ) -> NoReturn:
         self._metrics.refused.labels(reject.reason).inc()
         logging.debug("refused: %s: %s", reject.reason, reject.message)
@@ -221,26 +221,26 @@ def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
     """Checks a `SearchRequest` against the index.
 
     Raises:
-        Reject: with what is wrong; nothing that gets through can give an answer that
-            only looks right.
+        InputError: with what is wrong; nothing that gets through can give an answer
+            that only looks right.
     """
     manifest = searcher.manifest
     if request.embedder_id != manifest.embedder_id:
-        raise Reject(
+        raise InputError(
             "unknown_embedder",
             f"the queries come from {request.embedder_id!r}, the index from "
             f"{manifest.embedder_id!r}; embed with that, or build another index",
         )
     if request.dimension != manifest.dimension:
-        raise Reject(
+        raise InputError(
             "wrong_dimension",
             f"queries of {request.dimension} dimensions for an index of "
             f"{manifest.dimension}",
         )
     if not request.queries:
-        raise Reject("empty_batch", "there is no query; send at least one")
+        raise InputError("empty_batch", "there is no query; send at least one")
     if len(request.queries) % (4 * manifest.dimension):
-        raise Reject(
+        raise InputError(
             "wrong_length",
             f"{len(request.queries)} bytes are no whole number of queries of "
             f"{manifest.dimension} float32",
@@ -248,10 +248,12 @@ def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
     threshold = request.threshold if request.HasField("threshold") else None
     check_request(request.k, threshold)
     if request.k > limits.k:
-        raise Reject("bad_k", f"k is {request.k}; this server gives at most {limits.k}")
+        raise InputError(
+            "bad_k", f"k is {request.k}; this server gives at most {limits.k}"
+        )
     rows = np.frombuffer(request.queries, "<f4").reshape(-1, manifest.dimension)
     if len(rows) > limits.queries:
-        raise Reject(
+        raise InputError(
             "too_many_queries",
             f"{len(rows)} queries; send at most {limits.queries} at a time",
         )

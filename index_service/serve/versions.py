@@ -4,7 +4,7 @@ import logging
 import threading
 from pathlib import Path
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.searcher import Searcher, load_index
 
 
@@ -18,7 +18,7 @@ class Versions:
         directory: an index, or one shard of one.
 
     Raises:
-        Reject: `damaged_index`, with the file's name.
+        InputError: `damaged_index`, with the file's name.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -45,8 +45,8 @@ class Versions:
             The version that was served before.
 
         Raises:
-            Reject: `damaged_index`, `embedder_mismatch`, or `forbidden_directory` for
-                one that does not lie beside the one served. The old one goes on.
+            InputError: `damaged_index`, `embedder_mismatch`, or `forbidden_directory`
+                for one that does not lie beside the one served. The old one goes on.
         """
         with self._loading:
             place = self._place(directory)
@@ -65,7 +65,7 @@ class Versions:
             return self._given.resolve()
         place = (self._directory.parent / directory).resolve()
         if place.parent != self._directory.parent:
-            raise Reject(
+            raise InputError(
                 "forbidden_directory",
                 f"{directory} does not lie beside {self._directory}; copy it there",
             )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 NORM_TOLERANCE = 1e-3
 _ROWS_A_BLOCK = 1 << 14
@@ -12,19 +12,19 @@ def check_matrix(rows: np.ndarray, dimension: int | None = None) -> None:
     """Refuse an array that is not float32 [n, d] with d > 0.
 
     Raises:
-        Reject: `wrong_shape` or `wrong_dtype`.
+        InputError: `wrong_shape` or `wrong_dtype`.
     """
     if (
         rows.ndim != 2
         or rows.shape[1] == 0
         or rows.shape[1] != (dimension or rows.shape[1])
     ):
-        raise Reject(
+        raise InputError(
             "wrong_shape",
             f"embeddings have shape {list(rows.shape)}; give [n, {dimension or 'd'}]",
         )
     if rows.dtype != np.float32:
-        raise Reject("wrong_dtype", f"embeddings are {rows.dtype}; give float32")
+        raise InputError("wrong_dtype", f"embeddings are {rows.dtype}; give float32")
 
 
 def first_bad_row(rows: np.ndarray) -> tuple[int, str] | None:
@@ -63,11 +63,11 @@ def check_queries(queries: np.ndarray, dimension: int) -> None:
         dimension: d of the index.
 
     Raises:
-        Reject: `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm` or
+        InputError: `wrong_shape`, `wrong_dtype`, `not_finite`, `zero_norm` or
             `not_unit_norm`.
     """
     check_matrix(queries, dimension)
     bad = first_bad_row(queries)
     if bad is not None:
         row, reason = bad
-        raise Reject(reason, f"query row {row} is no finite unit vector ({reason})")
+        raise InputError(reason, f"query row {row} is no finite unit vector ({reason})")

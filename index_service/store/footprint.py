@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.scann_index import Reorder
 
 Vectors = Literal["float32", "bfloat16"]
@@ -74,14 +74,14 @@ def fitting(
     """Keep the ways that a limit allows.
 
     Raises:
-        Reject: `memory_limit` when there is none.
+        InputError: `memory_limit` when there is none.
     """
     needs = [memory_bytes(ids, dimension, storage, leaves) for storage in storages]
     if limit_bytes is None:
         return list(storages)
     kept = [s for s, need in zip(storages, needs, strict=True) if need <= limit_bytes]
     if not kept:
-        raise Reject(
+        raise InputError(
             "memory_limit",
             f"{len(ids)} seeds of dimension {dimension} need at least {min(needs)} "
             f"bytes, the limit is {limit_bytes}; raise it, allow bfloat16 vectors or "

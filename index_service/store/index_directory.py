@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.audit import Recall
 from index_service.build.tune import Audit, Trial
 from index_service.search.scann_index import ScannSettings
@@ -129,7 +129,7 @@ def read_manifest(directory: Path) -> IndexManifest:
     """Read the manifest.
 
     Raises:
-        Reject: `damaged_index` when it is missing, unreadable or of another format.
+        InputError: `damaged_index` when it is missing, unreadable or of another format.
     """
     path = directory / MANIFEST
     try:
@@ -148,7 +148,7 @@ def verify(directory: Path, manifest: IndexManifest) -> None:
     """Compare every file with its size and checksum.
 
     Raises:
-        Reject: `damaged_index`, with the file's name.
+        InputError: `damaged_index`, with the file's name.
     """
     for entry in manifest.files:
         path = directory / entry.path
@@ -171,7 +171,7 @@ def read_arrays(
         The ids, and the vectors: [n, d], memory-mapped.
 
     Raises:
-        Reject: `damaged_index` when they do not fit the manifest.
+        InputError: `damaged_index` when they do not fit the manifest.
     """
     ids = (directory / IDS).read_bytes().decode().split("\n")[:-1]
     vectors = np.load(directory / VECTORS, mmap_mode="r", allow_pickle=False)
@@ -186,8 +186,8 @@ def read_arrays(
     return ids, vectors
 
 
-def _damaged(path: Path, what: str) -> Reject:
-    return Reject("damaged_index", f"{path} {what}; build or copy the index again")
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError("damaged_index", f"{path} {what}; build or copy the index again")
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _NAME = re.compile(r"shard-(\d{5})-of-(\d{5})")
 
@@ -30,12 +30,12 @@ def split(ids: Sequence[str], shards: int) -> list[np.ndarray]:
     """The rows of each shard.
 
     Raises:
-        Reject: `too_many_shards` when a shard would be empty.
+        InputError: `too_many_shards` when a shard would be empty.
     """
     places = np.array([shard_of(seed_id, shards) for seed_id in ids])
     parts = [np.flatnonzero(places == shard) for shard in range(shards)]
     if shards < 1 or any(part.size == 0 for part in parts):
-        raise Reject(
+        raise InputError(
             "too_many_shards",
             f"{shards} shards for {len(ids)} seeds: one would be empty; cut into fewer",
         )

@@ -11,9 +11,9 @@ MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here: no such data at hand).
 """
 
 from models.training.config import TrainConfig
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 
 config = TrainConfig(
     dtype="bfloat16",
-    optimiser=OptimiserConfig(learning_rate=0.1, warmup=1.5 / 4),
+    optimizer=OptimizerConfig(learning_rate=0.1, warmup=1.5 / 4),
 )

@@ -12,13 +12,13 @@ after training on VideoCC (not reproduced here: no such data at hand).
 from models.data.augment import AugmentConfig
 from models.retrieval.clip4clip import Clip4ClipConfig
 from models.training.config import TrainConfig
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 
 config = TrainConfig(
     model=Clip4ClipConfig(),
     frame_stride=25,
-    augment=AugmentConfig(least_side=1.0, flip=False, colour=0.0),
-    optimiser=OptimiserConfig(
+    augment=AugmentConfig(least_side=1.0, flip=False, color=0.0),
+    optimizer=OptimizerConfig(
         kind="adam",
         learning_rate=1e-4,
         second_moment=0.98,

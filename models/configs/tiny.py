@@ -10,7 +10,7 @@ from models.data.augment import AugmentConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
 from models.training.config import TrainConfig
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 
 config = TrainConfig(
     model=DualEncoderConfig(
@@ -35,7 +35,7 @@ config = TrainConfig(
     frame_stride=60,
     spectrogram_stride=10,
     augment=AugmentConfig(flip=False, time_frames=8, frequency_bins=8),
-    optimiser=OptimiserConfig(kind="adam", learning_rate=1e-3, warmup=0.1),
+    optimizer=OptimizerConfig(kind="adam", learning_rate=1e-3, warmup=0.1),
     batch_size=32,
     epochs=40,
 )

@@ -1,7 +1,7 @@
 """What training changes about a segment, the same for the same seed.
 
 All is drawn by stateless random numbers: crop and flip are one for a whole segment,
-colours too; the spectrogram gets the masks of SpecAugment (Park et al.).
+colors too; the spectrogram gets the masks of SpecAugment (Park et al.).
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ class AugmentConfig:
         least_side: the crop's side at least, as a part of the short side.
         flip: whether segments are mirrored half of the time. Wrong where captions say
             left and right.
-        colour: how far brightness, contrast and saturation go; 0: not at all.
-        colour_share: part of the segments whose colours are changed.
+        color: how far brightness, contrast and saturation go; 0: not at all.
+        color_share: part of the segments whose colors are changed.
         frequency_masks: of a spectrogram.
         frequency_bins: a mask's width at most.
         time_masks: of a spectrogram.
@@ -28,8 +28,8 @@ class AugmentConfig:
 
     least_side: float = 0.75
     flip: bool = True
-    colour: float = 0.4
-    colour_share: float = 0.8
+    color: float = 0.4
+    color_share: float = 0.8
     frequency_masks: int = 1
     frequency_bins: int = 48
     time_masks: int = 4
@@ -37,7 +37,7 @@ class AugmentConfig:
 
 
 def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> Any:
-    """A random square of the frames, mirrored and recoloured.
+    """A random square of the frames, mirrored and recolored.
 
     Args:
         images: uint8 [n, h, w, 3].
@@ -63,10 +63,10 @@ def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> 
         changed = tf.cond(
             numbers[3] < 0.5, lambda: tf.reverse(changed, axis=[2]), lambda: changed
         )
-    if config.colour:
+    if config.color:
         changed = tf.cond(
-            numbers[4] < config.colour_share,
-            lambda: _recolour(changed, config.colour, seed),
+            numbers[4] < config.color_share,
+            lambda: _recolor(changed, config.color, seed),
             lambda: changed,
         )
     return to_bytes(changed)
@@ -87,11 +87,11 @@ def _resize(squares: Any, px: int) -> Any:
     return tf.cond(shrinks, lambda: resize(True), lambda: resize(False))
 
 
-def _recolour(images: Any, most: float, seed: Any) -> Any:
+def _recolor(images: Any, most: float, seed: Any) -> Any:
     """Brightness, contrast and saturation, each by a factor of its own.
 
     In this order, saturation about each pixel's mean and contrast about that of all:
-    together one linear map of each pixel's colours, which is what is computed.
+    together one linear map of each pixel's colors, which is what is computed.
     """
     import tensorflow as tf
 
@@ -107,7 +107,7 @@ def mask_spectrogram(spectrogram: Any, config: AugmentConfig, seed: Any) -> Any:
     """Blanks bands of frequencies and stretches of time with the mean.
 
     Args:
-        spectrogram: float32 [frames, mels], normalised: its mean is about 0.
+        spectrogram: float32 [frames, mels], normalized: its mean is about 0.
         config: see `AugmentConfig`.
         seed: int [2].
     """

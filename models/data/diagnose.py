@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.clip_record import ClipRecord, decode
 from clipseed.run.clips import RunClips
 
@@ -18,7 +18,7 @@ def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, 
         explain: calls `inspect` on the records of a batch, given its number from 0.
 
     Raises:
-        Reject: `bad_record`.
+        InputError: `bad_record`.
     """
     import tensorflow as tf
 
@@ -37,7 +37,7 @@ def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, 
                 problem = error.message  # All else of it holds the iterator too.
             if problem is not None:
                 explain(number)
-                raise Reject("bad_record", f"a record cannot be read: {problem}")
+                raise InputError("bad_record", f"a record cannot be read: {problem}")
             yield dict(arrays)
     finally:
         iterators.clear()
@@ -53,19 +53,19 @@ def inspect(run: RunClips, number: int, captioned: bool = True) -> None:
         captioned: whether it needs a caption.
 
     Raises:
-        Reject: `bad_record`, naming the record.
+        InputError: `bad_record`, naming the record.
     """
     try:
         record = decode(run.read(number))
         if captioned and not record.captions:
-            raise Reject("bad_record", "It has no caption.")
+            raise InputError("bad_record", "It has no caption.")
         if any(not caption.text.strip() for caption in record.captions):
-            raise Reject("bad_record", "One of its captions is empty.")
+            raise InputError("bad_record", "One of its captions is empty.")
         if not record.frames and not len(record.log_mel):
-            raise Reject("bad_record", "It has neither a frame nor sound.")
+            raise InputError("bad_record", "It has neither a frame nor sound.")
         _check_frames(record)
-    except Reject as reject:
-        raise Reject(
+    except InputError as reject:
+        raise InputError(
             "bad_record", f"{run.name(number)}: {reject.message} Mine the run again."
         ) from reject
 
@@ -77,6 +77,6 @@ def _check_frames(record: ClipRecord) -> None:
         try:
             tf.io.decode_jpeg(jpeg, channels=3)
         except tf.errors.InvalidArgumentError:
-            raise Reject(
+            raise InputError(
                 "bad_record", f"Its frame {place} is no JPEG that can be decoded."
             ) from None

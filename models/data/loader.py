@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.clips import open_clips
 from models.data import segments
 from models.data.augment import AugmentConfig, augment_pictures, mask_spectrogram
@@ -74,7 +74,7 @@ class TrainingData:
         seed: of order and changes.
 
     Raises:
-        Reject: see `open_clips`.
+        InputError: see `open_clips`.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class TrainingData:
             hosts: how many there are.
 
         Raises:
-            Reject: `bad_record`, naming it, where a record cannot be used;
+            InputError: `bad_record`, naming it, where a record cannot be used;
                 `nothing_to_learn` for a clip without all that the model takes.
         """
         import tensorflow as tf
@@ -235,7 +235,7 @@ class EvaluationData:
         segment, sample = self._segment, {}
         if segment.frames:
             images = segments.frames(clip["jpegs"], segment, share)
-            squares = segments.centre(images, segment.frame_px)
+            squares = segments.center(images, segment.frame_px)
             sample["video"] = _shaped(squares, segment)
             sample["has_video"] = _is_there(clip["jpegs"])
         if segment.spectrogram_frames:
@@ -254,13 +254,13 @@ def _check_present(ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None
     """A clip that gives the model nothing would teach it rubbish.
 
     Raises:
-        Reject: `nothing_to_learn`, naming the clips.
+        InputError: `nothing_to_learn`, naming the clips.
     """
     empty = [ids[row] for row in np.flatnonzero(~present(arrays)).tolist()]
     if empty:
         named = {"has_video": "frame", "has_audio": "sound"}
         lacking = " and no ".join(named[name] for name in named if name in arrays)
-        raise Reject(
+        raise InputError(
             "nothing_to_learn",
             f"the clips {', '.join(empty)} have no {lacking}, and this model takes "
             "nothing else: mine with --require_sound, or train on both",

@@ -9,7 +9,7 @@ rule; a sound of fewer frames than the segment is stretched to it.
 import dataclasses
 from typing import Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.clip_record import LAYOUT_VERSION
 from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
 
@@ -41,11 +41,13 @@ class SegmentConfig:
         """Checks the numbers.
 
         Raises:
-            Reject: `bad_segment`.
+            InputError: `bad_segment`.
         """
         least = min(self.frame_stride, self.spectrogram_stride, self.frame_px)
         if min(self.frames, self.spectrogram_frames) < 0 or least < 1:
-            raise Reject("bad_segment", f"sizes and strides must be positive: {self}")
+            raise InputError(
+                "bad_segment", f"sizes and strides must be positive: {self}"
+            )
 
 
 def parse(data: Any) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def frames(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
 
 
 def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
-    """The segment of a sound: float32 [spectrogram_frames, 128], normalised.
+    """The segment of a sound: float32 [spectrogram_frames, 128], normalized.
 
     A clip without sound gives what silence is; its mask says that it is not.
     """
@@ -158,7 +160,7 @@ def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
     return (tf.gather(there, chosen) - config.mel_mean) / config.mel_deviation
 
 
-def centre(images: Any, px: int) -> Any:
+def center(images: Any, px: int) -> Any:
     """The middle square of frames, resized and smoothed: uint8 [n, px, px, 3]."""
     import tensorflow as tf
 

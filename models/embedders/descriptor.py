@@ -1,15 +1,15 @@
 """The built-in `descriptor` embedder: near-duplicates without a model or a download.
 
-It finds a seed again after a crop, a mirror flip, recolouring, greying or JPEG
+It finds a seed again after a crop, a mirror flip, recoloring, greying or JPEG
 compression; it knows nothing of meaning: another photo of the same thing is no match.
 
 An image becomes four blocks of numbers, weighted and joined to one unit vector:
 
 - texture, on a fine and on a coarse grid of soft cells: how strong the luma edges are
   and which way they run, as harmonics cos 2kt and sin 2kt of the edge normal t (an edge
-  and its negative count the same, so that recolouring and inversion change little);
+  and its negative count the same, so that recoloring and inversion change little);
 - luma layout: where the image is bright and where dark;
-- colour layout: two opponent colours, of small weight because recolouring moves them.
+- color layout: two opponent colors, of small weight because recoloring moves them.
 
 What all images share is taken out of every block (means over the grid), so that
 unrelated images have a cosine near 0. Flips cancel: a grid F becomes its even part
@@ -30,11 +30,11 @@ _CHANNELS = 1 + 2 * _HARMONICS
 _PARITY = np.array([1] + [1, -1] * _HARMONICS, np.float32).reshape(-1, 1, 1)
 
 _CELLS = 16  # cells a side that pixels are averaged into before the soft grids
-_FINE, _COARSE, _LUMA, _COLOUR = 8, 4, 8, 4  # grid points a side, block by block
+_FINE, _COARSE, _LUMA, _COLOR = 8, 4, 8, 4  # grid points a side, block by block
 _SHARES = np.array(
     [1.0, 0.5, 0.2, 0.1], np.float32
 )  # of the squared norm, block by block
-DIMENSION = _CHANNELS * (_FINE**2 + _COARSE**2) + _LUMA**2 + 2 * _COLOUR**2
+DIMENSION = _CHANNELS * (_FINE**2 + _COARSE**2) + _LUMA**2 + 2 * _COLOR**2
 
 # Measured on the frames at 1 fps of 38 real videos
 # (tests/models/embedders/test_descriptor.py): a seed's best right frame scores at least
@@ -46,7 +46,7 @@ DEFAULT_THRESHOLD = 0.6
 # The mean over the grid tells what kind of picture it is, not which: half its weight.
 _MEAN_WEIGHT = np.float32(0.5)
 # Layouts of about this root mean square (grey levels of 255) or less fade out: what a
-# grey image has of colour is compression noise, and must not be blown up to unit norm.
+# grey image has of color is compression noise, and must not be blown up to unit norm.
 _LAYOUT_NOISE = np.float32(2.5)
 
 
@@ -57,7 +57,7 @@ def describe(images: np.ndarray) -> np.ndarray:
         images: uint8 [n, 224, 224, 3], RGB.
 
     Returns:
-        float32 [n, DIMENSION], unit norm. An image of one flat colour, whichever it is,
+        float32 [n, DIMENSION], unit norm. An image of one flat color, whichever it is,
         gives the first axis: it matches flat images (black frames) and nothing else.
 
     Raises:
@@ -92,7 +92,7 @@ def _describe_one(image: np.ndarray) -> np.ndarray:
         _texture_block(_soft_grid(texture, _FINE)),
         _texture_block(_soft_grid(texture, _COARSE)),
         _layout_block(_soft_grid(_cell_means(luma[np.newaxis]), _LUMA)),
-        _layout_block(_soft_grid(_cell_means(opponents), _COLOUR)),
+        _layout_block(_soft_grid(_cell_means(opponents), _COLOR)),
     )
     weighted = [w * b for w, b in zip(np.sqrt(_SHARES), blocks, strict=True)]
     return _unit(np.concatenate(weighted))
@@ -163,7 +163,7 @@ def _soft_grid(cells: np.ndarray, points: int) -> np.ndarray:
 
 
 def _texture_block(grid: np.ndarray) -> np.ndarray:
-    """Centres, compresses and flip-folds edge harmonics, to unit norm.
+    """Centers, compresses and flip-folds edge harmonics, to unit norm.
 
     The signed square root keeps one strong edge from deciding alone (the Hellinger
     kernel, as in Arandjelovic and Zisserman, "Three things everyone should know to
@@ -183,7 +183,7 @@ def _texture_block(grid: np.ndarray) -> np.ndarray:
 
 
 def _layout_block(grid: np.ndarray) -> np.ndarray:
-    """Centres and flip-folds grey or colour levels, to a norm of at most 1.
+    """Centers and flip-folds grey or color levels, to a norm of at most 1.
 
     Args:
         grid: float32 [c, g, g].

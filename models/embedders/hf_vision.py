@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.clip.weights import load_clip_image_tower
 from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import load_vit
@@ -26,7 +26,7 @@ from models.pretrained.preprocessing import (
     CLIP_SCALE,
     SYMMETRIC_SCALE,
     PixelScale,
-    normalise,
+    normalize,
     read_scale,
 )
 
@@ -59,7 +59,7 @@ class JaxEmbedder:
             tower, config = _load_tower(directory, kind)
             default = SYMMETRIC_SCALE if kind == "vit" else CLIP_SCALE
             scale = read_scale(directory, default)
-        except Reject as reject:
+        except InputError as reject:
             raise ValueError(
                 f"cannot load the embedder: {reject.message}. It must be a directory "
                 "with the config.json and model.safetensors of a ViT or a CLIP"
@@ -114,7 +114,7 @@ def _jitted(tower: nnx.Module, scale: PixelScale) -> Callable[[np.ndarray], jax.
 
     def embed(state: Any, images: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("float32"):
-            output = nnx.merge(graph, state)(normalise(images, scale))
+            output = nnx.merge(graph, state)(normalize(images, scale))
         return output[:, 0] if output.ndim == 3 else output  # CLS of a ViT's tokens
 
     compiled = jax.jit(embed, compiler_options=options if on_gpu else None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.download import local_tree
 from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
 
@@ -87,8 +87,8 @@ def _load(tf: Any, hub: Any, handle: str) -> tuple[Any, str]:
         with local_tree(handle) if is_folder else nullcontext(handle) as place:
             directory = str(hub.resolve(place))
             return hub.load(directory), _hash(tf.io.gfile, directory)
-    except (OSError, ValueError, RuntimeError, Reject, tf.errors.OpError) as error:
-        what = error.message if isinstance(error, Reject) else error
+    except (OSError, ValueError, RuntimeError, InputError, tf.errors.OpError) as error:
+        what = error.message if isinstance(error, InputError) else error
         raise ValueError(
             f"cannot load the embedder {handle!r}: {what}. It must be a TF-Hub handle "
             "or a SavedModel directory"

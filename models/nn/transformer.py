@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.nn.attention import Attention, Compute
 
 
@@ -41,16 +41,16 @@ class BlockConfig:
         """Checks what would otherwise fail far from its cause.
 
         Raises:
-            Reject: `bad_model_config`.
+            InputError: `bad_model_config`.
         """
         if self.activation not in ACTIVATIONS:
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"unknown activation {self.activation!r}: use one of "
                 + ", ".join(ACTIVATIONS),
             )
         if min(self.hidden, self.heads, self.mlp) < 1 or self.hidden % self.heads:
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"the width {self.hidden} does not split over {self.heads} heads: make "
                 "it a multiple of them",
@@ -107,7 +107,7 @@ class Block(nnx.Module):
 
     Args:
         config: its sizes.
-        post_norm: normalise after the residual sum (BERT), not before the branch (ViT).
+        post_norm: normalize after the residual sum (BERT), not before the branch (ViT).
         causal: a token sees itself and those before it.
         compute: precision and cost.
         rngs: of the initial parameters.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 CONFIG_FILE = "config.json"
@@ -41,13 +41,13 @@ def read_config(directory: str, model_types: Sequence[str]) -> dict[str, Any]:
         model_types: the values of `model_type` that the caller can load.
 
     Raises:
-        Reject: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object or
-            of another model type.
+        InputError: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object
+            or of another model type.
     """
     config = read_json(directory, CONFIG_FILE)
     found = config.get("model_type")
     if found not in model_types:
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{CONFIG_FILE} of {directory} has the model_type {found!r}: give a "
             f"checkpoint of type {' or '.join(model_types)}",
@@ -59,15 +59,15 @@ def read_json(directory: str, name: str) -> dict[str, Any]:
     """Reads a JSON object that lies in a checkpoint.
 
     Raises:
-        Reject: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object.
+        InputError: `not_found`, `unreadable`; `bad_checkpoint` if it is no JSON object.
     """
     uri = storage.join(directory, name)
     try:
         found = json.loads(storage.read_bytes(uri, _MAX_CONFIG_BYTES))
     except ValueError as error:
-        raise Reject("bad_checkpoint", f"{uri} is no JSON: {error}") from error
+        raise InputError("bad_checkpoint", f"{uri} is no JSON: {error}") from error
     if not isinstance(found, dict):
-        raise Reject("bad_checkpoint", f"{uri} holds no JSON object: copy it anew")
+        raise InputError("bad_checkpoint", f"{uri} holds no JSON object: copy it anew")
     return found
 
 
@@ -83,8 +83,8 @@ def read_tensors(directory: str, prefixes: Iterable[str] = ()) -> dict[str, np.n
         float32 arrays by name; float16 and bfloat16 are widened.
 
     Raises:
-        Reject: `not_found`, `unreadable`; `bad_checkpoint` if it is not safetensors, or
-            holds NaN or infinity.
+        InputError: `not_found`, `unreadable`; `bad_checkpoint` if it is not
+            safetensors, or holds NaN or infinity.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -97,12 +97,12 @@ def read_tensors(directory: str, prefixes: Iterable[str] = ()) -> dict[str, np.n
                     for name in file.keys()  # noqa: SIM118 (not a dict)
                 }
         except (SafetensorError, TypeError) as error:
-            raise Reject(
+            raise InputError(
                 "bad_checkpoint", f"{uri} is no safetensors file: {error}; copy it anew"
             ) from error
     broken = [name for name, array in tensors.items() if not np.isfinite(array).all()]
     if broken:
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{uri} holds NaN or infinity in {', '.join(broken[:8])}: take an "
             "earlier one",
@@ -130,7 +130,7 @@ def published_fields(
         a value for each field of `names`.
 
     Raises:
-        Reject: as `published_value`.
+        InputError: as `published_value`.
     """
     return {
         field: published_value(config, name, getattr(defaults, field))
@@ -142,13 +142,13 @@ def published_value(config: Mapping[str, Any], name: str, default: _Value) -> _V
     """One value of a published configuration, of the type of its default.
 
     Raises:
-        Reject: `bad_checkpoint` if it has another type.
+        InputError: `bad_checkpoint` if it has another type.
     """
     value = config.get(name, default)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(default):
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{CONFIG_FILE} has {name} = {value!r}, where a {type(default).__name__} "
             "belongs: correct it",

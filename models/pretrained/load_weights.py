@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _MAX_NAMED = 8  # names in a message; the rest is counted
 
@@ -96,7 +96,7 @@ def fill(
             go nowhere, and paths of parameters that keep their initial values.
 
     Raises:
-        Reject: `checkpoint_mismatch`, naming what is missing, unused or of another
+        InputError: `checkpoint_mismatch`, naming what is missing, unused or of another
             shape.
     """
     new: dict[str, np.ndarray] = {}
@@ -123,7 +123,7 @@ def fill(
 def _refuse(problems: Mapping[str, list[str]]) -> None:
     listed = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
     if listed:
-        raise Reject(
+        raise InputError(
             "checkpoint_mismatch",
             f"the checkpoint does not fit the model; {'; '.join(listed)}. Give the "
             "configuration that it was made with, or allow names by pattern",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.pretrained.checkpoint import read_json
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -25,7 +25,7 @@ CLIP_SCALE = PixelScale(
 )
 
 
-def normalise(pictures: jax.Array, scale: PixelScale) -> jax.Array:
+def normalize(pictures: jax.Array, scale: PixelScale) -> jax.Array:
     """Scales uint8 [..., 3] to float32 [..., 3]."""
     values = jnp.asarray(pictures, jnp.float32) / 255
     return (values - jnp.array(scale.mean)) / jnp.array(scale.deviation)
@@ -39,11 +39,11 @@ def read_scale(directory: str, default: PixelScale) -> PixelScale:
         default: of the kind of model.
 
     Raises:
-        Reject: `unreadable`; `bad_checkpoint` if the file holds no such scale.
+        InputError: `unreadable`; `bad_checkpoint` if the file holds no such scale.
     """
     try:
         found = read_json(directory, PREPROCESSOR_FILE)
-    except Reject as reject:
+    except InputError as reject:
         if reject.reason == "not_found":
             return default
         raise
@@ -52,7 +52,7 @@ def read_scale(directory: str, default: PixelScale) -> PixelScale:
     mean = _three(found.get("image_mean", default.mean), directory)
     deviation = _three(found.get("image_std", default.deviation), directory)
     if min(deviation) <= 0:
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{PREPROCESSOR_FILE} of {directory} has a deviation of {min(deviation)}: "
             "correct it",
@@ -64,7 +64,7 @@ def _three(values: Any, directory: str) -> tuple[float, ...]:
     try:
         red, green, blue = map(float, values)
     except (TypeError, ValueError) as error:
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{PREPROCESSOR_FILE} of {directory} has {values!r} where a number for "
             "each of three channels belongs: correct it",

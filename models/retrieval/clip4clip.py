@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.clip.model import Clip, ClipConfig, unit
-from models.pretrained.preprocessing import CLIP_SCALE, PixelScale, normalise
+from models.pretrained.preprocessing import CLIP_SCALE, PixelScale, normalize
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.
 _MOST_SCALE = 100.0
@@ -38,11 +38,11 @@ class Clip4ClipConfig:
         """Height and width of a frame.
 
         Raises:
-            Reject: `bad_model_config` where they differ.
+            InputError: `bad_model_config` where they differ.
         """
         height, width = self.clip.vision.input_size
         if height != width:
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"frames are cut square; {height} x {width} cannot be looked at",
             )
@@ -70,7 +70,7 @@ class Clip4Clip(nnx.Module):
     ) -> jax.Array:
         """See `RetrievalModel`: each frame's unit vector, their mean, of unit norm."""
         assert video is not None, "CLIP needs pictures"
-        frames = normalise(video.reshape(-1, *video.shape[2:]), self.pixels)
+        frames = normalize(video.reshape(-1, *video.shape[2:]), self.pixels)
         vectors = unit(self.clip.image(frames))
         return unit(vectors.reshape(*video.shape[:2], -1).mean(axis=1))
 

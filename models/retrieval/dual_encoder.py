@@ -36,7 +36,7 @@ class RetrievalModel(Protocol):
         Args:
             video: uint8 or float [b, frames, px, px, 3] in [0, 255]; None where the
                 model does not look.
-            audio: float32 [b, spectrogram frames, mel bins], normalised log-mel; None
+            audio: float32 [b, spectrogram frames, mel bins], normalized log-mel; None
                 where the model does not listen.
             has_video: bool [b], the clips with pictures; None: all.
             has_audio: bool [b], the clips with sound; None: all.

@@ -50,7 +50,7 @@ class EmbeddedRun(NamedTuple):
 
 
 class Encoder:
-    """A model with its tokeniser, ready to be called on batches of any size.
+    """A model with its tokenizer, ready to be called on batches of any size.
 
     Args:
         model: a trained `RetrievalModel`.

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
 from models.nn.attention import Compute
 from models.nn.transformer import Block, BlockConfig, layer_norm
@@ -55,12 +55,12 @@ class AudioVisualConfig(BlockConfig):
         """Checks the modalities.
 
         Raises:
-            Reject: `bad_model_config`.
+            InputError: `bad_model_config`.
         """
         super().__post_init__()
         known = {"video", "audio"}
         if not self.modalities or not known.issuperset(self.modalities):
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"modalities {self.modalities!r}: name 'video', 'audio' or both",
             )
@@ -128,7 +128,7 @@ class AudioVisualEncoder(nnx.Module):
 
         Args:
             video: float [b, frames, frame_px, frame_px, 3] in [-1, 1].
-            audio: float [b, spectrogram_frames, mel_bins], normalised log-mel.
+            audio: float [b, spectrogram_frames, mel_bins], normalized log-mel.
             has_video: bool [b], the clips with pictures; None: all.
             has_audio: bool [b], the clips with sound; None: all.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 CUTS = (1, 5, 10)
 _QUERIES_A_BLOCK = 1024
@@ -48,7 +48,7 @@ def retrieval(similarities: np.ndarray, relevant: np.ndarray) -> Retrieval:
             caption that several have. Rows without any are no queries.
 
     Raises:
-        Reject: `not_finite` for NaN, `no_query` for none.
+        InputError: `not_finite` for NaN, `no_query` for none.
     """
     asked = relevant.any(axis=1)
     found = ranks(np.asarray(similarities)[asked], relevant[asked])
@@ -66,11 +66,11 @@ def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
         float64 [queries].
 
     Raises:
-        Reject: `not_finite` where a score is NaN: no order would be true.
+        InputError: `not_finite` where a score is NaN: no order would be true.
     """
     bad = int(np.isnan(similarities).any(axis=1).sum())
     if bad:
-        raise Reject(
+        raise InputError(
             "not_finite",
             f"{bad} queries have a similarity that is no number; look at the model "
             "that made the embeddings",
@@ -90,7 +90,7 @@ def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 def _summary(found: np.ndarray, candidates: int) -> Retrieval:
     if not len(found):
-        raise Reject("no_query", "there is nothing to search for")
+        raise InputError("no_query", "there is nothing to search for")
     at_1, at_5, at_10 = (float(100 * (found <= cut).mean()) for cut in CUTS)
     return Retrieval(
         (at_1, at_5, at_10),

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.retrieval.metrics import CUTS, Retrieval
 
 
@@ -92,7 +92,7 @@ def as_markdown(
         label: what stands behind each measured row's name.
 
     Raises:
-        Reject: `unknown_protocol`.
+        InputError: `unknown_protocol`.
     """
     suffix = f": {label}" if label else ""
     rows = (
@@ -109,7 +109,7 @@ def as_json(
     """The same as JSON, beside facts; the paper's rows stand under `paper`.
 
     Raises:
-        Reject: `unknown_protocol`.
+        InputError: `unknown_protocol`.
     """
     content: dict = {name: found._asdict() for name, found in figures.items()}
     content |= facts or {}
@@ -141,7 +141,7 @@ def _paper(protocol: str) -> Iterator[str]:
 
 def _published(protocol: str) -> _Group:
     if protocol not in PAPER:
-        raise Reject(
+        raise InputError(
             "unknown_protocol",
             f"the paper has no figures of {protocol!r}; name one of {', '.join(PAPER)}",
         )

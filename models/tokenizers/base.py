@@ -1,4 +1,4 @@
-"""Captions as token ids, whichever tokeniser made them."""
+"""Captions as token ids, whichever tokenizer made them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

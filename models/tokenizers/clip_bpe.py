@@ -1,10 +1,10 @@
-"""CLIP's tokeniser: byte pair encoding over bytes, in lower case.
+"""CLIP's tokenizer: byte pair encoding over bytes, in lower case.
 
     tokenizer = ClipBpe(read_merges("bpe_simple_vocab_16e6.txt.gz"))
     ids, mask = tokenizer.encode(["a photo of a cat"])
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision".
-The published tokeniser also mends wrongly decoded text (the library ftfy); here only
+The published tokenizer also mends wrongly decoded text (the library ftfy); here only
 its everyday part is done: composed characters (NFC), HTML entities, straight quotes.
 """
 
@@ -15,7 +15,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from models.tokenizers.base import CAPTION_TOKENS, Tokens, pack
 
@@ -154,18 +154,18 @@ def read_merges(uri: str) -> list[Merge]:
     """Reads CLIP's `bpe_simple_vocab_16e6.txt`, gzipped or not.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `too_large`; `bad_vocabulary` if it is not
-            such a file.
+        InputError: `not_found`, `unreadable`, `too_large`; `bad_vocabulary` if it is
+            not such a file.
     """
     data = storage.read_bytes(uri, _MAX_FILE_BYTES)
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise Reject("bad_vocabulary", f"{uri} cannot be read: {error}") from error
+        raise InputError("bad_vocabulary", f"{uri} cannot be read: {error}") from error
     header, *lines = text.removesuffix("\n").split("\n")
     merges = [tuple(line.split()) for line in lines[:_MERGES]]
     if "version" not in header or any(len(merge) != 2 for merge in merges):
-        raise Reject(
+        raise InputError(
             "bad_vocabulary",
             f"{uri} is no list of merges, two symbols a line under a line with its "
             "version: give CLIP's bpe_simple_vocab_16e6.txt.gz",

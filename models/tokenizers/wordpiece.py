@@ -1,4 +1,4 @@
-"""WordPiece, BERT's tokeniser (uncased), and a vocabulary for small models.
+"""WordPiece, BERT's tokenizer (uncased), and a vocabulary for small models.
 
     tokenizer = WordPiece(read_vocabulary("vocab.txt"))
     ids, mask = tokenizer.encode(["A dog runs on grass."])
@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from models.tokenizers.base import CAPTION_TOKENS, Tokens, pack
 
@@ -40,7 +40,8 @@ class WordPiece:
         size: number of tokens in the vocabulary.
 
     Raises:
-        Reject: `bad_vocabulary` if a special token is missing or a token stands twice.
+        InputError: `bad_vocabulary` if a special token is missing or a token stands
+        twice.
     """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
@@ -48,14 +49,14 @@ class WordPiece:
         self._ids = {token: index for index, token in enumerate(vocabulary)}
         missing = [token for token in _NEEDED if token not in self._ids]
         if missing:
-            raise Reject(
+            raise InputError(
                 "bad_vocabulary",
                 f"the vocabulary has no {' and no '.join(missing)}: give BERT's "
                 "vocab.txt, one token a line",
             )
         if len(self._ids) < self.size:
             twice = Counter(vocabulary).most_common(1)[0][0]
-            raise Reject(
+            raise InputError(
                 "bad_vocabulary", f"the vocabulary has {twice!r} twice: take one out"
             )
         self._words: dict[str, list[int]] = {}
@@ -130,14 +131,14 @@ def read_vocabulary(uri: str) -> list[str]:
     """Reads BERT's `vocab.txt`: one token a line, its id the number of the line.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `too_large`; `bad_vocabulary` if it is not
-            UTF-8.
+        InputError: `not_found`, `unreadable`, `too_large`; `bad_vocabulary` if it is
+            not UTF-8.
     """
     data = storage.read_bytes(uri, _MAX_VOCABULARY_BYTES)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Reject("bad_vocabulary", f"{uri} is not UTF-8: {error}") from error
+        raise InputError("bad_vocabulary", f"{uri} is not UTF-8: {error}") from error
     lines = text.removesuffix("\n").split("\n")
     return [line.removesuffix("\r") for line in lines]
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from models.training.step import TrainState
 
@@ -69,12 +69,12 @@ class Checkpoints:
         """Reads a state onto the devices where another lies.
 
         Args:
-            like: of the same model and optimiser; what it holds does not matter.
+            like: of the same model and optimizer; what it holds does not matter.
             step: which; None: the latest.
 
         Raises:
-            Reject: `no_checkpoint`; `checkpoint_mismatch` if it is of another model or
-                optimiser.
+            InputError: `no_checkpoint`; `checkpoint_mismatch` if it is of another model
+                or optimizer.
         """
         import orbax.checkpoint as ocp
 
@@ -93,7 +93,7 @@ class Checkpoints:
             step: which; None: the latest.
 
         Raises:
-            Reject: `no_checkpoint`, `checkpoint_mismatch`.
+            InputError: `no_checkpoint`, `checkpoint_mismatch`.
         """
         import orbax.checkpoint as ocp
 
@@ -109,7 +109,7 @@ class Checkpoints:
     def _step(self, step: int | None) -> int:
         step = self.latest if step is None else step
         if step is None:
-            raise Reject("no_checkpoint", f"{self._place} holds no checkpoint")
+            raise InputError("no_checkpoint", f"{self._place} holds no checkpoint")
         return step
 
     def _check_shapes(self, wanted: Any, there: Any, step: int) -> None:
@@ -125,7 +125,7 @@ class Checkpoints:
         shown = ", ".join(
             f"{name}: {saved.get(name)} for {ours.get(name)}" for name in names[:5]
         )
-        raise Reject(
+        raise InputError(
             "checkpoint_mismatch",
             f"the checkpoint of step {step} in {self._place} is of another "
             f"configuration ({len(names)} arrays differ; {shown}); resume with the one "

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
 from models.data.segments import SegmentConfig
 from models.retrieval.clip4clip import Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.tokenizers.base import CAPTION_TOKENS
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 from models.training.overrides import override
 
 
@@ -36,7 +36,7 @@ class TrainConfig:
         mel_mean: of the log-mel of such data.
         mel_deviation: of it.
         augment: what is changed about segments.
-        optimiser: how parameters are updated.
+        optimizer: how parameters are updated.
         batch_size: clips of a step, over all devices.
         micro_batch: clips that are encoded at once; 0: all.
         epochs: how often each clip is seen; 0: never, the model is kept as it starts.
@@ -65,7 +65,7 @@ class TrainConfig:
     mel_mean: float = -1.6
     mel_deviation: float = 1.7
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-    optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     batch_size: int = 256
     micro_batch: int = 0
     epochs: float = 4.0
@@ -87,20 +87,20 @@ class TrainConfig:
         """Checks what would otherwise fail in the middle of a run.
 
         Raises:
-            Reject: `bad_config`.
+            InputError: `bad_config`.
         """
         if min(self.checkpoint_every, self.keep, self.log_every) < 1:
-            raise Reject(
+            raise InputError(
                 "bad_config", "checkpoint_every, keep and log_every must be 1 or more"
             )
         if self.epochs < 0 or self.micro_batch < 0:
-            raise Reject("bad_config", "epochs and micro_batch must be 0 or more")
+            raise InputError("bad_config", "epochs and micro_batch must be 0 or more")
         if isinstance(self.model, Clip4ClipConfig):
             most = self.model.clip.text.max_tokens
         else:
             most = self.model.text.max_tokens
         if most < CAPTION_TOKENS:
-            raise Reject(
+            raise InputError(
                 "bad_config",
                 f"a text encoder for {most} tokens does not take captions of up to "
                 f"{CAPTION_TOKENS}: set its max_tokens to that or more",
@@ -142,11 +142,11 @@ def load_config(name: str, settings: Sequence[str] = ()) -> TrainConfig:
         settings: `path.of.field=value`.
 
     Raises:
-        Reject: `no_config`, or as `override`.
+        InputError: `no_config`, or as `override`.
     """
     if name.endswith(".py"):
         if not Path(name).is_file():
-            raise Reject("no_config", f"{name} does not exist; check the name")
+            raise InputError("no_config", f"{name} does not exist; check the name")
         config = runpy.run_path(name).get("config")
     else:
         known = sorted(
@@ -154,12 +154,12 @@ def load_config(name: str, settings: Sequence[str] = ()) -> TrainConfig:
         )
         known.remove("__init__")
         if name not in known:
-            raise Reject(
+            raise InputError(
                 "no_config",
                 f"there is no configuration {name!r}: name one of {', '.join(known)}, "
                 "or a file that ends in .py",
             )
         config = importlib.import_module(f"models.configs.{name}").config
     if not isinstance(config, TrainConfig):
-        raise Reject("no_config", f"{name} has no `config` that is a TrainConfig")
+        raise InputError("no_config", f"{name} has no `config` that is a TrainConfig")
     return override(config, settings)

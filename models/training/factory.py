@@ -1,11 +1,11 @@
-"""A model and its tokeniser, from a training configuration."""
+"""A model and its tokenizer, from a training configuration."""
 
 from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from models.backbones.bert.model import fill_bert
 from models.backbones.clip.model import Clip
@@ -31,7 +31,7 @@ def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
         the lines of its file, which `tokenizer_of` reads.
 
     Raises:
-        Reject: `bad_vocabulary` if the text encoder has no embedding for some ids.
+        InputError: `bad_vocabulary` if the text encoder has no embedding for some ids.
     """
     if isinstance(config.model, Clip4ClipConfig):
         return _merges(config, config.model)
@@ -40,7 +40,7 @@ def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
         return build_vocabulary(captions, most)
     words = read_vocabulary(config.vocabulary)
     if len(words) > most:
-        raise Reject(
+        raise InputError(
             "bad_vocabulary",
             f"{config.vocabulary} has {len(words)} words, the text encoder {most}: set "
             f"model.text.vocabulary={len(words)}",
@@ -56,7 +56,7 @@ def _merges(config: TrainConfig, model: Clip4ClipConfig) -> list[str]:
     merges = read_merges(uri) if uri else []
     end_id = ClipBpe(merges).end_id
     if (end_id, end_id + 1) != (model.clip.text.end_id, model.clip.text.vocabulary):
-        raise Reject(
+        raise InputError(
             "bad_vocabulary",
             f"{uri or 'the vocabulary of bytes'} has {end_id + 1} tokens, the last one "
             "ends a text; the text tower is made for another: set "
@@ -67,7 +67,7 @@ def _merges(config: TrainConfig, model: Clip4ClipConfig) -> list[str]:
 
 
 def tokenizer_of(vocabulary: Sequence[str]) -> Tokenizer:
-    """The tokeniser of a vocabulary, of whichever kind its first line says it is."""
+    """The tokenizer of a vocabulary, of whichever kind its first line says it is."""
     if _MERGES_HEADER not in vocabulary[:1]:
         return WordPiece(vocabulary)
     pairs = (line.split(" ") for line in vocabulary[1:])
@@ -78,8 +78,9 @@ def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:
     """The model, with pretrained parameters where the configuration names them.
 
     Raises:
-        Reject: a checkpoint does not fit, see `models.pretrained.load_weights.fill`;
-            `bad_config` for one of another kind of model.
+        InputError: a checkpoint does not fit, see
+            `models.pretrained.load_weights.fill`; `bad_config` for one of another kind
+            of model.
     """
     compute = Compute(
         dtype=jnp.bfloat16 if config.dtype == "bfloat16" else jnp.float32,
@@ -102,7 +103,7 @@ def _clip(config: TrainConfig, model: Clip4ClipConfig, compute: Compute) -> Clip
     if not config.clip:
         return Clip(model.clip, nnx.Rngs(config.seed), compute)
     if read_scale(config.clip, CLIP_SCALE) != CLIP_SCALE:
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"{config.clip} was trained on pixels of another scale than CLIP's; give "
             "another checkpoint",
@@ -113,6 +114,6 @@ def _clip(config: TrainConfig, model: Clip4ClipConfig, compute: Compute) -> Clip
 def _refuse(config: TrainConfig, model: str, fields: Sequence[str]) -> None:
     for field in fields:
         if getattr(config, field):
-            raise Reject(
+            raise InputError(
                 "bad_config", f"{model} starts from no {field!r}: leave it out"
             )

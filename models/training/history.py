@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clips import RunClips
 
@@ -39,7 +39,7 @@ def write_lineage(output: str, init: str, runs: Sequence[RunClips]) -> None:
         runs: its data.
 
     Raises:
-        Reject: `no_training_run` if `init` has no such note.
+        InputError: `no_training_run` if `init` has no such note.
     """
     before = read_lineage(init) if init else []
     now = [
@@ -55,13 +55,13 @@ def read_lineage(output: str) -> list[TrainedOn]:
     """What the model of a training run saw.
 
     Raises:
-        Reject: `no_training_run`.
+        InputError: `no_training_run`.
     """
     uri = storage.join(output, _FILE)
     try:
         rows = json.loads(storage.read_bytes(uri, _MAX_BYTES))
-    except (Reject, ValueError) as error:
-        raise Reject(
+    except (InputError, ValueError) as error:
+        raise InputError(
             "no_training_run",
             f"{output} does not say what it was trained on ({_FILE}): train it anew",
         ) from error

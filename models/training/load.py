@@ -32,7 +32,7 @@ def load_trained(output: str) -> Trained:
         output: directory of `clipseed train`.
 
     Raises:
-        Reject: `no_training_run`, `no_checkpoint`, `checkpoint_mismatch`.
+        InputError: `no_training_run`, `no_checkpoint`, `checkpoint_mismatch`.
     """
     settings, vocabulary = read_run(output)
     # The parameters come from the run: what it started from need not be there.

@@ -64,10 +64,10 @@ class TrainLog:
         numbers = [float(value) for value in values]
         self._csv.writerow([step, *(f"{number:.6g}" for number in numbers)])
         self._file.flush()
-        self._summarise(step, numbers)
+        self._summarize(step, numbers)
         self._show(step, numbers)
 
-    def _summarise(self, step: int, numbers: list[float]) -> None:
+    def _summarize(self, step: int, numbers: list[float]) -> None:
         import tensorflow as tf
 
         with self._writer.as_default():

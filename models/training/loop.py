@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clips import open_clips
 from models.data.loader import Batch, TrainingData
@@ -29,7 +29,7 @@ from models.training.config import TrainConfig
 from models.training.factory import make_model, make_tokenizer, tokenizer_of
 from models.training.history import write_lineage
 from models.training.log import TrainLog
-from models.training.optimizers import make_optimiser
+from models.training.optimizers import make_optimizer
 from models.training.overrides import as_json
 from models.training.step import Metrics, TrainState, make_step
 
@@ -49,11 +49,11 @@ def train(config: TrainConfig, output: str) -> Metrics:
         The metrics of the last step.
 
     Raises:
-        Reject: bad data, `other_config` if another run lies there, or `not_finite`
+        InputError: bad data, `other_config` if another run lies there, or `not_finite`
             with the step and the clips, after saving the state before it.
     """
     if config.epochs and not config.data:
-        raise Reject("no_data", "name a run to train on: --data RUN_DIR")
+        raise InputError("no_data", "name a run to train on: --data RUN_DIR")
     sharding.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
     vocabulary = _prepare(config, directory)
@@ -67,8 +67,8 @@ def train(config: TrainConfig, output: str) -> Metrics:
     write_lineage(output, config.init, data.runs)
     steps = config.steps(len(data))
     mesh = sharding.data_mesh()
-    graph, optimiser, state = _start(config, steps, mesh)
-    step_fn = make_step(graph, optimiser, config.micro_batch)
+    graph, optimizer, state = _start(config, steps, mesh)
+    step_fn = make_step(graph, optimizer, config.micro_batch)
     with Checkpoints(output, config.keep) as checkpoints:
         if checkpoints.latest is not None:
             state = checkpoints.restore(state)
@@ -94,24 +94,24 @@ def train(config: TrainConfig, output: str) -> Metrics:
 
 
 def _start(config: TrainConfig, steps: int, mesh: Any) -> tuple[Any, Any, TrainState]:
-    """Model graph, optimiser, and the state before the first step."""
+    """Model graph, optimizer, and the state before the first step."""
     model = make_model(config)
     if config.init:
         load_into(model, config.init)
     graph, params = nnx.split(model, nnx.Param)
     slow = None
-    if config.optimiser.pretrained_rate != 1:
+    if config.optimizer.pretrained_rate != 1:
         slow = _pretrained(config, params)
-    optimiser = make_optimiser(config.optimiser, steps, slow)
-    state = TrainState(jnp.int32(0), params, optimiser.init(params))
-    return graph, optimiser, sharding.place(state, mesh, config.shard_from)
+    optimizer = make_optimizer(config.optimizer, steps, slow)
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
+    return graph, optimizer, sharding.place(state, mesh, config.shard_from)
 
 
 def load_into(model: nnx.Module, output: str, step: int | None = None) -> None:
     """Sets a model's parameters to those of a training run.
 
     Raises:
-        Reject: `no_checkpoint`, `checkpoint_mismatch`.
+        InputError: `no_checkpoint`, `checkpoint_mismatch`.
     """
     params = nnx.state(model, nnx.Param)
     with Checkpoints(output) as checkpoints:
@@ -122,13 +122,13 @@ def read_run(output: str) -> tuple[dict[str, Any], list[str]]:
     """The configuration and the vocabulary that a run was trained with.
 
     Raises:
-        Reject: `no_training_run`.
+        InputError: `no_training_run`.
     """
     try:
         data = storage.read_bytes(storage.join(output, CONFIG), 1 << 24)
         return json.loads(data), read_vocabulary(storage.join(output, VOCABULARY))
-    except (Reject, ValueError) as error:
-        raise Reject(
+    except (InputError, ValueError) as error:
+        raise InputError(
             "no_training_run", f"{output} is no training run: train there first"
         ) from error
 
@@ -144,7 +144,7 @@ def _prepare(config: TrainConfig, directory: Path) -> list[str]:
             k for k in settings if k not in _FREE and before.get(k) != settings[k]
         ]
         if differ:
-            raise Reject(
+            raise InputError(
                 "other_config",
                 f"{directory} holds a run with another {', '.join(differ)}: go on with "
                 "the same settings, or give another output",
@@ -181,8 +181,8 @@ def _pretrained(config: TrainConfig, params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(is_loaded, params)
 
 
-def _not_finite(step: int, batch: Batch, output: str) -> Reject:
-    return Reject(
+def _not_finite(step: int, batch: Batch, output: str) -> InputError:
+    return InputError(
         "not_finite",
         f"loss or gradient of step {step} is no finite number; the state before it is "
         f"in {output}. Its clips: {', '.join(batch.ids)}. Lower the learning rate, or "

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import jax
 import optax
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """An optimiser; the defaults are the paper's (its base rate is not published).
+class OptimizerConfig:
+    """An optimizer; the defaults are the paper's (its base rate is not published).
 
     Attributes:
         kind: `sgd` or `adam` (AdamW where there is weight decay).
@@ -42,18 +42,18 @@ class OptimiserConfig:
         """Checks the numbers.
 
         Raises:
-            Reject: `bad_optimiser`.
+            InputError: `bad_optimizer`.
         """
         good = self.learning_rate > 0 and 0 <= self.warmup < 1
         if not good or self.kind not in ("sgd", "adam"):
-            raise Reject(
-                "bad_optimiser",
-                "an optimiser is 'sgd' or 'adam', its learning_rate above 0, its "
+            raise InputError(
+                "bad_optimizer",
+                "an optimizer is 'sgd' or 'adam', its learning_rate above 0, its "
                 f"warmup a part of the steps below 1; this is {self}",
             )
 
 
-def schedule(config: OptimiserConfig, steps: int) -> optax.Schedule:
+def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """The learning rate by step: up in a line, down along half a cosine to 0."""
     warmup = round(config.warmup * steps)
 
@@ -66,13 +66,13 @@ def schedule(config: OptimiserConfig, steps: int) -> optax.Schedule:
     return rate
 
 
-def make_optimiser(
-    config: OptimiserConfig, steps: int, pretrained: Any = None
+def make_optimizer(
+    config: OptimizerConfig, steps: int, pretrained: Any = None
 ) -> optax.GradientTransformation:
-    """The optimiser of a run.
+    """The optimizer of a run.
 
     Args:
-        config: see `OptimiserConfig`.
+        config: see `OptimizerConfig`.
         steps: of the whole run.
         pretrained: a tree like the parameters', of bools; None: none is pretrained.
     """

@@ -1,6 +1,6 @@
 """Settings in frozen dataclasses, each field overridable by its dotted path.
 
-    config = override(config, ["model.clips.layers=2", "optimiser.learning_rate=1e-3"])
+    config = override(config, ["model.clips.layers=2", "optimizer.learning_rate=1e-3"])
     json.dumps(as_json(config))
 
 Values are Python literals; what is none is text.
@@ -12,7 +12,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _Config = TypeVar("_Config")
 
@@ -25,12 +25,14 @@ def override(config: _Config, settings: Sequence[str]) -> _Config:
         settings: `path.of.field=value`; elements of tuples go by number.
 
     Raises:
-        Reject: `bad_override`, saying which names there are or which type belongs.
+        InputError: `bad_override`, saying which names there are or which type belongs.
     """
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
-            raise Reject("bad_override", f"{setting!r} has no value: write FIELD=VALUE")
+            raise InputError(
+                "bad_override", f"{setting!r} has no value: write FIELD=VALUE"
+            )
         config = _set(config, path.split("."), _value(text), path)
     return config
 
@@ -54,7 +56,9 @@ def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
     names = [f.name for f in _fields(node)] if dataclasses.is_dataclass(node) else []
     if name not in names:
         known = ", ".join(names) if names else "nothing below it"
-        raise Reject("bad_override", f"no field {whole!r}: {name!r} is none of {known}")
+        raise InputError(
+            "bad_override", f"no field {whole!r}: {name!r} is none of {known}"
+        )
     old = getattr(node, name)
     new = _set(old, rest, value, whole) if rest else _like(old, value, whole)
     return dataclasses.replace(node, **{name: new})
@@ -81,7 +85,9 @@ def _like(old: Any, value: Any, path: str) -> Any:
         value = str(value)
     if old is not None and type(value) is not type(old):
         wanted = type(old).__name__
-        raise Reject("bad_override", f"{path} is a {wanted}, which {value!r} is not")
+        raise InputError(
+            "bad_override", f"{path} is a {wanted}, which {value!r} is not"
+        )
     return value
 
 
@@ -94,7 +100,7 @@ def from_json(like: Any, data: dict[str, Any]) -> Any:
             one that it names is made.
 
     Raises:
-        Reject: `bad_config` for a field or a class that there is not.
+        InputError: `bad_config` for a field or a class that there is not.
     """
     return dataclasses.replace(like, **_read_fields(type(like), data))
 
@@ -103,7 +109,7 @@ def _read_fields(kind: type, data: dict[str, Any]) -> dict[str, Any]:
     kinds = typing.get_type_hints(kind)
     unknown = data.keys() - kinds.keys() - {"class"}
     if unknown:
-        raise Reject(
+        raise InputError(
             "bad_config",
             f"{', '.join(sorted(unknown))} is no setting of this version's "
             f"{kind.__name__}",
@@ -122,7 +128,7 @@ def _read(annotation: Any, value: Any) -> Any:
     kinds = {kind.__name__: kind for kind in possible if isinstance(kind, type)}
     kind = kinds.get(value.get("class", ""))
     if kind is None:
-        raise Reject(
+        raise InputError(
             "bad_config",
             f"this version knows {', '.join(kinds)} there, not {value.get('class')!r}",
         )

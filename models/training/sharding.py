@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _DATA = "data"
 
@@ -31,12 +31,12 @@ def check_batch(batch_size: int, micro_batch: int) -> None:
     """Checks that a batch can be spread over the devices and cut up.
 
     Raises:
-        Reject: `bad_batch_size`.
+        InputError: `bad_batch_size`.
     """
     devices = jax.device_count()
     part = micro_batch or batch_size
     if batch_size < 2 or batch_size % part or part % devices:
-        raise Reject(
+        raise InputError(
             "bad_batch_size",
             f"a batch of {batch_size} in micro-batches of {part} does not spread over "
             f"{devices} devices: make the batch a multiple of the micro-batch, and "
@@ -45,7 +45,7 @@ def check_batch(batch_size: int, micro_batch: int) -> None:
 
 
 def place(tree: Any, mesh: Mesh, shard_from: int = 0) -> Any:
-    """Puts parameters and optimiser state on the devices.
+    """Puts parameters and optimizer state on the devices.
 
     Args:
         tree: of arrays, the same on every host.

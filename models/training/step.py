@@ -1,6 +1,6 @@
 """One step of training: loss over the global batch, gradients, update.
 
-    step = make_step(graph, optimiser, micro_batch=64)
+    step = make_step(graph, optimizer, micro_batch=64)
     state, metrics = step(state, batch)
 
 Negatives come from the whole batch, on however many devices it lies (paper, section
@@ -30,12 +30,12 @@ class TrainState(NamedTuple):
     Attributes:
         step: int32 [], steps done.
         params: the model's parameters, float32.
-        optimiser: the optimiser's.
+        optimizer: the optimizer's.
     """
 
     step: jax.Array
     params: Params
-    optimiser: optax.OptState
+    optimizer: optax.OptState
 
 
 class Metrics(NamedTuple):
@@ -145,20 +145,20 @@ def _joined(leaf: jax.Array) -> jax.Array:
 def update(
     state: TrainState,
     gradients: Params,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     finite: jax.Array,
 ) -> TrainState:
     """The state after a step; the same parameters where a number is not finite."""
-    changes, inner = optimiser.update(gradients, state.optimiser, state.params)
+    changes, inner = optimizer.update(gradients, state.optimizer, state.params)
     new = (optax.apply_updates(state.params, changes), inner)
-    old = (state.params, state.optimiser)
+    old = (state.params, state.optimizer)
     params, inner = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
     return TrainState(state.step + finite.astype(jnp.int32), params, inner)
 
 
 def make_step(
     graph: nnx.GraphDef,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     micro_batch: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The jitted step; the state that goes in is consumed.
@@ -173,7 +173,7 @@ def make_step(
         )
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        new = update(state, gradients, optimiser, finite)
+        new = update(state, gradients, optimizer, finite)
         return new, Metrics(loss, norm, right, finite.astype(jnp.float32))
 
     return jax.jit(step, donate_argnums=0)

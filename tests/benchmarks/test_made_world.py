@@ -37,24 +37,24 @@ def test_scenes_follow_the_habits_of_their_look_as_often_as_said() -> None:
     scenes = draw_scenes(4000, habits, RNG(1))
     usual = [
         s.motion == habits.motions[s.object]
-        and s.sound == habits.sounds[Look(s.place, s.object, s.colour)]
+        and s.sound == habits.sounds[Look(s.place, s.object, s.color)]
         for s in scenes
     ]
 
     assert np.mean(usual) == pytest.approx(HABIT + (1 - HABIT) / 64, abs=0.02)
-    assert len({(s.place, s.object, s.colour) for s in scenes}) == len(LOOKS)
+    assert len({(s.place, s.object, s.color) for s in scenes}) == len(LOOKS)
 
 
 def test_the_test_needs_eyes_ears_and_time() -> None:
     scenes = draw_test(5, RNG(2))
 
     assert len({caption(scene) for scene in scenes}) == len(scenes) == 80
-    looks = Counter((s.place, s.object, s.colour) for s in scenes)
+    looks = Counter((s.place, s.object, s.color) for s in scenes)
     assert set(looks.values()) == {16}
     for scene in scenes:
         pair = next(pair for pair in OPPOSITES if scene.motion in pair)
         for motion in pair:  # The same but for the direction is there too.
-            twin = (scene.place, scene.object, scene.colour, motion, scene.sound)
+            twin = (scene.place, scene.object, scene.color, motion, scene.sound)
             assert Scene(*twin) in scenes
 
 

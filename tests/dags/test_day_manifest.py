@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from day_manifest import uploads_of, write_manifest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from tests.support.made_uploads import write_corpus
 from transforms.videos.manifest import VideoEntry, list_videos, video_id_of
@@ -51,6 +51,6 @@ def test_a_day_without_uploads_is_empty(tmp_path: Path) -> None:
     "text", ["video\na.mp4\n", "video,upload_date\na.mp4,\nb.mp4,none\n"]
 )
 def test_a_corpus_without_dates_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         uploads_of(write_corpus(tmp_path / "corpus.csv", text), DAY)
     assert caught.value.reason == "missing_upload_date"

@@ -15,7 +15,7 @@ from published import (
     write_published,
 )
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from tests.support.made_published import published_run
 
@@ -94,7 +94,7 @@ def test_the_digest_is_of_what_is_published_in_any_order() -> None:
 )  # fmt: skip
 def test_a_damaged_pointer_is_refused(root: str, text: str) -> None:
     storage.write_bytes(storage.join(root, "latest.json"), text.encode())
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_published(root)
     assert caught.value.reason == "damaged_pointer"
 

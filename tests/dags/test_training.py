@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from training import new_pairs, read_trained, training_of, write_trained
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from tests.support.made_published import published_run
 
@@ -57,6 +57,6 @@ def test_what_was_trained_on_is_kept(root: str) -> None:
 )
 def test_a_damaged_record_is_refused(root: str, text: str) -> None:
     storage.write_bytes(storage.join(root, "trained.json"), text.encode())
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_trained(root)
     assert caught.value.reason == "damaged_record"

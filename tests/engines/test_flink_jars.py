@@ -16,7 +16,7 @@ def attributes(manifest: bytes) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in text.split("\r\n") if line)
 
 
-def test_the_launcher_names_its_neighbours(tmp_path: Path) -> None:
+def test_the_launcher_names_its_neighbors(tmp_path: Path) -> None:
     jars = [tmp_path / "flink" / f"jar-{number}.jar" for number in range(50)]
     write_launcher(tmp_path / "job-server.jar", jars)
     with zipfile.ZipFile(tmp_path / "job-server.jar") as jar:

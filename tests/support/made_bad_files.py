@@ -118,9 +118,9 @@ def transparent() -> bytes:
     return encoded(Image.fromarray(np.dstack([still(GOOD), alpha])), "PNG")
 
 
-def grey_16_bit() -> bytes:
-    grey = np.asarray(Image.fromarray(still(GOOD)).convert("L"))
-    return encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
+def gray_16_bit() -> bytes:
+    gray = np.asarray(Image.fromarray(still(GOOD)).convert("L"))
+    return encoded(Image.fromarray(gray.astype(np.uint16) * 257), "PNG")
 
 
 GOOD_JPEG = encoded(Image.fromarray(still(GOOD)), "JPEG")
@@ -135,7 +135,7 @@ IMAGES: dict[str, tuple[bytes | None, str | None]] = {
         encoded(Image.fromarray(still(GOOD)).convert("CMYK"), "JPEG"),
         None,
     ),
-    "grey_16_bit.png": (grey_16_bit(), None),
+    "grey_16_bit.png": (gray_16_bit(), None),
     "animated.gif": (animated(), None),
     "transparent.png": (transparent(), None),
 }

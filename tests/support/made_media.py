@@ -30,9 +30,9 @@ def still(scene: int, width: int = 320, height: int = 240) -> np.ndarray:
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         half = rng.uniform(0.04, 0.16) * width
         shape = rng.choice(["ellipse", "rectangle", "line"])
-        colour = tuple(rng.integers(0, 256, 3).tolist())
+        color = tuple(rng.integers(0, 256, 3).tolist())
         box = (x - half, y - half / 2, x + half, y + half / 2)
-        getattr(draw, shape)(box, fill=colour)
+        getattr(draw, shape)(box, fill=color)
     return np.asarray(image)
 
 

@@ -11,7 +11,7 @@ from models.retrieval.clip4clip import Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
 from models.training.config import TrainConfig
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 
 TINY_TRAINING = TrainConfig(
     model=DualEncoderConfig(
@@ -33,8 +33,8 @@ TINY_TRAINING = TrainConfig(
     ),
     frame_stride=10,
     spectrogram_stride=5,
-    augment=AugmentConfig(flip=False, colour=0.0, time_masks=0, frequency_masks=0),
-    optimiser=OptimiserConfig(kind="adam", learning_rate=3e-3, warmup=0.1),
+    augment=AugmentConfig(flip=False, color=0.0, time_masks=0, frequency_masks=0),
+    optimizer=OptimizerConfig(kind="adam", learning_rate=3e-3, warmup=0.1),
     batch_size=2,
     epochs=1,
 )

@@ -50,14 +50,14 @@ def clip_record(
     )
 
 
-def grey(number: int, place: int) -> int:
+def gray(number: int, place: int) -> int:
     """What the frame at a place of a clip shows."""
     return 25 * number + 2 * place
 
 
 def _jpeg(number: int, place: int) -> bytes:
     buffer = io.BytesIO()
-    shade = grey(number, place)
+    shade = gray(number, place)
     Image.new("RGB", (64, 48), (shade, shade, shade)).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 

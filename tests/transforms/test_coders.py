@@ -12,8 +12,8 @@ from apache_beam.runners.pipeline_context import PipelineContext
 from beam_pipeline.mine import build_pipeline
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import make_plan
-from clipseed.elements import Match, Seed, SeedRow, Span, Video
-from clipseed.errors import Rejected
+from clipseed.elements import Match, Seed, SeedRow, Video, VideoPart
+from clipseed.errors import DeadLetter
 from models.embedders.registry import load_embedder
 from transforms.matches.pairs import Pair, Selected
 from transforms.seeds.load_images import SeedBatch
@@ -87,7 +87,7 @@ def test_grouped_elements_are_rows(graph: Graph) -> None:
     sides = "TupleCoder[NullableCoder[RowCoder], NullableCoder[ListCoder[RowCoder]]]"
     assert ours == {
         **{f"{table}/GroupIntoShards/Group": shard for table in tables},
-        "ExtractFrames/SpreadSpans/Group": "TupleCoder[StrUtf8Coder, RowCoder]",
+        "ExtractFrames/SpreadParts/Group": "TupleCoder[StrUtf8Coder, RowCoder]",
         "JoinCaptions/BySeed": f"TupleCoder[StrUtf8Coder, {sides}]",
     }
 
@@ -128,9 +128,9 @@ ROW = SeedRow("a.png", "/a.png", 'a "caption",\n\t— ünïcödé', 7, 9, b"\0\x
         ROW,
         SeedBatch("file-000001", [ROW, ROW._replace(embedding=b"")]),
         Seed("seed", "a.png", ""),
-        Span(VIDEO, 0, 2**62),
+        VideoPart(VIDEO, 0, 2**62),
         Match("seed", 0.1 + 0.2, VIDEO, 2**40),
-        Rejected("probe", "film.mp4", "not_a_video", "It is a text."),
+        DeadLetter("probe", "film.mp4", "not_a_video", "It is a text."),
         Selected("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
         Pair("film.mp4", 0, 1, "c", "clip", "id", "seed", "a.png", 1, 0.7, 0, "ok"),
     ],
@@ -144,5 +144,5 @@ def test_elements_come_through_their_schema_whole(element: tuple) -> None:
     assert back == element and type(back) is type(element)
     if isinstance(back, SeedBatch):
         assert [type(row) for row in back.rows] == [SeedRow, SeedRow]
-    if isinstance(back, Span | Match | Selected):
+    if isinstance(back, VideoPart | Match | Selected):
         assert type(back.video) is Video

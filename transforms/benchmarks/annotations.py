@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 
 MAX_BYTES = 1 << 28
@@ -30,9 +30,9 @@ class Annotated(NamedTuple):
     end_us: int = -1
 
 
-def bad_row(uri: str, row: int, what: str) -> Reject:
+def bad_row(uri: str, row: int, what: str) -> InputError:
     """An error at a row, counted from 1 below the header."""
-    return Reject("bad_annotation", f"{uri}, row {row}: {what}; mend or replace it")
+    return InputError("bad_annotation", f"{uri}, row {row}: {what}; mend or replace it")
 
 
 def text_of(uri: str, latin_1: bool = False) -> str:
@@ -43,7 +43,7 @@ def text_of(uri: str, latin_1: bool = False) -> str:
         latin_1: whether what is not UTF-8 is ISO-8859-1.
 
     Raises:
-        Reject: `bad_annotation` for another encoding, or as `storage.read_bytes`.
+        InputError: `bad_annotation` for another encoding, or as `storage.read_bytes`.
     """
     data = storage.read_bytes(uri, MAX_BYTES)
     try:
@@ -69,7 +69,7 @@ def csv_rows(
         The row's number from 1, and the wanted cells, stripped; none is empty.
 
     Raises:
-        Reject: `bad_annotation`, naming the row.
+        InputError: `bad_annotation`, naming the row.
     """
     lines = io.StringIO(text_of(uri, latin_1), newline="")
     rows = csv.reader(lines, strict=True)
@@ -120,13 +120,13 @@ def find(directory: str, names: Sequence[str]) -> str:
     """The first of several files that is there.
 
     Raises:
-        Reject: `no_annotations`, naming all.
+        InputError: `no_annotations`, naming all.
     """
     for name in names:
         uri = storage.join(directory, name)
         if storage.exists(uri):
             return uri
-    raise Reject(
+    raise InputError(
         "no_annotations",
         f"{directory} has none of {', '.join(names)}; give the folder that holds it",
     )

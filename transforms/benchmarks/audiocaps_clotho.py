@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.benchmarks.annotations import (
     Annotated,
     bad_row,
@@ -33,7 +33,7 @@ def read_audiocaps(directory: str, split: str) -> Iterator[Annotated]:
         split: `train`, `val` or `test`.
 
     Raises:
-        Reject: `no_annotations`, `bad_annotation`.
+        InputError: `no_annotations`, `bad_annotation`.
     """
     uri = find(directory, [f"{split}.csv", f"audiocaps_{split}.csv"])
     columns = ("youtube_id", "start_time", "caption")
@@ -62,10 +62,10 @@ def read_clotho(directory: str, split: str) -> Iterator[Annotated]:
         split: `train`, `val` (version 2 has one) or `test`.
 
     Raises:
-        Reject: `no_annotations`, `bad_annotation`.
+        InputError: `no_annotations`, `bad_annotation`.
     """
     if split not in _CLOTHO_FILES:
-        raise Reject(
+        raise InputError(
             "no_annotations", f"Clotho has no split {split!r}: say train, val or test"
         )
     uri = find(directory, _CLOTHO_FILES[split])
@@ -73,7 +73,9 @@ def read_clotho(directory: str, split: str) -> Iterator[Annotated]:
     columns = ("file_name", *(f"caption_{number}" for number in numbers))
     rows = [cells for _, cells in csv_rows(uri, columns, latin_1=True)]
     for twice in duplicates(name for name, *_ in rows):
-        raise Reject("bad_annotation", f"{uri} lists {twice} twice; mend or replace it")
+        raise InputError(
+            "bad_annotation", f"{uri} lists {twice} twice; mend or replace it"
+        )
     for name, *captions in rows:
         for caption in captions:
             yield Annotated(caption, name, name)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from clipseed.run.clips import FORMAT, MissingClip, open_clips
@@ -42,7 +42,7 @@ def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
         output: the run directory, local or `gs://`.
 
     Raises:
-        Reject: `other_run` if something else lies there, `no_clips` if none of the
+        InputError: `other_run` if something else lies there, `no_clips` if none of the
             clips can be cut, `not_found` for the folder.
     """
     identity = {"name": benchmark.name, "digest": _digest(benchmark)}
@@ -53,7 +53,7 @@ def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
         shards = list(threads.map(cutter.write, range(_SHARDS)))
     missing = [clip for shard in shards for clip in shard.missing]
     if len(missing) == len(benchmark.clips):
-        raise Reject(
+        raise InputError(
             "no_clips",
             f"none of the {len(missing)} clips of {benchmark.name} can be cut; the "
             f"first, {missing[0].clip_id}: {missing[0].message}",
@@ -102,7 +102,7 @@ class _Cutter:
             for clip in clips:
                 try:
                     record = self._cut(isolation, clip)
-                except Reject as reject:
+                except InputError as reject:
                     why = (reject.reason, reject.message)
                     shard.missing.append(MissingClip(clip.clip_id, *why, clip.captions))
                     continue
@@ -147,7 +147,9 @@ def _is_there(output: str, identity: dict[str, str]) -> bool:
         return False
     run = open_clips(output, verify=False)
     if run.benchmark is None or run.benchmark.digest != identity["digest"]:
-        raise Reject("other_run", f"{output} holds another run: give another directory")
+        raise InputError(
+            "other_run", f"{output} holds another run: give another directory"
+        )
     return True
 
 

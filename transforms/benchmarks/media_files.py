@@ -4,7 +4,7 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.listing import list_files
 from transforms.benchmarks.registry import BenchmarkClip
 
@@ -19,7 +19,7 @@ class MediaFiles:
         folder: local or `gs://`; folders in it are looked into.
 
     Raises:
-        Reject: `not_found`, `unreadable`.
+        InputError: `not_found`, `unreadable`.
     """
 
     def __init__(self, folder: str) -> None:
@@ -30,13 +30,13 @@ class MediaFiles:
         """The file of a clip: named by its id, or by its video (AudioSet puts Y first).
 
         Raises:
-            Reject: `not_found`, with the names that were looked for.
+            InputError: `not_found`, with the names that were looked for.
         """
         names = tuple(dict.fromkeys((clip.clip_id, clip.media, f"Y{clip.media}")))
         for name in names:
             if _plain(name) in self._files:
                 return self._files[_plain(name)]
-        raise Reject(
+        raise InputError(
             "not_found", f"{self._folder} has no file named {' or '.join(names)}."
         )
 

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from transforms.benchmarks.annotations import (
     MAX_BYTES,
@@ -39,10 +39,10 @@ def read(directory: str, split: str) -> Iterator[Annotated]:
         split: the published 1k-A has no third one.
 
     Raises:
-        Reject: `no_annotations`, `bad_annotation`.
+        InputError: `no_annotations`, `bad_annotation`.
     """
     if split not in _FROZEN_LISTS:
-        raise Reject(
+        raise InputError(
             "no_annotations", f"MSR-VTT 1k-A has no split {split!r}: say train or test"
         )
     own = _TEST if split == "test" else _TRAIN
@@ -109,7 +109,9 @@ def _captions(
 
 def _check_once(uri: str, videos: list[str]) -> None:
     for twice in duplicates(videos):
-        raise Reject("bad_annotation", f"{uri} lists {twice} twice; mend or replace it")
+        raise InputError(
+            "bad_annotation", f"{uri} lists {twice} twice; mend or replace it"
+        )
 
 
 class _PlainUnpickler(pickle.Unpickler):

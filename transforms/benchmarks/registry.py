@@ -11,7 +11,7 @@ published figures are counted.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.benchmarks import audiocaps_clotho, msr_vtt
 from transforms.benchmarks.annotations import Annotated
 
@@ -63,11 +63,11 @@ def read_benchmark(protocol: str, directory: str, split: str = "test") -> Benchm
         split: `train`, `val` or `test`, as the benchmark has them.
 
     Raises:
-        Reject: `unknown_protocol`, `no_annotations` with the files looked for, or
+        InputError: `unknown_protocol`, `no_annotations` with the files looked for, or
             `bad_annotation` with file and row.
     """
     if protocol not in _PROTOCOLS:
-        raise Reject(
+        raise InputError(
             "unknown_protocol",
             f"{protocol!r} is no protocol; name one of {', '.join(PROTOCOLS)}",
         )
@@ -75,7 +75,7 @@ def read_benchmark(protocol: str, directory: str, split: str = "test") -> Benchm
     for row in _PROTOCOLS[protocol](directory, split):
         captions.setdefault(row._replace(caption=""), []).append(row.caption)
     if not captions:
-        raise Reject("bad_annotation", f"the {split} split of {directory} is empty")
+        raise InputError("bad_annotation", f"the {split} split of {directory} is empty")
     clips = (
         BenchmarkClip(*clip[1:], captions=tuple(texts))
         for clip, texts in captions.items()

@@ -101,7 +101,7 @@ def cut_clips(
     there are moved back to what can be shown; a clip is short only if the video is.
 
     Raises:
-        Reject: as `open_video`, or `decode_timeout`.
+        InputError: as `open_video`, or `decode_timeout`.
     """
     deadline_s = time.monotonic() + config.limit_s
     duration_us = probe(path).duration_us

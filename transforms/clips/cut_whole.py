@@ -7,7 +7,7 @@ What a benchmark names is cut like what is mined (`cut_clips`); sounds alone too
 
 from collections.abc import Iterator
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.clips.cut import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
 from transforms.media.audio import read_sound
 from transforms.media.container import open_media, probe, video_stream
@@ -30,8 +30,9 @@ def cut_span(
         config: its `span_us` is not looked at.
 
     Raises:
-        Reject: as `open_media` and `cut_clips`; `outside` for a span that starts after
-            the file's end, `no_tracks`, `no_frames`, `no_duration`, `broken_sound`.
+        InputError: as `open_media` and `cut_clips`; `outside` for a span that starts
+            after the file's end, `no_tracks`, `no_frames`, `no_duration`,
+            `broken_sound`.
     """
     pictures = _has_pictures(path)
     duration_us = probe(path).duration_us if pictures else _sound_us(path)
@@ -43,7 +44,7 @@ def cut_span(
     clips = cut_clips(path, [start_us + span_us // 2], config._replace(span_us=span_us))
     clip = next(clips, None)
     if clip is None:
-        raise Reject("no_frames", "No frame of it could be decoded.")
+        raise InputError("no_frames", "No frame of it could be decoded.")
     yield clip
 
 
@@ -52,7 +53,7 @@ def _fit(start_us: int, end_us: int, duration_us: int) -> tuple[int, int]:
     if end_us == TO_THE_END or duration_us <= end_us - start_us + _TOLERANCE_US:
         return 0, duration_us
     if duration_us <= start_us:
-        raise Reject(
+        raise InputError(
             "outside",
             f"It ends at {duration_us / 1e6:.1f} s, before the clip's start at "
             f"{start_us / 1e6:.1f} s.",
@@ -64,9 +65,9 @@ def _has_pictures(path: str) -> bool:
     with open_media(path) as container:
         try:
             video_stream(container)
-        except Reject:
+        except InputError:
             if not container.streams.audio:
-                raise Reject("no_tracks", "Neither pictures nor sound.") from None
+                raise InputError("no_tracks", "Neither pictures nor sound.") from None
             return False
         return True
 
@@ -78,12 +79,14 @@ def _sound_us(path: str) -> int:
             return container.duration
         if stream.duration and stream.time_base:
             return round(stream.duration * stream.time_base * 1_000_000)
-    raise Reject("no_duration", "It does not say how long it is; convert it to WAV.")
+    raise InputError(
+        "no_duration", "It does not say how long it is; convert it to WAV."
+    )
 
 
 def _cut_sound(path: str, start_us: int, end_us: int, duration_us: int) -> CutClip:
     with open_media(path) as container:
         sound = read_sound(container, start_us, end_us, SAMPLE_RATE_HZ)
     if not len(sound.samples):
-        raise Reject("broken_sound", sound.message)
+        raise InputError("broken_sound", sound.message)
     return CutClip(start_us, end_us, (start_us,), duration_us, [], 0, 0, sound)

@@ -4,21 +4,21 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records, video_of
 from transforms.matches.pairs import Selected, caption_rows
-from transforms.run.merge import OlderRun
+from transforms.run.merge import BaseRun
 
 
-class OlderClips:
+class BaseClips:
     """One shard's records, asked for by video in the order in which they lie there.
 
     Attributes:
         run: that the shard is of.
     """
 
-    def __init__(self, path: str, run: OlderRun) -> None:
+    def __init__(self, path: str, run: BaseRun) -> None:
         self.run = run
         self._records = _with_video(path)
         self._next = next(self._records, None)
@@ -33,13 +33,13 @@ class OlderClips:
 
 
 @contextlib.contextmanager
-def open_shard(run: OlderRun | None, path: str) -> Iterator[OlderClips | None]:
+def open_shard(run: BaseRun | None, path: str) -> Iterator[BaseClips | None]:
     """Opens a file of an older run's `clips/`, if there is such a run."""
     if run is None:
         yield None
         return
     with storage.localize(storage.join(run.run_dir, path)) as local_path:
-        yield OlderClips(local_path, run)
+        yield BaseClips(local_path, run)
 
 
 def recaption(
@@ -59,5 +59,7 @@ def _with_video(path: str) -> Iterator[tuple[str, bytes]]:
     try:
         for data in read_records(path):
             yield video_of(data), data
-    except Reject as reject:  # A dead letter would hide that the older run is damaged.
+    except (
+        InputError
+    ) as reject:  # A dead letter would hide that the older run is damaged.
         raise RuntimeError(f"the older run is damaged: {reject.message}") from reject

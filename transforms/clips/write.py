@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from clipseed.elements import Video
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
 from transforms import progress
 from transforms.clips.cut import CutClip, CutConfig, cut_clips
-from transforms.clips.reuse import OlderClips, open_shard, recaption
+from transforms.clips.reuse import BaseClips, open_shard, recaption
 from transforms.clips.to_record import record_of
 from transforms.matches.pairs import Pair, Selected, caption_rows
 from transforms.media.audio import BROKEN, OK
 from transforms.media.worker_process import Isolation
-from transforms.run.merge import OlderRun
+from transforms.run.merge import BaseRun
 from transforms.run.shards import GroupIntoShards, describe_file, shard_name
 
 
@@ -59,7 +59,7 @@ class ClipsConfig:
     require_sound: bool
     fetch: FetchConfig
     isolate: bool
-    older: OlderRun | None = None
+    older: BaseRun | None = None
 
 
 def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:
@@ -113,7 +113,7 @@ class _WriteShardFn(beam.DoFn):
     def _records(
         self,
         selected: Iterable[Selected],
-        older: OlderClips | None,
+        older: BaseClips | None,
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
         ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
@@ -126,7 +126,7 @@ class _WriteShardFn(beam.DoFn):
                     yield from _copied_records(video, rows, waiting, older, outcome)
                     continue
                 yield from self._video_records(video, rows, waiting, outcome)
-            except Reject as reject:
+            except InputError as reject:
                 outcome.reject(video, waiting, reject.reason, reject.message)
             else:
                 message = "No frame could be decoded around it."
@@ -162,7 +162,7 @@ def _copied_records(
     video: Video,
     rows: list[Selected],
     waiting: set[int],
-    older: OlderClips,
+    older: BaseClips,
     outcome: "_Outcome",
 ) -> Iterator[bytes]:
     """Clips of the older run, and the dead letters it has for those it lacks."""
@@ -186,7 +186,7 @@ class _Outcome:
         self.cuts = 0
         self.pairs: list[Pair] = []
         self.reports: list[ClipReport] = []
-        self.rejected: list[Rejected] = []
+        self.rejected: list[DeadLetter] = []
 
     def add(self, record: ClipRecord, rows: list[Selected], times: int) -> None:
         duration_us = record.end_us - record.start_us
@@ -215,20 +215,20 @@ class _Outcome:
     ) -> None:
         for time_us in sorted(times):
             key = _place(video, time_us)
-            self.rejected.append(Rejected("write_clips", key, reason, message))
+            self.rejected.append(DeadLetter("write_clips", key, reason, message))
 
     def take_over(
-        self, older: OlderClips, stage: str, video: Video, time_us: int
+        self, older: BaseClips, stage: str, video: Video, time_us: int
     ) -> None:
         key = _place(video, time_us)
         message = "The older run has neither this clip nor a reason why."
-        missing = Rejected(stage, key, "not_in_older_run", message)
+        missing = DeadLetter(stage, key, "not_in_older_run", message)
         self.rejected.append(older.run.letter(stage, key) or missing)
 
     def note_broken_sound(self, video: Video, clip: CutClip) -> None:
         key = _place(video, clip.start_us)
         message = f"{clip.sound.message} The clip is kept, with what could be decoded."
-        self.rejected.append(Rejected("read_sound", key, "broken_sound", message))
+        self.rejected.append(DeadLetter("read_sound", key, "broken_sound", message))
 
 
 def _place(video: Video, time_us: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from clipseed.elements import EmbeddedChunk, ImageChunk
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from models.embedders.base import Embedder, EmbeddingError, unit_rows
 from models.embedders.registry import load_embedder
 from transforms.frames.embedding_cache import keep_chunk
@@ -37,7 +37,7 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
         batch: Sequence[ImageChunk | EmbeddedChunk],
         model: Embedder,
         inference_args: Mapping[str, Any] | None = None,
-    ) -> Iterable[tuple[EmbeddedChunk, list[Rejected]]]:
+    ) -> Iterable[tuple[EmbeddedChunk, list[DeadLetter]]]:
         """Embeds each chunk by itself."""
         return [
             (chunk, [])
@@ -65,7 +65,7 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
 
 def embed_chunk(
     chunk: ImageChunk, embedder: Embedder, stage: str = "embed"
-) -> tuple[EmbeddedChunk, list[Rejected]]:
+) -> tuple[EmbeddedChunk, list[DeadLetter]]:
     """Embeds a chunk; images that the embedder cannot take are rejected one by one.
 
     Returns:
@@ -75,7 +75,7 @@ def embed_chunk(
     messages = dict(_embed_rows(chunk.images, embedder, raw, 0, len(raw)))
     embeddings, good = unit_rows(raw)
     rejected = [
-        Rejected(
+        DeadLetter(
             stage,
             f"{_name(chunk.source)}@{chunk.keys[i]}",
             "embedding_failed" if i in messages else "no_embedding",
@@ -137,7 +137,7 @@ class Embed(beam.PTransform):
         )
 
 
-def _separate(result: tuple[EmbeddedChunk, list[Rejected]]) -> Iterator[Any]:
+def _separate(result: tuple[EmbeddedChunk, list[DeadLetter]]) -> Iterator[Any]:
     chunk, rejected = result
     if chunk.keys:
         yield chunk

@@ -1,6 +1,6 @@
 """Frame embeddings kept in files, so that no frame of a video is decoded twice.
 
-    kept = KeptFrames("run/work/frames", "descriptor-v1", sampling)
+    kept = EmbeddingCache("run/work/frames", "descriptor-v1", sampling)
     part = kept.read_part(span.kept_as)  # None: decode it
 
 A part of a video is a file a chunk of frames, and one that says how many there are and
@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipseed.elements import EmbeddedChunk, Span, Video
-from clipseed.errors import Reject, Rejected
+from clipseed.elements import EmbeddedChunk, Video, VideoPart
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.gcs import blob_of, is_gs, rejecting
 from clipseed.io.http import is_web
@@ -36,7 +36,7 @@ _MOST_BYTES = 256 << 20
 _PART = ".part"
 
 
-class KeptPart(NamedTuple):
+class CachedPart(NamedTuple):
     """What decoding and embedding a part of a video gave.
 
     Attributes:
@@ -49,7 +49,7 @@ class KeptPart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KeptFrames:
+class EmbeddingCache:
     """Where frame embeddings are kept, and what they are made by.
 
     Attributes:
@@ -72,7 +72,7 @@ class KeptFrames:
         """Names the embeddings of one chunk of a part."""
         return f"{part}-{number:04d}.chunk"
 
-    def spans(self, video: Video, version: str) -> list[Span] | None:
+    def spans(self, video: Video, version: str) -> list[VideoPart] | None:
         """The parts of a video as probed before; None if it was not."""
         payload = self._read(_probe_name(video, version, self.sampling))
         if payload is None:
@@ -88,12 +88,12 @@ class KeptFrames:
 
     def name_spans(
         self, video: Video, version: str, ends: Sequence[tuple[int, int]]
-    ) -> list[Span]:
+    ) -> list[VideoPart]:
         """A video's parts, each with the name that it is kept under."""
         sampling = self.sampling
         how = (sampling.fps, sampling.mode, sampling.size_px, self.embedder_id)
         return [
-            Span(video, *part, _name(video.video_id, version, *how, *part))
+            VideoPart(video, *part, _name(video.video_id, version, *how, *part))
             for part in ends
         ]
 
@@ -104,7 +104,7 @@ class KeptFrames:
         payload = json.dumps({"lengths": lengths, "breaks": breaks}).encode()
         self._write(part + _PART, payload)
 
-    def read_part(self, part: str) -> KeptPart | None:
+    def read_part(self, part: str) -> CachedPart | None:
         """A part that is there as a whole; else None."""
         payload = self._read(part + _PART)
         if payload is None:
@@ -116,7 +116,7 @@ class KeptFrames:
             if chunk is None or len(chunk[0]) != length:
                 return None
             chunks.append(chunk)
-        return KeptPart(chunks, [Break(*item) for item in facts["breaks"]])
+        return CachedPart(chunks, [Break(*item) for item in facts["breaks"]])
 
     def read_chunk(self, name: str) -> tuple[tuple[int, ...], np.ndarray] | None:
         """The times and embeddings of a chunk; None where there is none."""
@@ -140,8 +140,8 @@ class KeptFrames:
 
 
 def keep_chunk(
-    result: tuple[EmbeddedChunk, list[Rejected]],
-) -> tuple[EmbeddedChunk, list[Rejected]]:
+    result: tuple[EmbeddedChunk, list[DeadLetter]],
+) -> tuple[EmbeddedChunk, list[DeadLetter]]:
     """Writes a chunk that is to be kept, and passes it on.
 
     One of which an image failed is not kept: the part is tried again by the next run.
@@ -177,7 +177,7 @@ def video_version(uri: str) -> str:
             blob = blob_of(uri)
             blob.reload()
             return f"{blob.size} {blob.crc32c or blob.etag}"
-    except Reject:
+    except InputError:
         return ""
 
 
@@ -207,7 +207,7 @@ def read_sealed(uri: str) -> bytes | None:
     """The payload of a sealed file; None if it is not there or not whole."""
     try:
         data = storage.read_bytes(uri, _MOST_BYTES)
-    except Reject as reject:
+    except InputError as reject:
         if reject.reason != "not_found":
             logging.warning("not used, but made again: %s", reject.message)
         return None

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from clipseed.elements import EmbeddedChunk, ImageChunk, Span, Video
-from clipseed.errors import Reject, Rejected
+from clipseed.elements import EmbeddedChunk, ImageChunk, Video, VideoPart
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
-from transforms.frames.embedding_cache import KeptFrames, KeptPart, video_version
+from transforms.frames.embedding_cache import CachedPart, EmbeddingCache, video_version
 from transforms.media.sample_frames import (
     Break,
     Frame,
@@ -27,7 +27,7 @@ from transforms.media.worker_process import Isolation
 _CHUNK = 64
 
 
-class SpanReport(NamedTuple):
+class PartReport(NamedTuple):
     """What came of one part of a video.
 
     Attributes:
@@ -51,7 +51,7 @@ class _DecoderFn(beam.DoFn):
         config: SamplingConfig,
         isolate: bool,
         fetch: FetchConfig,
-        kept: KeptFrames | None = None,
+        kept: EmbeddingCache | None = None,
     ) -> None:
         self._config = config
         self._isolate = isolate
@@ -69,16 +69,16 @@ class _SplitFn(_DecoderFn):
     def process(self, video: Video) -> Iterator[Any]:
         try:
             yield from self._spans(video)
-        except Reject as reject:
-            letter = Rejected("probe", video.reference, reject.reason, reject.message)
+        except InputError as reject:
+            letter = DeadLetter("probe", video.reference, reject.reason, reject.message)
             yield beam.pvalue.TaggedOutput("rejected", letter)
-            report = SpanReport(video.video_id, 0, 1)
+            report = PartReport(video.video_id, 0, 1)
             yield beam.pvalue.TaggedOutput("reports", report)
 
-    def _spans(self, video: Video) -> list[Span]:
+    def _spans(self, video: Video) -> list[VideoPart]:
         version = video_version(video.uri) if self._kept else ""
         if self._kept is None or not version:
-            return [Span(video, *ends) for ends in self._probe(video)]
+            return [VideoPart(video, *ends) for ends in self._probe(video)]
         spans = self._kept.spans(video, version)
         if spans is None:
             ends = self._probe(video)
@@ -94,23 +94,23 @@ class _SplitFn(_DecoderFn):
 
 
 class _ExtractFn(_DecoderFn):
-    def process(self, span: Span) -> Iterator[Any]:
+    def process(self, span: VideoPart) -> Iterator[Any]:
         video, frames, breaks = span.video, 0, 0
         part = (
             self._kept.read_part(span.keep_as) if self._kept and span.keep_as else None
         )
         for item in self._decode(span) if part is None else _from_kept(video, part):
-            if isinstance(item, Rejected):
+            if isinstance(item, DeadLetter):
                 breaks += 1
                 yield beam.pvalue.TaggedOutput("rejected", item)
             else:
                 frames += len(item.keys)
                 yield item
         progress.add("parts")
-        report = SpanReport(video.video_id, frames, breaks, part is not None)
+        report = PartReport(video.video_id, frames, breaks, part is not None)
         yield beam.pvalue.TaggedOutput("reports", report)
 
-    def _decode(self, span: Span) -> Iterator[ImageChunk | Rejected]:
+    def _decode(self, span: VideoPart) -> Iterator[ImageChunk | DeadLetter]:
         """Chunks of frames, and a dead letter for each damage."""
         part = _Part(span, self._kept if span.keep_as else None)
         try:
@@ -124,10 +124,10 @@ class _ExtractFn(_DecoderFn):
                     limit_s=self._config.limit_s,
                 ):
                     yield from part.take(item)
-        except Reject as reject:
+        except InputError as reject:
             reference = span.video.reference
             yield from part.end()
-            yield Rejected("extract_frames", reference, reject.reason, reject.message)
+            yield DeadLetter("extract_frames", reference, reject.reason, reject.message)
         else:
             yield from part.end()
             part.keep()
@@ -136,14 +136,14 @@ class _ExtractFn(_DecoderFn):
 class _Part:
     """Puts a part's frames into chunks, and remembers what it was made of."""
 
-    def __init__(self, span: Span, kept: KeptFrames | None) -> None:
+    def __init__(self, span: VideoPart, kept: EmbeddingCache | None) -> None:
         self._span = span
         self._kept = kept
         self._held: list[Frame] = []
         self._lengths: list[int] = []
         self._breaks: list[Break] = []
 
-    def take(self, item: Frame | Break) -> Iterator[ImageChunk | Rejected]:
+    def take(self, item: Frame | Break) -> Iterator[ImageChunk | DeadLetter]:
         """Yields a chunk when it is full, and a dead letter for each damage."""
         if isinstance(item, Break):
             self._breaks.append(item)
@@ -175,24 +175,24 @@ class _Part:
             self._kept.keep_part(self._span.keep_as, self._lengths, self._breaks)
 
 
-def _from_kept(video: Video, part: KeptPart) -> Iterator[EmbeddedChunk | Rejected]:
+def _from_kept(video: Video, part: CachedPart) -> Iterator[EmbeddedChunk | DeadLetter]:
     for times_us, embeddings in part.chunks:
         yield EmbeddedChunk(video, times_us, embeddings)
     for damage in part.breaks:
         yield _letter(video.reference, damage)
 
 
-def _letter(reference: str, damage: Break) -> Rejected:
+def _letter(reference: str, damage: Break) -> DeadLetter:
     message = (
         f"At {damage.time_us / 1e6:.2f} s: {damage.message}. What was decoded before "
         "is used."
     )
-    return Rejected("extract_frames", reference, "broken_video", message)
+    return DeadLetter("extract_frames", reference, "broken_video", message)
 
 
 @dataclass(eq=False)
 class SplitVideos(beam.PTransform):
-    """`Video` to the `Span`s it is sampled in; tags `reports` and `rejected`.
+    """`Video` to the `VideoPart`s it is sampled in; tags `reports` and `rejected`.
 
     Attributes:
         config: how frames are taken.
@@ -204,7 +204,7 @@ class SplitVideos(beam.PTransform):
     config: SamplingConfig
     fetch: FetchConfig
     isolate: bool = True
-    kept: KeptFrames | None = None
+    kept: EmbeddingCache | None = None
 
     def expand(self, videos: beam.PCollection) -> Any:
         """Spreads the videos, and reads their headers."""
@@ -214,14 +214,14 @@ class SplitVideos(beam.PTransform):
             | "SpreadVideos" >> beam.Reshuffle()
             | "Split"
             >> beam.ParDo(split)
-            .with_output_types(Span)
+            .with_output_types(VideoPart)
             .with_outputs("reports", "rejected", main="spans")
         )
 
 
 @dataclass(eq=False)
 class ExtractFrames(beam.PTransform):
-    """`Span` to `ImageChunk`; tags `reports` (`SpanReport`) and `rejected`.
+    """`VideoPart` to `ImageChunk`; tags `reports` (`PartReport`) and `rejected`.
 
     Of a part whose embeddings are kept, `EmbeddedChunk`s come instead.
 
@@ -235,14 +235,14 @@ class ExtractFrames(beam.PTransform):
     config: SamplingConfig
     fetch: FetchConfig
     isolate: bool = True
-    kept: KeptFrames | None = None
+    kept: EmbeddingCache | None = None
 
     def expand(self, spans: beam.PCollection) -> Any:
         """Spreads the parts of videos, and decodes them."""
         extract = _ExtractFn(self.config, self.isolate, self.fetch, self.kept)
         return (
             spans
-            | SpreadSpans()
+            | SpreadParts()
             | "Decode"
             >> beam.ParDo(extract).with_outputs("reports", "rejected", main="chunks")
         )
@@ -253,7 +253,7 @@ class ExtractFrames(beam.PTransform):
 _STRETCH_US = 600_000_000
 
 
-def stretch(span: Span) -> str:
+def stretch(span: VideoPart) -> str:
     """Names what one worker decodes: a part of a file that is here, else a stretch.
 
     Example:
@@ -266,8 +266,8 @@ def stretch(span: Span) -> str:
 
 
 @dataclass(eq=False)
-class SpreadSpans(beam.PTransform):
-    """`Span`s to the same `Span`s on any worker, those of a stretch one by one."""
+class SpreadParts(beam.PTransform):
+    """Spreads parts over the workers, those of a stretch one by one."""
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         """Groups by stretch."""
@@ -275,9 +275,9 @@ class SpreadSpans(beam.PTransform):
             spans
             | "KeyByStretch"
             >> beam.Map(lambda span: (stretch(span), span)).with_output_types(
-                tuple[str, Span]
+                tuple[str, VideoPart]
             )
             | "Group" >> beam.GroupByKey()
             | "Parts"
-            >> beam.FlatMapTuple(lambda _, parts: parts).with_output_types(Span)
+            >> beam.FlatMapTuple(lambda _, parts: parts).with_output_types(VideoPart)
         )

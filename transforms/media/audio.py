@@ -18,7 +18,7 @@ import av.container
 import numpy as np
 from pydub import AudioSegment
 
-from transforms.media.audio_decoder import Run, Tape, record
+from transforms.media.audio_decoder import AudioBuffer, Run, record
 
 NONE = "none"
 BROKEN = "broken"
@@ -136,7 +136,7 @@ def _lay(source: np.ndarray, target: np.ndarray, at: int) -> None:
     target[at : at + count] = source[:count]
 
 
-def _judge(tape: Tape, samples: np.ndarray, rate_hz: int) -> tuple[str, str]:
+def _judge(tape: AudioBuffer, samples: np.ndarray, rate_hz: int) -> tuple[str, str]:
     """The verdict on undamaged sound, and the words for it."""
     loudness = _segment(samples[:, np.newaxis], rate_hz).dBFS
     if loudness < SILENT_BELOW_DBFS:

@@ -55,7 +55,7 @@ class Run:
         return np.concatenate(self._pieces)
 
 
-class Tape:
+class AudioBuffer:
     """Decoded frames of one span, in their places.
 
     Attributes:
@@ -96,14 +96,14 @@ def record(
     stream: av.audio.stream.AudioStream,
     start_s: float,
     end_s: float,
-) -> tuple[Tape, str]:
+) -> tuple[AudioBuffer, str]:
     """Decodes around a span; from the front where a seek lands beyond its start.
 
     Returns:
         what was heard, and what is broken, in words ("" when nothing is).
     """
     for from_s in (start_s - _PREROLL_S, 0.0):
-        tape = Tape(start_s, end_s)
+        tape = AudioBuffer(start_s, end_s)
         try:
             _seek(container, stream, from_s)
         except av.error.FFmpegError as error:
@@ -137,7 +137,7 @@ def _seek(
 def _play(
     container: av.container.InputContainer,
     stream: av.audio.stream.AudioStream,
-    tape: Tape,
+    tape: AudioBuffer,
 ) -> str:
     """Decodes onto the tape until it is full; returns what broke, or ""."""
     packets = container.demux(stream)
@@ -173,7 +173,7 @@ def _time_s(
 def _shortfall(
     container: av.container.InputContainer,
     stream: av.audio.stream.AudioStream,
-    tape: Tape,
+    tape: AudioBuffer,
 ) -> str:
     if not stream.duration or not stream.time_base:
         return ""

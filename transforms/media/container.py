@@ -17,7 +17,7 @@ import av.video.frame
 import av.video.stream
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _OPEN_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 60.0
@@ -54,7 +54,7 @@ def open_video(path: str) -> Iterator[av.container.InputContainer]:
     """Opens a local file with moving pictures for reading.
 
     Raises:
-        Reject: as `open_media`, or `no_video_stream`.
+        InputError: as `open_media`, or `no_video_stream`.
     """
     with open_media(path) as container:
         video_stream(container)
@@ -66,11 +66,11 @@ def open_media(path: str) -> Iterator[av.container.InputContainer]:
     """Opens a local file for reading; metadata that is not UTF-8 is tolerated.
 
     Raises:
-        Reject: `empty_file`, `not_a_video` or `unreadable`.
+        InputError: `empty_file`, `not_a_video` or `unreadable`.
     """
     try:
         if os.path.getsize(path) == 0:
-            raise Reject("empty_file", "The file has no bytes; fetch it again.")
+            raise InputError("empty_file", "The file has no bytes; fetch it again.")
         container = av.open(
             path,
             metadata_errors="ignore",
@@ -79,12 +79,14 @@ def open_media(path: str) -> Iterator[av.container.InputContainer]:
             options={"protocol_whitelist": "file"},
         )
     except (av.error.InvalidDataError, ValueError, EOFError) as error:
-        raise Reject("not_a_video", f"FFmpeg finds no video in it: {error}") from error
+        raise InputError(
+            "not_a_video", f"FFmpeg finds no video in it: {error}"
+        ) from error
     except (av.error.FFmpegError, OSError) as error:
-        raise Reject("unreadable", f"It cannot be read: {error}") from error
+        raise InputError("unreadable", f"It cannot be read: {error}") from error
     with container:
         if container.format.name in _NOT_VIDEO:
-            raise Reject("not_a_video", "It is a text file.")
+            raise InputError("not_a_video", "It is a text file.")
         yield container
 
 
@@ -94,13 +96,13 @@ def video_stream(
     """The first video track that is not the cover picture of a song.
 
     Raises:
-        Reject: `no_video_stream`.
+        InputError: `no_video_stream`.
     """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream
     tracks = ", ".join(s.type for s in container.streams) or "none"
-    raise Reject("no_video_stream", f"No moving pictures; its tracks: {tracks}.")
+    raise InputError("no_video_stream", f"No moving pictures; its tracks: {tracks}.")
 
 
 def origin_s(container: av.container.InputContainer) -> Fraction:
@@ -124,7 +126,8 @@ def probe(path: str) -> Probe:
     time stamps of the packets.
 
     Raises:
-        Reject: what `open_video` raises, or `no_frames` for a track without packets.
+        InputError: what `open_video` raises, or `no_frames` for a track without
+        packets.
     """
     with open_video(path) as container:
         stream = video_stream(container)
@@ -174,7 +177,7 @@ def _packet_duration_us(
     except av.error.FFmpegError:
         pass  # What lies before the damage has a length; decoding records the break.
     if not count:
-        raise Reject("no_frames", "The video track holds no packets.")
+        raise InputError("no_frames", "The video track holds no packets.")
     return round(max(last + period, count * period if not last else 0) * 1_000_000)
 
 

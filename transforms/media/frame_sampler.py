@@ -45,7 +45,7 @@ def sample(
         mode: "exact" or "keyframe".
 
     Raises:
-        Reject: `decode_timeout`.
+        InputError: `decode_timeout`.
     """
     instants = Instants(instants_us)
     if instants.next_us is None:

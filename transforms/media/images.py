@@ -3,7 +3,7 @@
     rgb = decode_image(data, ImageLimits())       # uint8 [h, w, 3], upright
     small = resize_for_embedding(rgb, 224)        # uint8 [224, 224, 3]
 
-Bytes come from the internet: whatever Pillow raises on them becomes a `Reject`, and
+Bytes come from the internet: whatever Pillow raises on them becomes a `InputError`, and
 nothing is decoded before the header's size was judged.
 """
 
@@ -26,7 +26,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
@@ -82,7 +82,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> np.ndarray:
         uint8 [h, w, 3], RGB, contiguous and writable.
 
     Raises:
-        Reject: `not_an_image`, `corrupt_image`, `too_many_pixels` or
+        InputError: `not_an_image`, `corrupt_image`, `too_many_pixels` or
             `unsupported_pixels` (32-bit and floating-point samples).
     """
     image = _open(data, limits)
@@ -91,7 +91,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> np.ndarray:
         # After load(): Pillow turns a TIFF itself then, and drops the tag.
         rgb = _to_rgb(_turn_upright(image))
     except _BOMBS as error:
-        raise Reject("too_many_pixels", f"{error}; give a smaller image") from error
+        raise InputError("too_many_pixels", f"{error}; give a smaller image") from error
     except _PARSER_ERRORS as error:
         raise _corrupt(error) from error
     return np.array(rgb)
@@ -111,7 +111,7 @@ def resize_for_embedding(rgb: np.ndarray, size_px: int) -> np.ndarray:
         uint8 [size_px, size_px, 3].
 
     Raises:
-        Reject: `extreme_aspect`, for rows or columns beyond the scaler (about 2e6).
+        InputError: `extreme_aspect`, for rows or columns beyond the scaler (about 2e6).
     """
     try:
         square = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
@@ -123,7 +123,7 @@ def resize_for_embedding(rgb: np.ndarray, size_px: int) -> np.ndarray:
         )
     except av.ArgumentError as error:
         height, width = rgb.shape[:2]
-        raise Reject(
+        raise InputError(
             "extreme_aspect",
             f"{width} x {height} pixels cannot be scaled to {size_px}; crop the image",
         ) from error
@@ -147,18 +147,18 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except _BOMBS as error:
-        raise Reject("too_many_pixels", f"{error}; give a smaller image") from error
+        raise InputError("too_many_pixels", f"{error}; give a smaller image") from error
     except UnidentifiedImageError as error:
         if data.startswith(_SIGNATURES):
             raise _corrupt(error) from error
-        raise Reject(
+        raise InputError(
             "not_an_image",
             f"{len(data)} bytes starting {data[:8]!r}; give one of {_FORMATS}",
         ) from error
     except _PARSER_ERRORS as error:
         raise _corrupt(error) from error
     if image.width * image.height > limits.max_pixels:
-        raise Reject(
+        raise InputError(
             "too_many_pixels",
             f"{image.width} x {image.height} pixels, more than {limits.max_pixels}; "
             "give a smaller image",
@@ -166,9 +166,11 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     return image
 
 
-def _corrupt(error: Exception) -> Reject:
+def _corrupt(error: Exception) -> InputError:
     message = str(error).partition(" <_io.BytesIO")[0]  # no memory address: it varies
-    return Reject("corrupt_image", f"{message or repr(error)}; fetch the image again")
+    return InputError(
+        "corrupt_image", f"{message or repr(error)}; fetch the image again"
+    )
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
@@ -196,10 +198,10 @@ def _to_8_bits(image: Image.Image) -> np.ndarray:
     Pillow's own conversion clips them at 255. Wider samples have no agreed white, so
     they are refused, not guessed at.
     """
-    grey = np.asarray(image)
-    if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() > 65535:
-        raise Reject(
+    gray = np.asarray(image)
+    if gray.dtype.kind == "f" or gray.min() < 0 or gray.max() > 65535:
+        raise InputError(
             "unsupported_pixels",
-            f"samples of type {grey.dtype} beyond 16 bits; convert the image to 8 bits",
+            f"samples of type {gray.dtype} beyond 16 bits; convert the image to 8 bits",
         )
-    return ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -50,7 +50,7 @@ def video_parts(path: str, part_s: float) -> Iterator[tuple[int, int]]:
     Headers lie: whatever the stream holds beyond its announced end belongs to the last.
 
     Raises:
-        Reject: as `probe`.
+        InputError: as `probe`.
     """
     duration_us = probe(path).duration_us
     part_us = round(part_s * 1_000_000)
@@ -74,7 +74,7 @@ def extract_frames(
         config: how to sample.
 
     Raises:
-        Reject: as `open_video`, or `decode_timeout`.
+        InputError: as `open_video`, or `decode_timeout`.
     """
     with open_video(path) as container:
         decoder = VideoDecoder(container, time.monotonic() + config.limit_s)

@@ -12,7 +12,7 @@ import av.container
 import av.video.codeccontext
 import av.video.frame
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.media.container import frame_rate, header_end_us, origin_s, video_stream
 
 # Formats that store a decoding order and no presentation times.
@@ -106,7 +106,7 @@ class VideoDecoder:
         """The packets from here on, in decoding order, as far as the file goes.
 
         Raises:
-            Reject: `decode_timeout` when the deadline has passed.
+            InputError: `decode_timeout` when the deadline has passed.
         """
         self._started = True
         packets = self._container.demux(self._stream)
@@ -144,7 +144,7 @@ class VideoDecoder:
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._deadline_s:
-            raise Reject(
+            raise InputError(
                 "decode_timeout",
                 "Decoding took longer than the time limit for a video "
                 "(--video_timeout_s); raise it if this video is worth the time.",
@@ -176,7 +176,7 @@ class VideoDecoder:
         if is_whole and not packet.is_discard:
             shows_us = round((packet.duration or 0) * self._time_base * 1_000_000)
             self.end_us = max(self.end_us, time_us + max(shows_us, self.period_us))
-        is_entry = is_whole and is_entry_point(packet, self.codec)
+        is_entry = is_whole and is_random_access_point(packet, self.codec)
         return Unit(packet, time_us, decode_us, is_entry, is_whole)
 
     def decode(self, unit: Unit | None) -> list[av.video.frame.VideoFrame]:
@@ -240,7 +240,7 @@ _H264_IDR = frozenset({5})
 _HEVC_RANDOM_ACCESS = frozenset(range(16, 22))
 
 
-def is_entry_point(
+def is_random_access_point(
     packet: av.Packet, codec: av.video.codeccontext.VideoCodecContext
 ) -> bool:
     """Whether a decoder without history shows `packet` and all that follows it."""

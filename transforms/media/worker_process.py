@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 # How much longer than its own time limit a call may take before its child is killed.
 _GRACE_S = 5.0
@@ -57,7 +57,7 @@ class Isolation:
             limit_s: how long it may take until its next item.
 
         Raises:
-            Reject: what the function raised, `decode_timeout` when it hung, or
+            InputError: what the function raised, `decode_timeout` when it hung, or
                 `decoder_crashed` when its process died.
             RuntimeError: the function failed in any other way: a bug.
         """
@@ -74,7 +74,7 @@ class Isolation:
                     return
                 if kind == _REJECT:
                     finished = True
-                    raise Reject(*value)
+                    raise InputError(*value)
                 if kind == _BUG:
                     raise RuntimeError(f"in the decoder's process:\n{value}")
                 yield value
@@ -105,7 +105,7 @@ class Isolation:
                 self._send(child, call)
                 self._receive(child, _START_S)
                 return child
-            except Reject:
+            except InputError:
                 self.close()
                 if is_new:
                     raise
@@ -135,7 +135,7 @@ class Isolation:
         assert child.stdout is not None
         ready, _, _ = select.select([child.stdout], [], [], limit_s + _GRACE_S)
         if not ready:
-            raise Reject(
+            raise InputError(
                 "decode_timeout",
                 f"The decoder gave nothing for {limit_s:g} s and was ended "
                 "(--video_timeout_s).",
@@ -146,10 +146,10 @@ class Isolation:
         except EOFError:
             raise self._crash(child) from None
 
-    def _crash(self, child: subprocess.Popen[bytes]) -> Reject:
+    def _crash(self, child: subprocess.Popen[bytes]) -> InputError:
         code = child.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return Reject("decoder_crashed", f"The decoder's process died: {how}.")
+        return InputError("decoder_crashed", f"The decoder's process died: {how}.")
 
 
 def _read_exactly(pipe: IO[bytes], size: int) -> bytearray:
@@ -183,7 +183,7 @@ def _serve() -> None:
         try:
             for item in function(*args):
                 reply(_ITEM, item)
-        except Reject as reject:
+        except InputError as reject:
             reply(_REJECT, (reject.reason, reject.message))
         except Exception:  # A bug stops the job here as it would in the parent.
             reply(_BUG, traceback.format_exc())

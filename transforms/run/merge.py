@@ -18,7 +18,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 
 from clipseed.elements import Match, Seed, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from clipseed.io import storage
 from transforms.run.manifest import SEEDS_FINGERPRINT, Tally
 from transforms.run.shards import shard_name, shard_of
@@ -45,7 +45,7 @@ _CORPUS_COUNTS = (
 
 
 @dataclass(frozen=True)
-class OlderRun:
+class BaseRun:
     """A finished run, as its `run.json` tells.
 
     Attributes:
@@ -76,7 +76,7 @@ class OlderRun:
             if name in _CORPUS_COUNTS or name.startswith(letters)
         ]
 
-    def letter(self, stage: str, key: str) -> Rejected | None:
+    def letter(self, stage: str, key: str) -> DeadLetter | None:
         """The dead letter that it has for a key, if any."""
         shard = shard_of(key, self.num_shards)
         name = shard_name("rejected", shard, self.num_shards, ".jsonl")
@@ -110,16 +110,16 @@ def read_matches(uri: str, floor: float) -> Iterator[Match]:
                     )
 
 
-def read_letters(uri: str) -> list[Rejected]:
+def read_letters(uri: str) -> list[DeadLetter]:
     """The dead letters of one file of `rejected/`."""
     with storage.localize(uri) as path, open(path, encoding="utf-8") as file:
-        return [Rejected(**json.loads(line)) for line in file]
+        return [DeadLetter(**json.loads(line)) for line in file]
 
 
 _letters_of = functools.lru_cache(maxsize=8)(read_letters)
 
 
-class OlderPart(NamedTuple):
+class BasePart(NamedTuple):
     """What flows in from an older run.
 
     Attributes:
@@ -134,7 +134,7 @@ class OlderPart(NamedTuple):
 
 
 def beside(
-    new: beam.PCollection, older: OlderPart | None, name: str
+    new: beam.PCollection, older: BasePart | None, name: str
 ) -> beam.PCollection:
     """Elements of this run, and those of that field of an older one if there is one."""
     if older is None:
@@ -143,15 +143,15 @@ def beside(
 
 
 @dataclass(eq=False)
-class ReadOlderRun(beam.PTransform):
-    """Seeds to an `OlderPart`; fails before anything is decoded if they differ.
+class ReadBaseRun(beam.PTransform):
+    """Seeds to an `BasePart`; fails before anything is decoded if they differ.
 
     Attributes:
         run: what is read.
         floor: similarities above this are matches.
     """
 
-    run: OlderRun
+    run: BaseRun
     floor: float
 
     def expand(self, seeds: beam.PCollection) -> Any:
@@ -172,11 +172,12 @@ class ReadOlderRun(beam.PTransform):
         letters = (
             pipeline
             | "Letters" >> beam.Create(self.run.files_of("rejected"))
-            | "Rejected" >> beam.FlatMap(_corpus_letters).with_output_types(Rejected)
+            | "DeadLetter"
+            >> beam.FlatMap(_corpus_letters).with_output_types(DeadLetter)
         )
         counts = pipeline | "Counts" >> beam.Create(self.run.corpus_counts())
         tallies = (counts, matches | "Count" >> Tally("matches")) | beam.Flatten()
-        return OlderPart(matches, letters, tallies)
+        return BasePart(matches, letters, tallies)
 
 
 def _checked_matches(
@@ -187,7 +188,7 @@ def _checked_matches(
     yield from read_matches(uri, floor)
 
 
-def _corpus_letters(uri: str) -> Iterator[Rejected]:
+def _corpus_letters(uri: str) -> Iterator[DeadLetter]:
     return (letter for letter in read_letters(uri) if letter.stage in _CORPUS_STAGES)
 
 
@@ -196,8 +197,8 @@ _Side = tuple[str, Video | None]
 
 
 @dataclass(eq=False)
-class DropOlderVideos(beam.PTransform):
-    """`Video`s to those without matches in an older run, and `Rejected` for the rest.
+class DropBaseVideos(beam.PTransform):
+    """`Video`s to those without matches in an older run, and `DeadLetter` for the rest.
 
     The older run wins, as the earlier of two videos of an id does in one run: were its
     matches left out instead, others of it could move up that it has no clips of.
@@ -239,5 +240,5 @@ def _only_new(video_id: str, group: Iterable[Video | None]) -> Iterator[Any]:
         return
     message = f"the id {video_id} is taken by an earlier video"
     for video in videos:
-        letter = Rejected("list_videos", video.reference, "duplicate_video", message)
+        letter = DeadLetter("list_videos", video.reference, "duplicate_video", message)
         yield beam.pvalue.TaggedOutput("rejected", letter)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipseed.elements import Match
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from transforms.matches.pairs import Pair
 from transforms.matches.select import select_top
 from transforms.run.shards import WriteShards
@@ -116,7 +116,7 @@ def _write_pairs(path: str, pairs: Iterable[Pair], config_hash: str) -> int:
     return _write_parquet(path, rows, _PAIRS, config_hash)
 
 
-def _write_rejected(path: str, letters: Iterable[Rejected]) -> int:
+def _write_rejected(path: str, letters: Iterable[DeadLetter]) -> int:
     rows = sorted(set(letters))
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
@@ -175,8 +175,8 @@ class RunTables:
         return self._write("pairs", ".parquet", Pair, write)
 
     def rejected(self) -> beam.PTransform:
-        """`(key, Rejected)` to `rejected/`."""
-        return self._write("rejected", ".jsonl", Rejected, _write_rejected)
+        """`(key, DeadLetter)` to `rejected/`."""
+        return self._write("rejected", ".jsonl", DeadLetter, _write_rejected)
 
     def _write(self, folder: str, suffix: str, element: Any, write: Any) -> WriteShards:
         return WriteShards(

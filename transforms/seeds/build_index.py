@@ -16,8 +16,8 @@ import numpy as np
 from apache_beam import coders
 from apache_beam.typehints import List
 
-from clipseed.elements import EmbeddedChunk, ImageChunk, Span
-from clipseed.errors import Reject
+from clipseed.elements import EmbeddedChunk, ImageChunk, VideoPart
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
@@ -26,7 +26,7 @@ from index_service.build.build_index import IndexConfig, build_index
 from index_service.store.index_directory import IDS, VECTORS, IndexManifest
 from models.embedders.registry import load_embedder
 from transforms.frames.embed import embed_chunk
-from transforms.frames.embedding_cache import KeptFrames, write_chunk
+from transforms.frames.embedding_cache import EmbeddingCache, write_chunk
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.worker_process import Isolation
 from transforms.run.shards import WrittenFile, describe_file
@@ -58,7 +58,7 @@ class BuildConfig:
     sampling: SamplingConfig
     fetch: FetchConfig
     isolate: bool
-    kept: KeptFrames | None = None
+    kept: EmbeddingCache | None = None
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class BuildIndex(beam.PTransform):
         """Writes parts, waits for all of them, builds; tags `manifest` and `files`."""
         parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
         sample = self.spans | "SampleSpans" >> beam.CombineGlobally(
-            SampleSpansFn(_SAMPLE_SPANS)
+            SamplePartsFn(_SAMPLE_SPANS)
         )
         return (
             chunks.pipeline
@@ -95,39 +95,39 @@ class BuildIndex(beam.PTransform):
         )
 
 
-class SampleSpansFn(beam.CombineFn):
+class SamplePartsFn(beam.CombineFn):
     """A fixed number of spans, by hash: the same in every run."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def create_accumulator(self) -> list[Span]:
+    def create_accumulator(self) -> list[VideoPart]:
         """No span yet."""
         return []
 
-    def add_input(self, sample: list[Span], span: Span) -> list[Span]:
+    def add_input(self, sample: list[VideoPart], span: VideoPart) -> list[VideoPart]:
         """Adds a span, and trims when twice the number is held."""
         sample.append(span)
         return self.compact(sample) if len(sample) >= 2 * self._count else sample
 
-    def merge_accumulators(self, samples: Iterable[list[Span]]) -> list[Span]:
+    def merge_accumulators(self, samples: Iterable[list[VideoPart]]) -> list[VideoPart]:
         """Joins partial samples."""
         return self.compact([span for sample in samples for span in sample])
 
-    def compact(self, sample: list[Span]) -> list[Span]:
+    def compact(self, sample: list[VideoPart]) -> list[VideoPart]:
         """Those with the greatest hashes."""
         return heapq.nlargest(self._count, sample, key=_sampling_order)
 
-    def extract_output(self, sample: list[Span]) -> list[Span]:
+    def extract_output(self, sample: list[VideoPart]) -> list[VideoPart]:
         """The sample, in the order of the hashes."""
         return self.compact(sample)
 
     def get_accumulator_coder(self) -> coders.Coder:
         """Partial samples travel as rows; Beam would pickle them."""
-        return coders.registry.get_coder(List[Span])
+        return coders.registry.get_coder(List[VideoPart])
 
 
-def _sampling_order(span: Span) -> bytes:
+def _sampling_order(span: VideoPart) -> bytes:
     return hashlib.sha256(f"{span.video.video_id}@{span.start_us}".encode()).digest()
 
 
@@ -141,7 +141,7 @@ def write_part(chunk: EmbeddedChunk, run_dir: str) -> str:
 
 
 def _build(
-    _: None, config: BuildConfig, parts: Iterable[str], spans: list[Span]
+    _: None, config: BuildConfig, parts: Iterable[str], spans: list[VideoPart]
 ) -> Iterator[Any]:
     ids, embeddings = read_parts(parts)
     if not ids:
@@ -206,7 +206,9 @@ def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
     return ids, np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
 
-def sample_queries(spans: Iterable[Span], config: BuildConfig) -> np.ndarray | None:
+def sample_queries(
+    spans: Iterable[VideoPart], config: BuildConfig
+) -> np.ndarray | None:
     """Embeds a few keyframes of each span: float32 [n, d], or None if there are none.
 
     Spans that cannot be decoded are passed over here; the decoding step reports them.
@@ -219,7 +221,7 @@ def sample_queries(spans: Iterable[Span], config: BuildConfig) -> np.ndarray | N
 
 
 def _sample_span(
-    span: Span, config: BuildConfig, isolation: Isolation
+    span: VideoPart, config: BuildConfig, isolation: Isolation
 ) -> np.ndarray | None:
     """What was kept of a span's sample, or else its first keyframes."""
     keep_as = ""
@@ -241,7 +243,9 @@ def _sample_span(
     return embedded.embeddings
 
 
-def _keyframes(span: Span, config: BuildConfig, isolation: Isolation) -> list[Frame]:
+def _keyframes(
+    span: VideoPart, config: BuildConfig, isolation: Isolation
+) -> list[Frame]:
     sampling = config.sampling._replace(mode="keyframe")
     frames: list[Frame] = []
     try:
@@ -258,7 +262,7 @@ def _keyframes(span: Span, config: BuildConfig, isolation: Isolation) -> list[Fr
                     frames.append(item)
                 if len(frames) == _FRAMES_A_SPAN:
                     break
-    except Reject as reject:
+    except InputError as reject:
         logging.info("not in the index's sample: %s: %s", span.video, reject)
     return frames
 

@@ -1,7 +1,7 @@
 """Captioned images from what people hold: CC3M, CC12M, tables, webdataset shards.
 
     for uri in list_seed_files("cc3m/*.tar"):
-        for seed in read_seeds(uri): ...  # SeedRow or Rejected
+        for seed in read_seeds(uri): ...  # SeedRow or DeadLetter
 
 Images are not opened here; a row only says where its image is.
 """
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from clipseed.elements import SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io.listing import list_files
 from clipseed.io.storage import join, parent
 from clipseed.io.tables import (
@@ -80,7 +80,7 @@ def list_seed_files(seeds: str) -> list[str]:
     them are img2dataset's side files, and are left out.
 
     Raises:
-        Reject: `no_seeds`.
+        InputError: `no_seeds`.
     """
     files = sorted(list_files(seeds))
     is_glob = not _GLOB_SIGNS.isdisjoint(seeds)
@@ -89,7 +89,7 @@ def list_seed_files(seeds: str) -> list[str]:
     named = files if files == [seeds] or is_glob else []  # their user chose them
     chosen = shards or tables or named
     if not chosen:
-        raise Reject(
+        raise InputError(
             "no_seeds",
             f"{seeds} holds no seeds: want .tar shards or .csv, .tsv, .jsonl, .parquet "
             f"tables ({len(files)} other files there)",
@@ -99,7 +99,7 @@ def list_seed_files(seeds: str) -> list[str]:
 
 def read_seeds(
     uri: str, config: SeedsConfig = SeedsConfig()
-) -> Iterator[SeedRow | Rejected]:
+) -> Iterator[SeedRow | DeadLetter]:
     """Yields the rows of one file of a seeds source, and those it had to drop.
 
     Args:
@@ -107,13 +107,13 @@ def read_seeds(
         config: format and column names.
 
     Raises:
-        Reject: before the first row, when the file as a whole is of no use:
+        InputError: before the first row, when the file as a whole is of no use:
             `missing_column`, `unknown_seeds_format`, and those of `read_columns`.
     """
     form = seeds_format(uri, config) if config.format == "auto" else config.format
     if form == "webdataset":
         for item in read_shard(uri):
-            yield item if isinstance(item, Rejected) else _usable(item)
+            yield item if isinstance(item, DeadLetter) else _usable(item)
     elif form == "table":
         yield from _table_seeds(uri, config)
     else:
@@ -126,7 +126,7 @@ def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
     """Tells the format of a seeds file by its extension and, for TSV, its first rows.
 
     Raises:
-        Reject: `unknown_seeds_format`.
+        InputError: `unknown_seeds_format`.
     """
     if uri.lower().endswith(".tar"):
         return "webdataset"
@@ -136,7 +136,9 @@ def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
         return _tsv_format(uri)
     if kind:
         return "table"
-    raise Reject("unknown_seeds_format", f"name the format of {uri}: --seeds_format")
+    raise InputError(
+        "unknown_seeds_format", f"name the format of {uri}: --seeds_format"
+    )
 
 
 def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
@@ -169,7 +171,7 @@ def _tsv_format(uri: str) -> SeedsFormat:
     hits = [[bool(_REFERENCE.fullmatch(c.strip())) for c in pair] for pair in pairs]
     first, second = (sum(column) for column in zip(*hits, strict=True))
     if first == second:
-        raise Reject(
+        raise InputError(
             "unknown_seeds_format",
             f"cannot tell the captions of {uri} from its images; name its format: "
             "--seeds_format cc3m (caption, url), cc12m (url, caption) or table",
@@ -179,7 +181,7 @@ def _tsv_format(uri: str) -> SeedsFormat:
     return "cc12m" if first > second else "cc3m"
 
 
-def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | Rejected]:
+def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | DeadLetter]:
     names = read_columns(uri)
     image = (config.image_column,) if config.image_column else _IMAGE
     caption = (config.caption_column,) if config.caption_column else _CAPTION
@@ -197,48 +199,50 @@ def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | Rejected]:
 
 def _seed(
     uri: str, row: Row | BadRow, columns: _SeedColumns, info: EmbeddingInfo | None
-) -> SeedRow | Rejected:
+) -> SeedRow | DeadLetter:
     """Makes a seed of one table row."""
     place = f"{uri}:{row.number}"
     if isinstance(row, BadRow):
-        return Rejected(_STAGE, place, row.reason, row.message)
+        return DeadLetter(_STAGE, place, row.reason, row.message)
     reference = row.cells.get(columns.image, "").strip()
     if not reference:
         message = f"the row has nothing in its column {columns.image}"
-        return Rejected(_STAGE, place, "missing_image", message)
+        return DeadLetter(_STAGE, place, "missing_image", message)
     try:
         embedding = _embedding(row, columns, info) if columns.embedding else b""
-    except Reject as reject:
-        return Rejected(_STAGE, reference, reject.reason, reject.message)
+    except InputError as reject:
+        return DeadLetter(_STAGE, reference, reject.reason, reject.message)
     caption = row.cells.get(columns.caption, "")
     target = join(parent(uri), reference)
     return _usable(SeedRow(reference, target, caption, embedding=embedding))
 
 
-def _usable(seed: SeedRow) -> SeedRow | Rejected:
+def _usable(seed: SeedRow) -> SeedRow | DeadLetter:
     if seed.caption.strip():
         return seed
     message = "the caption is empty or blank"
-    return Rejected(_STAGE, seed.reference, "empty_caption", message)
+    return DeadLetter(_STAGE, seed.reference, "empty_caption", message)
 
 
 def _embedding(row: Row, columns: _SeedColumns, info: EmbeddingInfo | None) -> bytes:
     """Returns a row's embedding as unit-norm float32 bytes.
 
     Raises:
-        Reject: `missing_embedding`, `bad_embedding`, `embedder_mismatch`.
+        InputError: `missing_embedding`, `bad_embedding`, `embedder_mismatch`.
     """
     given = row.vectors.get(columns.embedding or "")
     if given is None or info is None:
-        raise Reject("missing_embedding", "the row has no embedding (a list of floats)")
+        raise InputError(
+            "missing_embedding", "the row has no embedding (a list of floats)"
+        )
     embedder = row.cells.get(columns.embedder or "") or info.embedder
     if embedder != info.embedder:
         message = f"embedded by {embedder!r}, the table by {info.embedder!r}"
-        raise Reject("embedder_mismatch", message)
+        raise InputError("embedder_mismatch", message)
     vector = np.frombuffer(given, np.float32)
     norm = np.linalg.norm(vector)
     if vector.size != info.dimension or not np.isfinite(norm) or norm == 0:
-        raise Reject(
+        raise InputError(
             "bad_embedding",
             f"want {info.dimension} finite floats, not all zero; got {vector.size}",
         )

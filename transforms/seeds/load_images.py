@@ -9,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 
 from clipseed.elements import EmbeddedChunk, ImageChunk, Seed, SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
@@ -51,7 +51,7 @@ class LoadedBatch:
     seeds: list[Seed]
     images: ImageChunk | None
     embedded: EmbeddedChunk | None
-    rejected: list[Rejected]
+    rejected: list[DeadLetter]
 
 
 def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
@@ -62,8 +62,8 @@ def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
     seed.
     """
     seeds: list[Seed] = []
-    rejected: list[Rejected] = []
-    ids: dict[tuple[str, int], str | Reject] = {}
+    rejected: list[DeadLetter] = []
+    ids: dict[tuple[str, int], str | InputError] = {}
     pixels: dict[str, tuple[str, np.ndarray]] = {}
     vectors: dict[str, tuple[str, np.ndarray]] = {}
     for row in batch.rows:
@@ -71,9 +71,9 @@ def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
         if place not in ids:
             ids[place] = _load(row, config, pixels, vectors)
         seed_id = ids[place]
-        if isinstance(seed_id, Reject):
+        if isinstance(seed_id, InputError):
             reason, message = seed_id.reason, seed_id.message
-            rejected.append(Rejected("load_seeds", row.reference, reason, message))
+            rejected.append(DeadLetter("load_seeds", row.reference, reason, message))
         else:
             seeds.append(Seed(seed_id, row.reference, row.caption))
     return LoadedBatch(
@@ -89,7 +89,7 @@ def _load(
     config: LoadConfig,
     pixels: dict[str, tuple[str, np.ndarray]],
     vectors: dict[str, tuple[str, np.ndarray]],
-) -> str | Reject:
+) -> str | InputError:
     try:
         if row.embedding:
             seed_id = _hash(row.reference.encode())
@@ -101,7 +101,7 @@ def _load(
             rgb = decode_image(data, config.limits)
             pixels[seed_id] = row.reference, resize_for_embedding(rgb, config.size_px)
         return seed_id
-    except Reject as reject:
+    except InputError as reject:
         return reject
 
 
@@ -110,7 +110,7 @@ def read_image(row: SeedRow, config: FetchConfig) -> bytes:
     if row.offset_bytes < 0:
         return fetch(row.uri, config)
     if row.size_bytes > config.max_bytes:
-        raise Reject("too_large", f"The image has {row.size_bytes} bytes.")
+        raise InputError("too_large", f"The image has {row.size_bytes} bytes.")
     return storage.read_range(row.uri, row.offset_bytes, row.size_bytes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from clipseed.elements import SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from transforms.seeds.formats import SeedsConfig, read_seeds
 from transforms.seeds.load_images import SeedBatch, batches
 
@@ -34,17 +34,19 @@ class ReadSeeds(beam.PTransform):
 
 
 def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:
-    rejected: list[Rejected] = []
+    rejected: list[DeadLetter] = []
 
     def rows() -> Iterator[SeedRow]:
         try:
             for row in read_seeds(uri, config):
-                if isinstance(row, Rejected):
+                if isinstance(row, DeadLetter):
                     rejected.append(row)
                 else:
                     yield row
-        except Reject as reject:
-            rejected.append(Rejected("read_seeds", uri, reject.reason, reject.message))
+        except InputError as reject:
+            rejected.append(
+                DeadLetter("read_seeds", uri, reject.reason, reject.message)
+            )
 
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
     for batch in batches(rows(), name, _BATCH):
@@ -53,6 +55,6 @@ def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:
     yield from _drain(rejected)
 
 
-def _drain(rejected: list[Rejected]) -> Iterator[Any]:
+def _drain(rejected: list[DeadLetter]) -> Iterator[Any]:
     while rejected:
         yield beam.pvalue.TaggedOutput("rejected", rejected.pop(0))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from clipseed.elements import SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io.storage import localize
 
 _STAGE = "read_seeds"
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 512
 _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def read_shard(uri: str) -> Iterator[SeedRow | Rejected]:
+def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
     """Yields the samples of one tar shard, in order.
 
     Samples whose download failed, without a caption or without an image are dead
@@ -51,9 +51,9 @@ def _open(path: str) -> tarfile.TarFile:
     return tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace")
 
 
-def _broken(uri: str) -> Rejected:
+def _broken(uri: str) -> DeadLetter:
     message = "the tar is cut or corrupt from here; make or copy it again"
-    return Rejected(_STAGE, uri, "truncated_shard", message)
+    return DeadLetter(_STAGE, uri, "truncated_shard", message)
 
 
 def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
@@ -87,18 +87,22 @@ def _extension(member: tarfile.TarInfo) -> str:
 
 def _sample(
     tar: tarfile.TarFile, uri: str, key: str, members: dict[str, tarfile.TarInfo]
-) -> SeedRow | Rejected:
+) -> SeedRow | DeadLetter:
     """Makes a row of one sample; `key` names it when it has no URL."""
     try:
         facts = _facts(tar, members)
         image = next((members[end] for end in _IMAGES if end in members), None)
         if image is None:
-            raise Reject("missing_image", f"the sample has no {' / '.join(_IMAGES)}")
+            raise InputError(
+                "missing_image", f"the sample has no {' / '.join(_IMAGES)}"
+            )
         caption = _text(tar, members["txt"]) if "txt" in members else facts["caption"]
         if not isinstance(caption, str):
-            raise Reject("missing_caption", "the sample has neither txt nor a caption")
-    except Reject as reject:
-        return Rejected(_STAGE, key, reject.reason, reject.message)
+            raise InputError(
+                "missing_caption", "the sample has neither txt nor a caption"
+            )
+    except InputError as reject:
+        return DeadLetter(_STAGE, key, reject.reason, reject.message)
     reference = facts["url"] or f"{key}.{_extension(image)}"
     return SeedRow(reference, uri, caption, image.offset_data, image.size)
 
@@ -109,19 +113,21 @@ def _facts(
     """Returns `url` and `caption` as KEY.json tells them, each None if it does not.
 
     Raises:
-        Reject: the download's status when it failed; `bad_json`, `not_utf8`.
+        InputError: the download's status when it failed; `bad_json`, `not_utf8`.
     """
     text = _text(tar, members["json"]) if "json" in members else "{}"
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Reject("bad_json", f"the sample's json cannot be read: {error}") from None
+        raise InputError(
+            "bad_json", f"the sample's json cannot be read: {error}"
+        ) from None
     if not isinstance(facts, dict):
-        raise Reject("bad_json", "the sample's json is not an object {…}")
+        raise InputError("bad_json", "the sample's json is not an object {…}")
     status = facts.get("status", "success")
     if status != "success":
         reason = status if _STATUS.fullmatch(str(status)) else "bad_status"
-        raise Reject(reason, f"status {status!r}: {facts.get('error_message')}")
+        raise InputError(reason, f"status {status!r}: {facts.get('error_message')}")
     return {name: _own_text(facts.get(name)) for name in ("url", "caption")}
 
 
@@ -132,16 +138,18 @@ def _own_text(value: object) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Reject("not_utf8", "the sample's json holds half a character") from None
+        raise InputError(
+            "not_utf8", "the sample's json holds half a character"
+        ) from None
     return value
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     if member.size > _MAX_TEXT_BYTES:
-        raise Reject("text_too_long", f"{member.name} has {member.size} bytes")
+        raise InputError("text_too_long", f"{member.name} has {member.size} bytes")
     file = tar.extractfile(member)
     assert file is not None  # `_whole_members` lets plain files through only
     try:
         return file.read().decode()
     except UnicodeDecodeError as error:
-        raise Reject("not_utf8", f"{member.name} is not UTF-8: {error}") from None
+        raise InputError("not_utf8", f"{member.name} is not UTF-8: {error}") from None

@@ -11,7 +11,7 @@ from datetime import date
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io.storage import open_binary
 from transforms.videos.manifest import VideoEntry
 
@@ -55,7 +55,7 @@ class _Hit(NamedTuple):
     message: str
 
 
-def filter_reason(entry: VideoEntry, config: FilterConfig) -> Rejected | None:
+def filter_reason(entry: VideoEntry, config: FilterConfig) -> DeadLetter | None:
     """Returns the dead letter of a video that is not to be mined, None for the others.
 
     The first filter that objects gives the reason: `denied_id`, `denied_host`,
@@ -64,20 +64,20 @@ def filter_reason(entry: VideoEntry, config: FilterConfig) -> Rejected | None:
     hit = _denied(entry, config) or _size(entry, config) or _age(entry, config)
     if hit is None and config.require_safe and entry.metadata.safe is False:
         hit = _Hit("content_safety", "the metadata says that the video is not safe")
-    return hit and Rejected(_STAGE, entry.video.reference, *hit)
+    return hit and DeadLetter(_STAGE, entry.video.reference, *hit)
 
 
 def read_denylist(uri: str) -> frozenset[str]:
     """Reads ids or hosts, one a line; blank lines and what follows a # are left out.
 
     Raises:
-        Reject: `not_utf8`.
+        InputError: `not_utf8`.
     """
     with open_binary(uri) as raw, io.TextIOWrapper(raw, "utf-8-sig") as lines:
         try:
             entries = {_COMMENT.sub("", line).strip() for line in lines}
         except UnicodeDecodeError:
-            raise Reject("not_utf8", f"save {uri} as UTF-8") from None
+            raise InputError("not_utf8", f"save {uri} as UTF-8") from None
     return frozenset(entries - {""})
 
 

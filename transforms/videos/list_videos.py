@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from clipseed.elements import Video
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from transforms.videos.filters import FilterConfig, filter_reason
 from transforms.videos.manifest import list_videos
 
@@ -33,7 +33,9 @@ class ListVideos(beam.PTransform):
 
 def _listed(place: str, filters: FilterConfig) -> Iterator[Video | Any]:
     for entry in _entries(place):
-        letter = entry if isinstance(entry, Rejected) else filter_reason(entry, filters)
+        letter = (
+            entry if isinstance(entry, DeadLetter) else filter_reason(entry, filters)
+        )
         if letter is None:
             yield entry.video
         else:
@@ -43,5 +45,5 @@ def _listed(place: str, filters: FilterConfig) -> Iterator[Video | Any]:
 def _entries(place: str) -> Iterator[Any]:
     try:
         yield from list_videos(place)
-    except Reject as reject:
-        yield Rejected("list_videos", place, reject.reason, reject.message)
+    except InputError as reject:
+        yield DeadLetter("list_videos", place, reject.reason, reject.message)

@@ -1,6 +1,6 @@
 """The videos of a corpus: a folder, a glob, one file, or a manifest with metadata.
 
-    for entry in list_videos("corpus.csv"): ...  # VideoEntry or Rejected
+    for entry in list_videos("corpus.csv"): ...  # VideoEntry or DeadLetter
 
 Nothing is opened but the manifest: whether a file is a video the probe finds out.
 """
@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple, TypeVar
 
 from clipseed.elements import Video
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io.listing import list_files
 from clipseed.io.storage import join, parent
 from clipseed.io.tables import (
@@ -76,7 +76,7 @@ class VideoEntry(NamedTuple):
     metadata: VideoMetadata
 
 
-def list_videos(videos: str) -> Iterator[VideoEntry | Rejected]:
+def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
     """Yields every video of a corpus once, and what had to be left out.
 
     Args:
@@ -84,18 +84,18 @@ def list_videos(videos: str) -> Iterator[VideoEntry | Rejected]:
             Parquet), or one video, by path or URI.
 
     Raises:
-        Reject: before the first video: `no_videos`, `missing_column`, and those of
+        InputError: before the first video: `no_videos`, `missing_column`, and those of
             `read_columns`.
     """
     seen: set[str] = set()
     found = _from_manifest if table_format(videos) else _from_files
     for item in found(videos):
-        if isinstance(item, Rejected):
+        if isinstance(item, DeadLetter):
             yield item
         elif item.video.video_id in seen:
             message = f"the id {item.video.video_id} is taken by an earlier video"
             key = item.video.reference
-            yield Rejected(_STAGE, key, "duplicate_video", message)
+            yield DeadLetter(_STAGE, key, "duplicate_video", message)
         else:
             seen.add(item.video.video_id)
             yield item
@@ -109,11 +109,13 @@ def video_id_of(reference: str) -> str:
 # --- folder, glob, file --------------------------------------------------------------
 
 
-def _from_files(videos: str) -> Iterator[VideoEntry | Rejected]:
+def _from_files(videos: str) -> Iterator[VideoEntry | DeadLetter]:
     is_web = videos.startswith(("http://", "https://"))
     uris = [videos] if is_web else list_files(videos)
     if not uris:
-        raise Reject("no_videos", f"{videos} holds no files; name a folder of videos")
+        raise InputError(
+            "no_videos", f"{videos} holds no files; name a folder of videos"
+        )
     root = "" if is_web else fixed_root(videos)
     sidecars = 0
     for uri in uris:
@@ -138,16 +140,16 @@ def fixed_root(pattern: str) -> str:
     return pattern[: pattern.rfind("/", 0, wildcard.start()) + 1]
 
 
-def _file_entry(uri: str, name: str) -> VideoEntry | Rejected:
+def _file_entry(uri: str, name: str) -> VideoEntry | DeadLetter:
     """Makes an entry of one file; `name` is its path within the corpus."""
     reference = _printable(name)
     if _printable(uri) != uri:
         message = "its name is not UTF-8, and could not be written down; rename it"
-        return Rejected(_STAGE, reference, "name_not_utf8", message)
+        return DeadLetter(_STAGE, reference, "name_not_utf8", message)
     return VideoEntry(Video(video_id_of(reference), reference, uri), VideoMetadata())
 
 
-def _special_files(folder: str) -> Iterator[Rejected]:
+def _special_files(folder: str) -> Iterator[DeadLetter]:
     """Yields what is neither file nor folder: opening a pipe could wait for ever."""
     for parent_folder, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -156,7 +158,7 @@ def _special_files(folder: str) -> Iterator[Rejected]:
             if not (is_hidden or os.path.isfile(path)) and os.path.exists(path):
                 key = _printable(os.path.relpath(path, folder))
                 message = "a pipe, socket or device, not a file"
-                yield Rejected(_STAGE, key, "not_a_regular_file", message)
+                yield DeadLetter(_STAGE, key, "not_a_regular_file", message)
 
 
 def _printable(name: str) -> str:
@@ -179,7 +181,7 @@ class _Columns(NamedTuple):
     unsafe: str | None
 
 
-def _from_manifest(uri: str) -> Iterator[VideoEntry | Rejected]:
+def _from_manifest(uri: str) -> Iterator[VideoEntry | DeadLetter]:
     names = read_columns(uri)
     others = (_ID, _VIEWS, _DURATION, _DATE, _SAFE, _UNSAFE)
     columns = _Columns(
@@ -192,18 +194,18 @@ def _from_manifest(uri: str) -> Iterator[VideoEntry | Rejected]:
 
 def _manifest_entry(
     uri: str, row: Row | BadRow, columns: _Columns
-) -> VideoEntry | Rejected:
+) -> VideoEntry | DeadLetter:
     place = f"{uri}:{row.number}"
     if isinstance(row, BadRow):
-        return Rejected(_STAGE, place, row.reason, row.message)
+        return DeadLetter(_STAGE, place, row.reason, row.message)
     reference = row.cells.get(columns.path, "").strip()
     if not reference:
         message = f"the row has nothing in its column {columns.path}"
-        return Rejected(_STAGE, place, "missing_path", message)
+        return DeadLetter(_STAGE, place, "missing_path", message)
     try:
         metadata = _metadata(row, columns)
-    except Reject as reject:
-        return Rejected(_STAGE, reference, reject.reason, reject.message)
+    except InputError as reject:
+        return DeadLetter(_STAGE, reference, reject.reason, reject.message)
     given_id = row.cells.get(columns.id or "", "").strip()
     video_id = given_id or video_id_of(reference)
     return VideoEntry(
@@ -229,7 +231,7 @@ def _value(
     """Returns what a cell says, None where it is empty or not there.
 
     Raises:
-        Reject: `bad_metadata`, with the column and the value.
+        InputError: `bad_metadata`, with the column and the value.
     """
     text = row.cells.get(column or "", "").strip()
     if text.lower() in _MISSING:
@@ -238,7 +240,7 @@ def _value(
         return parse(text)
     except (ValueError, OverflowError):
         message = f"column {column}: cannot read {text[:80]!r}"
-        raise Reject("bad_metadata", message) from None
+        raise InputError("bad_metadata", message) from None
 
 
 # --- values: ValueError or OverflowError on what cannot be read ---------------------

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.nn.attention import Compute
 from models.nn.transformer import BlockConfig, layer_norm, stack
 from models.pretrained.checkpoint import (
@@ -84,7 +84,7 @@ class Bert(nnx.Module):
             [b, n, hidden]; what stands where a text has ended means nothing.
 
         Raises:
-            Reject: `bad_model_config` if n is too large.
+            InputError: `bad_model_config` if n is too large.
         """
         length = ids.shape[1]
         check_length(length, self.config.max_tokens)
@@ -99,13 +99,13 @@ def check_length(length: int, most: int) -> None:
     """Checks that there is a position for every token of a text.
 
     Raises:
-        Reject: `bad_model_config`; the gather would take the last position instead.
+        InputError: `bad_model_config`; the gather would take the last position instead.
     """
     if length > most:
-        raise Reject(
+        raise InputError(
             "bad_model_config",
             f"texts of {length} tokens do not fit a model for {most}: crop them when "
-            "they are tokenised",
+            "they are tokenized",
         )
 
 
@@ -141,11 +141,11 @@ def bert_config(published: Mapping[str, Any]) -> BertConfig:
     """Reads the published configuration of a BERT.
 
     Raises:
-        Reject: `bad_checkpoint`, `bad_model_config`.
+        InputError: `bad_checkpoint`, `bad_model_config`.
     """
     kind = published.get("position_embedding_type", "absolute")
     if kind != "absolute" or published.get("is_decoder", False):
-        raise Reject(
+        raise InputError(
             "bad_checkpoint",
             f"a decoder, or positions of kind {kind!r}, is not supported: give an "
             "encoder with absolute positions",
@@ -164,7 +164,7 @@ def load_bert(
         allow: patterns of what may be missing or unused, see `pretrained.fill`.
 
     Raises:
-        Reject: see `fill_bert`.
+        InputError: see `fill_bert`.
     """
     config = bert_config(read_config(directory, ["bert"]))
     bert = Bert(config, nnx.Rngs(0), compute)
@@ -181,7 +181,7 @@ def fill_bert(bert: Bert, directory: str, allow: Sequence[str] = ()) -> None:
         allow: patterns of what may be missing or unused, see `pretrained.fill`.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
+        InputError: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
     """
     read_config(directory, ["bert"])
     tensors = read_tensors(directory, ["bert."])

@@ -7,7 +7,7 @@
     logits = jnp.exp(clip.logit_scale[...]) * pictures @ captions.T
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision".
-Pixels are normalised by CLIP's mean and deviation, see
+Pixels are normalized by CLIP's mean and deviation, see
 `models.pretrained.preprocessing`.
 """
 
@@ -88,7 +88,7 @@ class ClipImageTower(nnx.Module):
         self.projection = _projection(config.hidden, projection, compute, rngs)
 
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Maps normalised [b, h, w, channels] to [b, projection], not of unit norm."""
+        """Maps normalized [b, h, w, channels] to [b, projection], not of unit norm."""
         return self.projection(self.vit(pixels)[:, 0])
 
 
@@ -138,7 +138,7 @@ class ClipTextTower(nnx.Module):
             [b, projection], not of unit norm.
 
         Raises:
-            Reject: `bad_model_config` if n is more than `config.max_tokens`.
+            InputError: `bad_model_config` if n is more than `config.max_tokens`.
         """
         check_length(ids.shape[1], self.config.max_tokens)
         tokens = self.words(ids) + self.positions(jnp.arange(ids.shape[1]))

@@ -47,7 +47,7 @@ def clip_config(published: Mapping[str, Any]) -> ClipConfig:
     """Reads the published configuration of a CLIP.
 
     Raises:
-        Reject: `bad_checkpoint`, `bad_model_config`.
+        InputError: `bad_checkpoint`, `bad_model_config`.
     """
     default = ClipConfig()
     text = published_fields(
@@ -96,7 +96,7 @@ def load_clip(
         allow: patterns of what may be missing or unused, see `pretrained.fill`.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
+        InputError: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
     """
     source = clip_config(read_config(directory, ["clip"]))
     clip = Clip(config or source, nnx.Rngs(0), compute)
@@ -115,7 +115,7 @@ def load_clip_image_tower(
     """Loads the image tower of a published CLIP, whole or without its text tower.
 
     Raises:
-        Reject: as `load_clip`.
+        InputError: as `load_clip`.
     """
     published = read_config(directory, ["clip", "clip_vision_model"])
     if published["model_type"] == "clip_vision_model":

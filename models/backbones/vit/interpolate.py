@@ -7,7 +7,7 @@ videos of 16 x 14 x 14 tubelets.
 import jax
 import numpy as np
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 
 def fit_positions(
@@ -15,8 +15,8 @@ def fit_positions(
 ) -> np.ndarray:
     """Fits positional embeddings to another grid of patches.
 
-    Each axis is interpolated linearly between the centres of patches (half-pixel
-    centres, held constant beyond the outermost, no smoothing before a reduction). A
+    Each axis is interpolated linearly between the centers of patches (half-pixel
+    centers, held constant beyond the outermost, no smoothing before a reduction). A
     grid that has more axes repeats the embeddings along the new, leading ones: frames
     start with the positions of a picture.
 
@@ -30,13 +30,13 @@ def fit_positions(
         float32 [extra + prod(new_grid), d].
 
     Raises:
-        Reject: `checkpoint_mismatch` if `new_grid` has fewer axes, or `positions` are
-            not of `grid`.
+        InputError: `checkpoint_mismatch` if `new_grid` has fewer axes, or `positions`
+            are not of `grid`.
     """
     new_axes = len(new_grid) - len(grid)
     rows = extra + int(np.prod(grid))
     if new_axes < 0 or len(positions) != rows:
-        raise Reject(
+        raise InputError(
             "checkpoint_mismatch",
             f"{len(positions)} positions of a grid {grid} and {extra} extra tokens do "
             f"not fit a grid {new_grid}: give the configuration they were made with",
@@ -57,7 +57,7 @@ def fit_kernel(kernel: np.ndarray, patch: tuple[int, ...], channels: int) -> np.
     One channel gets the sum over the channels, so that a grey input gives what the same
     grey in every channel gave. A patch with one more, leading axis (a tubelet) gets the
     kernel at its central frame and zeros elsewhere, so that it starts by seeing one
-    frame (Arnab et al., "ViViT", central frame initialisation).
+    frame (Arnab et al., "ViViT", central frame initialization).
 
     Args:
         kernel: float32 [*patch, channels, d].

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.nn.attention import Compute
 from models.nn.transformer import BlockConfig, layer_norm, stack
 
@@ -47,18 +47,18 @@ class ViTConfig(BlockConfig):
         """Checks the sizes against each other.
 
         Raises:
-            Reject: `bad_model_config`.
+            InputError: `bad_model_config`.
         """
         super().__post_init__()
         axes = {len(self.input_size), len(self.patch), len(self.stride or self.patch)}
         if len(axes) > 1:
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"input_size {self.input_size}, patch {self.patch} and stride "
                 f"{self.stride} must have the same number of axes",
             )
         if min(self.grid) < 1:
-            raise Reject(
+            raise InputError(
                 "bad_model_config",
                 f"an input of {self.input_size} holds no patch of {self.patch}: make "
                 "it larger or the patches smaller",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.vit.interpolate import fit_kernel, fit_positions
 from models.backbones.vit.model import ViT, ViTConfig
 from models.nn.attention import Compute
@@ -51,10 +51,10 @@ def vit_config(published: Mapping[str, Any]) -> ViTConfig:
     The two axes are (height, width), and (mel bins, frames) of a spectrogram.
 
     Raises:
-        Reject: `bad_checkpoint`, `bad_model_config`.
+        InputError: `bad_checkpoint`, `bad_model_config`.
     """
     if not published.get("qkv_bias", True):
-        raise Reject("bad_checkpoint", "attention without biases is not supported")
+        raise InputError("bad_checkpoint", "attention without biases is not supported")
     fields = published_fields(published, BLOCK_FIELDS, ViTConfig())
     if published["model_type"] == _VIT:
         return ViTConfig(
@@ -90,7 +90,7 @@ def pair(published: Mapping[str, Any], name: str, default: int) -> tuple[int, in
     """A published height and width, which may be one number for both.
 
     Raises:
-        Reject: `bad_checkpoint`.
+        InputError: `bad_checkpoint`.
     """
     value = published.get(name, default)
     if not isinstance(value, list):
@@ -114,7 +114,7 @@ def load_vit(
         allow: patterns of what may be missing or unused, see `pretrained.fill`.
 
     Raises:
-        Reject: see `fill_vit`.
+        InputError: see `fill_vit`.
     """
     config = config or vit_config(read_config(directory, MODEL_TYPES))
     vit = ViT(config, nnx.Rngs(0), compute)
@@ -132,7 +132,7 @@ def fill_vit(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
         allow: patterns of what may be missing or unused, see `pretrained.fill`.
 
     Raises:
-        Reject: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
+        InputError: `not_found`, `unreadable`, `bad_checkpoint`, `checkpoint_mismatch`.
     """
     source = vit_config(read_config(directory, MODEL_TYPES))
     tensors = read_tensors(directory, _PREFIXES)

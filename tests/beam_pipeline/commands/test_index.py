@@ -19,9 +19,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not
 
 
 def clustered(count: int, seed: int) -> np.ndarray:
-    centres = np.random.default_rng(0).standard_normal((1_000, 16))
+    centers = np.random.default_rng(0).standard_normal((1_000, 16))
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, 1_000, count)]
+    rows = centers[rng.integers(0, 1_000, count)]
     return (rows + rng.standard_normal(rows.shape) * 0.4).astype(np.float32)
 
 

@@ -15,7 +15,7 @@ from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
 from beam_pipeline.report.contact_sheet import HEADER_PX, ROW_PX
 from clipseed.io import storage
 
-GREY, RED = (204, 204, 204), (208, 32, 32)
+GRAY, RED = (204, 204, 204), (208, 32, 32)
 CAPTION = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60
 
 
@@ -55,7 +55,7 @@ def seed_files(corpus: Path) -> Iterator[list[Path]]:
 
 
 def seed_cells(run_dir: Path) -> list[set[tuple[int, int, int]]]:
-    """The colours of each row's seed cell."""
+    """The colors of each row's seed cell."""
     with Image.open(run_dir / "contact_sheet.png") as sheet:
         rgb = np.array(sheet.convert("RGB"))
     rows = range(HEADER_PX, len(rgb), ROW_PX)
@@ -140,16 +140,16 @@ def test_a_run_in_a_bucket_is_drawn_here(
 # --- seed images ---------------------------------------------------------------------
 
 
-def test_a_seed_image_that_is_gone_leaves_a_grey_box(
+def test_a_seed_image_that_is_gone_leaves_a_gray_box(
     run_dir: Path, seed_files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert inspect.run([str(run_dir)]) == 0
-    assert [GREY in cell for cell in seed_cells(run_dir)] == [False, False]
+    assert [GRAY in cell for cell in seed_cells(run_dir)] == [False, False]
     assert capsys.readouterr().err == ""
     for gone in seed_files:
         gone.unlink()
     assert inspect.run([str(run_dir)]) == 0
-    assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
+    assert [GRAY in cell for cell in seed_cells(run_dir)] == [True, True]
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -165,11 +165,11 @@ def test_one_bad_seed_image_costs_no_other(
     other = next(path for path in seed_files if path != bad)
     bad.write_bytes(other.read_bytes())
     assert inspect.run([str(run_dir)]) == 0
-    assert sorted(GREY in cell for cell in seed_cells(run_dir)) == [False, True]
+    assert sorted(GRAY in cell for cell in seed_cells(run_dir)) == [False, True]
     assert f"{first}: {bad} has changed since the run" in capsys.readouterr().err
 
 
-def test_seeds_that_are_gone_leave_grey_boxes(
+def test_seeds_that_are_gone_leave_gray_boxes(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = run_dir / "run.json"
@@ -177,7 +177,7 @@ def test_seeds_that_are_gone_leave_grey_boxes(
     manifest["config"]["seeds"] = str(run_dir / "no_seeds.csv")
     path.write_text(json.dumps(manifest))
     assert inspect.run([str(run_dir)]) == 0
-    assert [GREY in cell for cell in seed_cells(run_dir)] == [True, True]
+    assert [GRAY in cell for cell in seed_cells(run_dir)] == [True, True]
     assert "the seeds cannot be read any more" in capsys.readouterr().err
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.demo.truth import Truth, Verdict, check_pairs
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 TRUTH = [
     Truth("seeds/a.jpg", 'a "red" ball, rolling', "videos/a.mp4", 0, 9_000_000),
@@ -62,6 +62,8 @@ def test_no_pairs_find_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [("a.mp4", 1, 2), ("a.mp4", "soon", 2, "x")])
 def test_a_row_of_another_layout_is_refused(tmp_path: Path, row: tuple) -> None:
-    with pytest.raises(Reject, match="row 3: need video,start,end,caption") as caught:
+    with pytest.raises(
+        InputError, match="row 3: need video,start,end,caption"
+    ) as caught:
         check_pairs(write_pairs(tmp_path / "p.csv", [*RIGHT, row]), TRUTH)
     assert caught.value.reason == "bad_pairs_row"

@@ -5,7 +5,7 @@ import pytest
 
 from beam_pipeline.demo.corpus import REEL
 from beam_pipeline.demo.world import (
-    COLOURS,
+    COLORS,
     MOTION_PHRASES,
     PERIOD_S,
     PLACE_PHRASES,
@@ -32,10 +32,10 @@ def test_a_caption_says_all_five_facts() -> None:
 
 def test_every_fact_changes_the_caption() -> None:
     captions = {
-        caption(Scene(place, object_, colour, motion, sound_))
+        caption(Scene(place, object_, color, motion, sound_))
         for place in PLACE_PHRASES
         for object_ in VERBS
-        for colour in COLOURS
+        for color in COLORS
         for motion in MOTION_PHRASES
         for sound_ in SOUND_PHRASES
     }
@@ -58,14 +58,14 @@ def test_a_place_is_textured_and_varies_with_the_seed(place: str) -> None:
 
 
 @pytest.mark.parametrize("object_", VERBS)
-def test_colour_is_seen_on_every_object(object_: str) -> None:
+def test_color_is_seen_on_every_object(object_: str) -> None:
     red = Scene("moon", object_, "red", "circle", "bell")
     image = draw(red, PERIOD_S / 2).astype(int)
     reddish = (image[..., 0] > 150) & (image[..., 1] < 90) & (image[..., 2] < 90)
     assert 400 < reddish.sum() < 10_000
 
 
-def reddish_centre(scene: Scene, t_s: float) -> tuple[float, float, int]:
+def reddish_center(scene: Scene, t_s: float) -> tuple[float, float, int]:
     """The mean x, y of what is red on the grey moon, and its area."""
     image = draw(scene, t_s).astype(int)
     y, x = np.nonzero((image[..., 0] > 150) & (image[..., 1] < 90))
@@ -85,18 +85,18 @@ def reddish_centre(scene: Scene, t_s: float) -> tuple[float, float, int]:
 )
 def test_a_motion_goes_where_its_name_says(motion: str, what: int, sign: int) -> None:
     scene = Scene("moon", "star", "red", motion, "bell")
-    before, after = reddish_centre(scene, 2.4), reddish_centre(scene, 3.4)
+    before, after = reddish_center(scene, 2.4), reddish_center(scene, 3.4)
     assert sign * (after[what] - before[what]) > 20
 
 
 def test_a_still_in_mid_motion_does_not_tell_left_from_right() -> None:
     # Different scenes have different backdrops: compare the object's own pixels.
     for object_ in VERBS:
-        centres = [
-            reddish_centre(Scene("moon", object_, "red", motion, "bell"), PERIOD_S / 2)
+        centers = [
+            reddish_center(Scene("moon", object_, "red", motion, "bell"), PERIOD_S / 2)
             for motion in ("left", "right")
         ]
-        assert centres[0] == pytest.approx(centres[1], rel=0.03)
+        assert centers[0] == pytest.approx(centers[1], rel=0.03)
 
 
 @pytest.mark.parametrize("voice", SOUND_PHRASES)

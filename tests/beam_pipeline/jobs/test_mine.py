@@ -257,12 +257,12 @@ def write_100k_seeds(path: Path, frames: dict[tuple[str, int], np.ndarray]) -> N
     names, texts, real = real_seeds()
     rng = np.random.default_rng(0)
     few = [v for (name, _), v in frames.items() if name.startswith(("vas_", "vf_"))]
-    centres = np.concatenate([real, np.stack(few)])
+    centers = np.concatenate([real, np.stack(few)])
     count = 100_000 - len(real)
     noise = rng.standard_normal((count, real.shape[1]), dtype=np.float32)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     cosine = rng.uniform(0.3, 0.75, (count, 1)).astype(np.float32)
-    made = cosine * centres[rng.integers(len(centres), size=count)]
+    made = cosine * centers[rng.integers(len(centers), size=count)]
     made += np.sqrt(1 - cosine**2) * noise
     vectors = np.concatenate([real, made / np.linalg.norm(made, axis=1, keepdims=True)])
     names += [f"made/{i}" for i in range(count)]

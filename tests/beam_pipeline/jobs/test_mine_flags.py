@@ -196,7 +196,7 @@ def test_require_sound_leaves_out_what_is_mute(corpus: Path, tmp_path: Path) -> 
     assert key.startswith("mute.mp4@") and reason == "sound_none"
 
 
-def test_without_a_gap_neighbours_are_clips(corpus: Path, tmp_path: Path) -> None:
+def test_without_a_gap_neighbors_are_clips(corpus: Path, tmp_path: Path) -> None:
     flags = ("--min_gap_s=0", "--top_k=3", "--clip_fps=5", "--floor=0.1")
     output = mine(corpus, tmp_path / "run", *flags)
     matches = table(output, "matches")

@@ -8,12 +8,12 @@ import pytest
 
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.http import FetchConfig
 from models.embedders.base import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
-from transforms.frames.embedding_cache import KeptFrames
+from transforms.frames.embedding_cache import EmbeddingCache
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.tables import Selection
 from transforms.seeds.build_index import BuildConfig
@@ -65,7 +65,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         datetime.date(2025, 1, 2), 5, 6.0, 7, 8, False, denied, denied
     )
     assert made.sampling == sampling
-    kept = KeptFrames("o/work/frames", "fake@1", sampling, "old/work/frames")
+    kept = EmbeddingCache("o/work/frames", "fake@1", sampling, "old/work/frames")
     assert made.kept == kept
     assert made.build == BuildConfig(
         "o", "hub:x", "fake@1", 0.4, sampling, fetch, False, kept
@@ -117,6 +117,6 @@ def test_without_a_denylist_nothing_is_denied() -> None:
 
 
 def test_a_denylist_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         plan(f"--denylist={tmp_path / 'absent.txt'}")
     assert caught.value.reason == "not_found"

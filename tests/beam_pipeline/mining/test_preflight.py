@@ -68,7 +68,7 @@ def test_a_run_is_replaced_as_a_whole_and_nothing_else(root: str) -> None:
 
 def test_another_run_is_refused_and_stays(tmp_path: Path) -> None:
     fill(tmp_path, "run.json", "pairs.csv")
-    with pytest.raises(preflight.UsageError, match=ANOTHER_RUN):
+    with pytest.raises(preflight.ConfigError, match=ANOTHER_RUN):
         prepare(f"{tmp_path}/")
     assert files(tmp_path) == {"run.json", "pairs.csv"}
 
@@ -76,7 +76,9 @@ def test_another_run_is_refused_and_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_files_is_refused(tmp_path: Path, overwrite: bool) -> None:
     fill(tmp_path, "thesis.tex", "figures/pairs.csv")
-    with pytest.raises(preflight.UsageError, match="holds other files: choose an empt"):
+    with pytest.raises(
+        preflight.ConfigError, match="holds other files: choose an empt"
+    ):
         prepare(tmp_path, *["--overwrite"] * overwrite)
     assert files(tmp_path) == {"thesis.tex", "figures/pairs.csv"}
 
@@ -133,11 +135,11 @@ def test_seeds_are_listed(tmp_path: Path) -> None:
 def test_no_seeds_and_no_videos_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     place = str(tmp_path / name)
-    with pytest.raises(preflight.UsageError) as seeds:
+    with pytest.raises(preflight.ConfigError) as seeds:
         preflight.check_seeds(place)
     assert str(seeds.value).startswith(f"--seeds {place}: ")
     if name == "absent":
-        with pytest.raises(preflight.UsageError) as videos:
+        with pytest.raises(preflight.ConfigError) as videos:
             preflight.check_videos(place)
         assert str(videos.value).startswith(f"--videos {place}: ")
 
@@ -147,7 +149,7 @@ def test_videos_may_be_a_folder_a_file_or_a_glob(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "a.mp4", tmp_path / "*.mp4"):
         preflight.check_videos(str(place))
     absent = f"{tmp_path}/*.avi"
-    with pytest.raises(preflight.UsageError) as caught:
+    with pytest.raises(preflight.ConfigError) as caught:
         preflight.check_videos(absent)
     assert str(caught.value) == (
         f"--videos {absent}: no file matches {absent}; check the name"
@@ -156,7 +158,7 @@ def test_videos_may_be_a_folder_a_file_or_a_glob(tmp_path: Path) -> None:
 
 def test_a_video_may_be_a_url_but_a_manifest_may_not() -> None:
     preflight.check_videos("https://host.example/film.mp4")
-    with pytest.raises(preflight.UsageError, match="only local paths and gs://"):
+    with pytest.raises(preflight.ConfigError, match="only local paths and gs://"):
         preflight.check_videos("https://host.example/corpus.csv")
 
 
@@ -176,7 +178,7 @@ def test_embeddings_of_the_embedder_pass(tmp_path: Path) -> None:
 
 def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
     table = seeds_table(tmp_path / "seeds.parquet", 3, EMBEDDER_ID)
-    with pytest.raises(preflight.UsageError) as caught:
+    with pytest.raises(preflight.ConfigError) as caught:
         preflight.check_embedder(config(), [table])
     assert str(caught.value) == (
         f"{table} holds embeddings of dimension 3, the embedder {EMBEDDER_ID} makes "
@@ -186,11 +188,11 @@ def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
 
 def test_embeddings_of_another_embedder_are_refused(tmp_path: Path) -> None:
     table = seeds_table(tmp_path / "seeds.parquet", DIMENSION, "hub:other@1")
-    with pytest.raises(preflight.UsageError, match="made by hub:other@1, not by desc"):
+    with pytest.raises(preflight.ConfigError, match="made by hub:other@1, not by desc"):
         preflight.check_embedder(config(), [table])
 
 
 def test_an_unknown_embedder_is_refused() -> None:
-    with pytest.raises(preflight.UsageError) as caught:
+    with pytest.raises(preflight.ConfigError) as caught:
         preflight.check_embedder(config("resnet"), [])
     assert str(caught.value).startswith("--embedder: unknown embedder 'resnet': use ")

@@ -7,7 +7,7 @@ import pytest
 
 from beam_pipeline.mine import run
 from beam_pipeline.runners.flink import flink_defaults
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 
 LOCAL = ["--runner=FlinkRunner", "--flink_master=[local]"]
 CORES = len(os.sched_getaffinity(0))
@@ -53,7 +53,7 @@ def test_a_cluster_knows_best_how_many_workers(jar: Path) -> None:
 
 def test_a_missing_jar_is_told_with_the_command_that_fetches_it(jar: Path) -> None:
     jar.unlink()
-    with pytest.raises(Reject, match=r"engines\.flink_jars") as caught:
+    with pytest.raises(InputError, match=r"engines\.flink_jars") as caught:
         flink_defaults(LOCAL, jar)
     assert caught.value.reason == "no_job_server"
 

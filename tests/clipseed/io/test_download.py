@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.download import copies_deleted, local_copy
 from clipseed.io.http import FetchConfig, download
@@ -33,7 +33,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def reason(uri: str, config: FetchConfig = OPEN) -> str:
-    with pytest.raises(Reject) as caught, local_copy(uri, config):
+    with pytest.raises(InputError) as caught, local_copy(uri, config):
         pass
     return caught.value.reason
 
@@ -155,7 +155,7 @@ def test_a_film_that_stands_still_times_out(server: Server, scratch: Path) -> No
 def test_a_drip_ends_at_the_total(server: Server, tmp_path: Path) -> None:
     server.answer = raw(UNBOUNDED, *[b"x"] * 40, pause_s=0.1)
     start_s = time.monotonic()
-    with pytest.raises(Reject, match="timeout"):
+    with pytest.raises(InputError, match="timeout"):
         download(server.url, str(tmp_path / "x"), HASTY, 2**20, total_s=1.0)
     assert 1.0 <= time.monotonic() - start_s < 2.5
 
@@ -166,7 +166,7 @@ def test_the_total_spans_the_tries(server: Server, tmp_path: Path) -> None:
         respond(503)(handler)
 
     server.answer = slow
-    with pytest.raises(Reject, match="timeout"):
+    with pytest.raises(InputError, match="timeout"):
         download(
             server.url,
             str(tmp_path / "x"),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
-from clipseed.io.download_cache import KeptCopies, MakeRoom
+from clipseed.errors import InputError
+from clipseed.io.download_cache import DownloadCache, MakeRoom
 
 MIB = 2**20
 
@@ -24,7 +24,7 @@ class Source:
         self.fetched: list[str] = []
 
     def use(
-        self, copies: KeptCopies, name: str, limit_bytes: int = 100
+        self, copies: DownloadCache, name: str, limit_bytes: int = 100
     ) -> AbstractContextManager[str]:
         def fetch(path: str, make_room: MakeRoom) -> None:
             self.fetched.append(name)
@@ -43,14 +43,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def copies(root: Path) -> Iterator[KeptCopies]:
-    copies = KeptCopies()
+def copies(root: Path) -> Iterator[DownloadCache]:
+    copies = DownloadCache()
     yield copies
     copies.empty()
     assert os.listdir(tempfile.gettempdir()) == []
 
 
-def test_what_was_not_used_for_longest_goes_first(copies: KeptCopies) -> None:
+def test_what_was_not_used_for_longest_goes_first(copies: DownloadCache) -> None:
     source = Source(a=40, b=40, c=40)
     for name in "ababaca":
         with source.use(copies, name) as path:
@@ -62,19 +62,19 @@ def test_what_was_not_used_for_longest_goes_first(copies: KeptCopies) -> None:
     assert source.fetched == ["a", "b", "c", "b"]
 
 
-def test_what_is_larger_than_the_limit_is_refused(copies: KeptCopies) -> None:
+def test_what_is_larger_than_the_limit_is_refused(copies: DownloadCache) -> None:
     source = Source(small=40, large=101)
     with source.use(copies, "small"):
         pass
     with (
-        pytest.raises(Reject, match="--scratch_gib") as caught,
+        pytest.raises(InputError, match="--scratch_gib") as caught,
         source.use(copies, "large"),
     ):
         pass
     assert caught.value.reason == "too_large"
 
 
-def test_threads_that_want_one_file_fetch_it_once(copies: KeptCopies) -> None:
+def test_threads_that_want_one_file_fetch_it_once(copies: DownloadCache) -> None:
     source = Source(a=90)
     barrier = threading.Barrier(8)
 
@@ -87,7 +87,7 @@ def test_threads_that_want_one_file_fetch_it_once(copies: KeptCopies) -> None:
     assert source.fetched == ["a"]
 
 
-def test_copies_that_do_not_fit_together_take_turns(copies: KeptCopies) -> None:
+def test_copies_that_do_not_fit_together_take_turns(copies: DownloadCache) -> None:
     source = Source(**{name: 60 for name in "abcdef"})
     ended = []
 
@@ -119,17 +119,17 @@ def run_all(works: list[Callable[[], None]]) -> None:
 
 
 def test_a_fetch_that_fails_leaves_nothing_and_may_be_repeated(
-    copies: KeptCopies,
+    copies: DownloadCache,
 ) -> None:
     def fail(path: str, make_room: MakeRoom) -> None:
         make_room(90)
         Path(path).write_bytes(b"part")
-        raise Reject("unreachable", "gone")
+        raise InputError("unreachable", "gone")
 
     source = Source(a=90)
     for _ in range(2):
         with (
-            pytest.raises(Reject, match="unreachable"),
+            pytest.raises(InputError, match="unreachable"),
             copies.use("a", "", fail, 100),
         ):
             pass
@@ -161,21 +161,23 @@ def write(size_bytes: int, path: str) -> None:
 
 
 def test_a_full_disk_refuses_what_has_no_room_alone(
-    small_disk: Path, copies: KeptCopies
+    small_disk: Path, copies: DownloadCache
 ) -> None:
     with copies.use("a", "", lambda path, _: write(3 * MIB, path), 100 * MIB):
         pass
     with copies.use("b", "", lambda path, _: write(3 * MIB, path), 100 * MIB) as path:
         assert os.path.getsize(path) == 3 * MIB  # In the place of the first.
     with (
-        pytest.raises(Reject, match="TMPDIR") as caught,
+        pytest.raises(InputError, match="TMPDIR") as caught,
         copies.use("c", "", lambda path, _: write(5 * MIB, path), 100 * MIB),
     ):
         pass
     assert caught.value.reason == "scratch_full"
 
 
-def test_on_a_full_disk_copies_take_turns(small_disk: Path, copies: KeptCopies) -> None:
+def test_on_a_full_disk_copies_take_turns(
+    small_disk: Path, copies: DownloadCache
+) -> None:
     ended = []
 
     def use(name: str) -> None:
@@ -189,7 +191,7 @@ def test_on_a_full_disk_copies_take_turns(small_disk: Path, copies: KeptCopies) 
 
 
 def test_what_is_kept_leaves_as_much_to_others(
-    small_disk: Path, copies: KeptCopies
+    small_disk: Path, copies: DownloadCache
 ) -> None:
     def fetch(path: str, make_room: MakeRoom) -> None:
         make_room(MIB)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import gcs, storage
 from clipseed.io.gcs import copy_object
 from tests.support.unruly_proxy import unruly
@@ -43,7 +43,7 @@ def test_an_empty_object(bucket: str, tmp_path: Path) -> None:
 def test_what_is_replaced_on_the_way_is_not_mixed(bucket: str, tmp_path: Path) -> None:
     uri = f"{bucket}/replaced"
     storage.write_bytes(uri, FILM)
-    with pytest.raises(Reject, match="unreadable"):
+    with pytest.raises(InputError, match="unreadable"):
         copy_object(
             uri,
             str(tmp_path / "x"),
@@ -58,7 +58,7 @@ def test_what_does_not_pass_is_refused_in_the_end(
     monkeypatch.setattr("google.cloud.storage.retry.DEFAULT_RETRY._timeout", 0.5)
     with (
         unruly(lambda _: "busy", for_ever=True) as proxy,
-        pytest.raises(Reject, match="503") as caught,
+        pytest.raises(InputError, match="503") as caught,
     ):
         copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"))
     assert caught.value.reason == "unreadable"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.http import FetchConfig, fetch, fetch_once
 from tests.support.web_server import Handler, Server, in_turn, ok, raw, respond
 
@@ -21,7 +21,7 @@ HASTY = FetchConfig(allow_private=True, timeout_s=0.4, max_bytes=1000)
 
 
 def reason(uri: str, config: FetchConfig = OPEN) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         fetch(uri, config, sleep=lambda _: None)
     return caught.value.reason
 
@@ -215,7 +215,7 @@ def test_every_hop_is_judged(serve: Callable[..., Server]) -> None:
     """127.0.0.2 stands for the internet here, 127.0.0.1 for the inside."""
     outside, inside = serve("127.0.0.2"), serve("127.0.0.1")
     outside.answer = respond(302, Location=inside.url)
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         fetch_once(outside.url, OPEN, lambda address: address == "127.0.0.2")
     assert caught.value.reason == "private_address"
     assert (outside.connections, inside.connections) == (1, 0)

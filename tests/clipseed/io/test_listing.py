@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 
@@ -22,7 +22,7 @@ def listed(root: str, pattern: str = "") -> list[str]:
 
 
 def reason(pattern: str) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         list_files(pattern)
     return caught.value.reason
 
@@ -86,7 +86,7 @@ def test_links_are_followed_once_and_broken_ones_are_told(tmp_path: Path) -> Non
     os.mkfifo(root / "pipe.mp4")
     names = listed(str(root))
     assert names == ["a/1.mp4", "broken.mp4", "itself", "linked/2.mp4"]
-    with pytest.raises(Reject, match="not_found"):
+    with pytest.raises(InputError, match="not_found"):
         storage.read_bytes(str(root / "broken.mp4"), 9)
     assert listed(str(root), "/**/*.mp4") == ["a/1.mp4", "broken.mp4", "linked/2.mp4"]
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import ssrf
 from clipseed.io.http import FetchConfig, fetch
 from clipseed.io.ssrf import Deadline, is_public
@@ -23,7 +23,7 @@ HASTY = FetchConfig(allow_private=True, timeout_s=0.4, max_bytes=1000)
 
 
 def reason(uri: str, config: FetchConfig = OPEN) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         fetch(uri, config, sleep=lambda _: None)
     return caught.value.reason
 

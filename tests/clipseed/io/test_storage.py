@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.gcs import rejecting
 from clipseed.io.listing import list_files
@@ -22,7 +22,7 @@ def fill(root: str, *names: str) -> None:
 
 def reason(call: object, *arguments: object) -> str:
     assert callable(call)
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         call(*arguments)
     return caught.value.reason
 
@@ -130,7 +130,7 @@ def test_localize_leaves_no_copy(root: str) -> None:
     assert storage.exists(f"{root}/clip.mp4")
     for absent in ("absent.mp4", "folder/absent.mp4"):
         with (
-            pytest.raises(Reject, match="not_found"),
+            pytest.raises(InputError, match="not_found"),
             storage.localize(f"{root}/{absent}"),
         ):
             pass
@@ -224,7 +224,7 @@ def test_what_cannot_be_read(tmp_path: Path, bucket: str) -> None:
     assert reason(storage.read_bytes, f"{bucket}/\ud800.jpg", 9) == "unreadable"
     assert reason(storage.read_bytes, "gs://a b/x", 9) in ("unreadable", "not_found")
     assert reason(storage.read_bytes, "x" * 5000, 9) == "unreadable"
-    with pytest.raises(Reject, match="unreadable"), storage.localize(str(tmp_path)):
+    with pytest.raises(InputError, match="unreadable"), storage.localize(str(tmp_path)):
         pass
 
 

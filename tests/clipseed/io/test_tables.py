@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.io.tables import (
     BadRow,
     Row,
@@ -163,14 +163,14 @@ def test_gzip_is_read_and_a_cut_one_gives_what_came_before(tmp_path: Path) -> No
 def test_a_file_that_is_no_table_is_refused(
     tmp_path: Path, name: str, data: bytes, reason: str
 ) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_columns(write(tmp_path / name, data))
     assert caught.value.reason == reason
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     for name in ("no.csv", "no.parquet"):
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             read_columns(str(tmp_path / name))
         assert caught.value.reason == "not_found"
 
@@ -245,13 +245,13 @@ def test_columns_are_found_by_alias_in_any_case() -> None:
     assert find_column(columns, ("image", "path", "url")) == "path"
     assert find_column(columns, ("url",)) == " URL "
     assert find_column(columns, ("video",)) is None
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         find_column(("url", "URL"), ("url",))
     assert caught.value.reason == "ambiguous_column"
 
 
 def test_missing_column_lists_what_is_there() -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         require_column("t.csv", ("foo", "bar"), "image", ("image", "path"))
     assert caught.value.reason == "missing_column"
     assert "image, path" in caught.value.message and "foo, bar" in caught.value.message

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.clip_record import (
     Caption,
     ClipRecord,
@@ -154,7 +154,7 @@ def all_keys() -> list[str]:
 
 @pytest.mark.parametrize("key", all_keys())
 def test_a_missing_key_is_named(key: str) -> None:
-    with pytest.raises(Reject, match=key) as caught:
+    with pytest.raises(InputError, match=key) as caught:
         decode(without(key))
     assert caught.value.reason == "bad_record"
 
@@ -185,12 +185,12 @@ def spoilt(key: str) -> bytes:
     ],
 )
 def test_wrong_values_are_named(key: str, message: str) -> None:
-    with pytest.raises(Reject, match=message):
+    with pytest.raises(InputError, match=message):
         decode(spoilt(key))
 
 
 def test_bytes_of_something_else_are_refused() -> None:
-    with pytest.raises(Reject, match="no SequenceExample"):
+    with pytest.raises(InputError, match="no SequenceExample"):
         decode(b"\x0a\xff\xff not a record")
 
 
@@ -241,13 +241,13 @@ def test_a_damaged_shard_is_refused_after_its_good_records(
     path.write_bytes(data)
     records = read_records(str(path))
     assert next(records) == encode(RECORD)
-    with pytest.raises(Reject, match="is damaged") as caught:
+    with pytest.raises(InputError, match="is damaged") as caught:
         next(records)
     assert caught.value.reason == "damaged_shard"
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Reject, match=r"nothing\.tfrecord") as caught:
+    with pytest.raises(InputError, match=r"nothing\.tfrecord") as caught:
         list(read_records(str(tmp_path / "nothing.tfrecord")))
     assert caught.value.reason == "not_found"
 

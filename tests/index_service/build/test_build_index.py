@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.audit import MIN_PAIRS, draw_sample
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.build.tune import Goal, cost, grid, tune
@@ -48,7 +48,7 @@ IDS = [f"id{row:02d}" for row in range(20)]
 def test_bad_seeds_are_refused(
     tmp_path: Path, ids: list[str], embeddings: np.ndarray, reason: str, words: str
 ) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build_index(tmp_path / "i", ids, embeddings, "made", 0.6, None, FLAT)
     assert caught.value.reason == reason
     assert words in caught.value.message
@@ -60,7 +60,7 @@ def test_an_index_is_never_overwritten_but_a_torn_build_is(tmp_path: Path) -> No
         build_index(tmp_path / "i", IDS, unit_rows(20, 8), "made", 0.6, None, FLAT)
 
     build()
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build()
     assert caught.value.reason == "index_exists"
     (tmp_path / "i" / "manifest.json").unlink()
@@ -68,7 +68,7 @@ def test_an_index_is_never_overwritten_but_a_torn_build_is(tmp_path: Path) -> No
     assert load_index(tmp_path / "i").ids == IDS
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("keep me")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build_index(tmp_path / "other", IDS, unit_rows(20, 8), "made", 0.6, None, FLAT)
     assert caught.value.reason == "not_empty"
     assert (tmp_path / "other" / "thesis.txt").read_text() == "keep me"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.read_embeddings import read_embeddings
 
 ROWS = np.random.default_rng(0).standard_normal((40, 6))
@@ -85,7 +85,7 @@ def test_ids_of_npy_come_from_lines(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     def refusal(name: str) -> tuple[str, str]:
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             read_embeddings(str(tmp_path / name))
         return caught.value.reason, caught.value.message
 
@@ -113,8 +113,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_files_must_agree(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", UNIT, "one")
     write(tmp_path / "b.parquet", UNIT, "two")
-    with pytest.raises(Reject, match=r"one.*two"):
+    with pytest.raises(InputError, match=r"one.*two"):
         read_embeddings(str(tmp_path))
     write(tmp_path / "b.parquet", UNIT[:, :5], "one")
-    with pytest.raises(Reject, match="differ in dimension"):
+    with pytest.raises(InputError, match="differ in dimension"):
         read_embeddings(str(tmp_path))

@@ -76,13 +76,13 @@ def real() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.ci_only
 def test_recall_on_250k_clustered_vectors(tmp_path: Path) -> None:
     count, dimension, threshold = 250_000, 128, 0.6
-    centres = np.random.default_rng(0).standard_normal((count // 20, dimension))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    centers = np.random.default_rng(0).standard_normal((count // 20, dimension))
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
 
     def around(rows: int, seed: int, spread: float) -> np.ndarray:
         rng = np.random.default_rng(seed)
         noise = rng.standard_normal((rows, dimension)) * spread / np.sqrt(dimension)
-        made = centres[rng.integers(0, len(centres), rows)] + noise
+        made = centers[rng.integers(0, len(centers), rows)] + noise
         return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
     seeds = around(count, 1, 0.7)

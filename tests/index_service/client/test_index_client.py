@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_shards
 from index_service.client.credentials import ServerSecurity
 from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
@@ -92,7 +92,7 @@ def test_more_than_servers_give_is_an_error(shards: Path) -> None:
     with (
         all_served(shards, limits=Limits(k=256)) as addresses,
         IndexClient(config(addresses)) as client,
-        pytest.raises(Reject, match="at most 256"),
+        pytest.raises(InputError, match="at most 256"),
     ):
         client.search(QUERIES, 257, -1.0)
 
@@ -104,12 +104,12 @@ def test_the_servers_are_held_against_the_client(
         assert sum(stats.count for stats in client.check()) == 600
     with (
         IndexClient(ClientConfig(served, "other@2", DIMENSION)) as client,
-        pytest.raises(Reject, match="embedder_mismatch"),
+        pytest.raises(InputError, match="embedder_mismatch"),
     ):
         client.check()
     with (
         IndexClient(config(served[:2])) as client,
-        pytest.raises(Reject, match="of 3: name each once"),
+        pytest.raises(InputError, match="of 3: name each once"),
     ):
         client.check()
     other = tmp_path / "other"
@@ -117,14 +117,14 @@ def test_the_servers_are_held_against_the_client(
     with (
         all_served(other) as strangers,
         IndexClient(config((*served[:2], strangers[2]))) as client,
-        pytest.raises(Reject, match="different builds"),
+        pytest.raises(InputError, match="different builds"),
     ):
         client.check()
 
 
 def test_a_refusal_is_told_and_not_tried_again(served: tuple[tuple[str], ...]) -> None:
     with IndexClient(config(served)) as client:
-        with pytest.raises(Reject, match="not_unit_norm") as caught:
+        with pytest.raises(InputError, match="not_unit_norm") as caught:
             client.search(QUERIES * 2, 3, None)
         assert served[0][0] in caught.value.message
         assert sum(shard.retries for shard in client.shards) == 0
@@ -204,7 +204,7 @@ def test_tls_and_a_token(tmp_path: Path) -> None:
         no_token = ClientSecurity(own.ca, own.cert, own.key)
         with (
             IndexClient(config(addresses, security=no_token)) as client,
-            pytest.raises(Reject, match="bad_token"),
+            pytest.raises(InputError, match="bad_token"),
         ):
             client.search(QUERIES, 2, None)
 
@@ -218,5 +218,5 @@ def test_tls_and_a_token(tmp_path: Path) -> None:
     ],
 )
 def test_half_a_lock_is_refused(address: str, security: ClientSecurity) -> None:
-    with pytest.raises(Reject, match="bad_security"):
+    with pytest.raises(InputError, match="bad_security"):
         IndexClient(config(((address,),), security=security))

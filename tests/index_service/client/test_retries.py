@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.addresses import is_served, parse_shards
 from index_service.client.retries import (
     Backoff,
@@ -106,5 +106,5 @@ def test_addresses_are_shards_of_replicas() -> None:
      "grpc://a:99999", "grpc://a:1/x", "grpc://a:1|a:1"],
 )  # fmt: skip
 def test_what_is_no_address_is_said(text: str) -> None:
-    with pytest.raises(Reject, match="bad_address"):
+    with pytest.raises(InputError, match="bad_address"):
         parse_shards(text)

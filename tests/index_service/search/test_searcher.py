@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search import exact
 from index_service.search.searcher import Searcher, load_index
@@ -20,21 +20,21 @@ FLAT = IndexConfig(exact_below=100, sample_size=600)
 HUB_SEEDS = 5_000
 
 
-def normalised(rows: np.ndarray) -> np.ndarray:
+def normalized(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.ascontiguousarray(rows / norms, np.float32)
 
 
 def clustered(
-    count: int, dimension: int, centres: int, seed: int, shift: float = 0.7
+    count: int, dimension: int, centers: int, seed: int, shift: float = 0.7
 ) -> np.ndarray:
-    """Noisy copies of `centres` fixed directions: neighbours lie above 0.6."""
-    directions = normalised(
-        np.random.default_rng(0).standard_normal((centres, dimension))
+    """Noisy copies of `centers` fixed directions: neighbors lie above 0.6."""
+    directions = normalized(
+        np.random.default_rng(0).standard_normal((centers, dimension))
     )
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((count, dimension)) * shift / np.sqrt(dimension)
-    return normalised(directions[rng.integers(0, centres, count)] + noise)
+    return normalized(directions[rng.integers(0, centers, count)] + noise)
 
 
 def reference_pairs(
@@ -118,8 +118,8 @@ def test_threshold_is_compared_as_python_compares_the_stored_value() -> None:
 @pytest.mark.parametrize("kind", ["tree", "small"])
 def test_recall_on_unseen_queries(kind: str, request: pytest.FixtureRequest) -> None:
     built: Built = request.getfixturevalue(kind)
-    centres = 2_000 if kind == "tree" else 300
-    queries = clustered(1_000, built.vectors.shape[1], centres, 21, shift=0.5)
+    centers = 2_000 if kind == "tree" else 300
+    queries = clustered(1_000, built.vectors.shape[1], centers, 21, shift=0.5)
     wanted = reference_pairs(queries, built.vectors, THRESHOLD)
     found = built.searcher.pairs_above(queries, THRESHOLD)
     pairs = list(zip(found.query_rows.tolist(), found.seed_rows.tolist(), strict=True))
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_named(
         victim.unlink()
     else:
         victim.write_bytes(content if harm == "flipped" else content[:-1])
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         load_index(tmp_path / "i")
     assert caught.value.reason == "damaged_index"
     assert str(victim) in caught.value.message
@@ -247,11 +247,11 @@ def test_a_directory_without_a_sound_manifest_is_no_index(
     fields = json.loads(manifest.read_text())
     for text in ("{", "[]", json.dumps({**fields, "format_version": 99}), "{}"):
         manifest.write_text(text)
-        with pytest.raises(Reject, match=r"manifest\.json") as caught:
+        with pytest.raises(InputError, match=r"manifest\.json") as caught:
             load_index(tmp_path / "i")
         assert caught.value.reason == "damaged_index"
     manifest.unlink()
-    with pytest.raises(Reject, match="did not finish"):
+    with pytest.raises(InputError, match="did not finish"):
         load_index(tmp_path / "i")
 
 
@@ -263,7 +263,7 @@ def test_the_manifest_survives_json(tree: Built) -> None:
 def test_another_embedder_is_refused(
     small: Built, embedder: str, dimension: int | None
 ) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         load_index(small.directory, embedder, dimension)
     assert caught.value.reason == "embedder_mismatch"
 
@@ -278,10 +278,10 @@ def test_a_meaningless_query_is_refused(
     queries = small.vectors[:5].copy()
     queries[3, 7] = value
     for search in (small.searcher.pairs_above, small.searcher.exact_pairs_above):
-        with pytest.raises(Reject, match="query row 3") as caught:
+        with pytest.raises(InputError, match="query row 3") as caught:
             search(queries, THRESHOLD)
         assert caught.value.reason == reason
-    with pytest.raises(Reject, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         small.searcher.pairs_above(small.vectors[:5, :31], THRESHOLD)
 
 

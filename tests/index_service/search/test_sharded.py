@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_index, build_shards
 from index_service.search.hits import merge_hits
 from index_service.search.open_index import Index, open_index
@@ -25,9 +25,9 @@ CONFIGS = {
 
 
 def clustered(count: int, seed: int) -> np.ndarray:
-    centres = np.random.default_rng(0).standard_normal((100, DIMENSION))
+    centers = np.random.default_rng(0).standard_normal((100, DIMENSION))
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, 100, count)]
+    rows = centers[rng.integers(0, 100, count)]
     rows = rows + rng.standard_normal(rows.shape) * 0.6
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -122,7 +122,7 @@ def harmed(shards: Path, tmp_path: Path) -> Path:
 
 
 def refused(directory: Path) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         open_index(str(directory))
     assert caught.value.reason == "damaged_index"
     return caught.value.message
@@ -185,13 +185,13 @@ def test_a_shard_under_another_number_is_refused(
 
 def test_another_embedder_is_refused(exact_shards: Path) -> None:
     for arguments in (("other", None), ("made", 9)):
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             open_index(str(exact_shards), *arguments)
         assert caught.value.reason == "embedder_mismatch"
 
 
 def test_an_empty_shard_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build_shards(
             tmp_path / "i", IDS[:3], VECTORS[:3], "made", 0.6, None, IndexConfig(), 8
         )
@@ -208,23 +208,23 @@ def test_a_torn_build_is_replaced_and_a_whole_one_kept(
             root, IDS[:300], VECTORS[:300], "made", 0.6, None, IndexConfig(), SHARDS
         )
 
-    with pytest.raises(Reject, match="holds an index"):
+    with pytest.raises(InputError, match="holds an index"):
         build()
     (root / "shard-00002-of-00003" / "manifest.json").unlink()
     build()
     assert open_index(str(root)).manifest.count == 300
     shutil.rmtree(root / "shard-00002-of-00003")
     (root / "thesis.txt").write_text("keep me")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build()
     assert caught.value.reason == "not_empty"
     assert (root / "thesis.txt").exists()
 
 
 def test_no_directory_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(Reject, match="no directory"):
+    with pytest.raises(InputError, match="no directory"):
         open_index(str(tmp_path / "nowhere"))
-    with pytest.raises(Reject, match="did not finish"):
+    with pytest.raises(InputError, match="did not finish"):
         open_index(str(tmp_path))
 
 
@@ -248,7 +248,7 @@ def test_an_index_in_a_bucket_is_copied_once(
 
 
 def refused_uri(uri: str) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         open_index(uri)
     return caught.value.message
 

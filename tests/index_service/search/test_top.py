@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search import exact
 from index_service.search.searcher import Searcher, load_index
 
 DIMENSION = 32
-CENTRES = 40
+CENTERS = 40
 COUNT = 3_000
 
 
 def clustered(count: int, seed: int) -> np.ndarray:
-    centres = np.random.default_rng(0).standard_normal((CENTRES, DIMENSION))
+    centers = np.random.default_rng(0).standard_normal((CENTERS, DIMENSION))
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, CENTRES, count)]
+    rows = centers[rng.integers(0, CENTERS, count)]
     rows = rows + rng.standard_normal(rows.shape) * 0.7
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -146,10 +146,10 @@ def test_blocks_of_seeds_leave_no_trace(
 def test_a_meaningless_request_is_refused(
     searcher: Searcher, k: int, threshold: float | None, reason: str
 ) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         searcher.search(clustered(1, seed=8), k, threshold)
     assert caught.value.reason == reason
-    with pytest.raises(Reject, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         searcher.search(clustered(1, seed=8)[:, :31], 1, 0.5)
 
 

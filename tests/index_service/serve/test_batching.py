@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.hits import Hits
 from index_service.serve.batching import (
     Answer,
@@ -82,15 +82,15 @@ def test_a_full_queue_refuses_and_a_large_request_gets_in_alone() -> None:
         batcher.submit(ask(1))
 
 
-def test_cancelled_and_expired_requests_are_not_searched() -> None:
+def test_canceled_and_expired_requests_are_not_searched() -> None:
     gate = Gate()
     batcher = Batcher(gate, 1, max_batch=8, max_waiting=100)
     batcher.submit(ask(1))
     assert gate.entered.wait(5)
-    cancelled = batcher.submit(ask(2))
+    canceled = batcher.submit(ask(2))
     late = batcher.submit(replace(ask(3), expires_s=0.0))
     batcher.submit(ask(4))
-    assert cancelled.cancel()
+    assert canceled.cancel()
     gate.go.set()
     batcher.close()
     assert gate.batches == [[1], [4]]
@@ -105,12 +105,12 @@ def test_a_search_that_fails_fails_its_callers_only() -> None:
         calls.append(len(requests))
         if len(calls) == 1:
             raise OSError("disk")
-        return [Reject("changed", "meanwhile") for _ in requests]
+        return [InputError("changed", "meanwhile") for _ in requests]
 
     batcher = Batcher(search, 1, max_batch=8, max_waiting=100)
     with pytest.raises(OSError, match="disk"):
         batcher.submit(ask(1)).result(5)
-    with pytest.raises(Reject, match="changed"):
+    with pytest.raises(InputError, match="changed"):
         batcher.submit(ask(1)).result(5)
     batcher.close()
 

@@ -8,7 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from beam_pipeline.commands.index_serve import run
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.client.credentials import ServerSecurity, is_loopback
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 from tests.support.certificates import Authority
@@ -105,7 +105,7 @@ def test_half_a_lock_is_refused_at_the_start(
 def test_a_port_that_is_taken_is_said(index: Path) -> None:
     with (
         serving(index) as server,
-        pytest.raises(Reject, match="choose another port"),
+        pytest.raises(InputError, match="choose another port"),
         serving(index, port=server.port),
     ):
         pass

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.search.searcher import load_index
 from index_service.serve.server import IndexServer
 from index_service.serve.service import Limits
@@ -253,10 +253,10 @@ def test_a_damaged_index_is_not_served(tmp_path: Path) -> None:
     data = bytearray((directory / "vectors.npy").read_bytes())
     data[-1] ^= 1
     (directory / "vectors.npy").write_bytes(data)
-    with pytest.raises(Reject, match=r"vectors\.npy"), serving(directory):
+    with pytest.raises(InputError, match=r"vectors\.npy"), serving(directory):
         pass
     (directory / "manifest.json").unlink()
-    with pytest.raises(Reject, match=r"manifest\.json"), serving(directory):
+    with pytest.raises(InputError, match=r"manifest\.json"), serving(directory):
         pass
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import load_index
 from index_service.store import footprint, index_directory
@@ -16,9 +16,9 @@ IDS = [f"{row:016x}" for row in range(COUNT)]
 
 
 def clustered(count: int, seed: int) -> np.ndarray:
-    centres = np.random.default_rng(0).standard_normal((200, DIMENSION))
+    centers = np.random.default_rng(0).standard_normal((200, DIMENSION))
     rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, 200, count)]
+    rows = centers[rng.integers(0, 200, count)]
     rows = rows + rng.standard_normal(rows.shape) * 0.6
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
@@ -75,7 +75,7 @@ def test_rounding_that_costs_too_much_is_refused(tmp_path: Path) -> None:
     seeds = np.concatenate([cosine, rest], axis=1).astype(np.float32)
     queries = np.repeat(query, 400, axis=0)
     config = IndexConfig(vectors=("bfloat16",))
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         build_index(tmp_path / "i", IDS, seeds, "made", 0.603, queries, config)
     assert caught.value.reason == "recall_out_of_reach"
     either = IndexConfig(vectors=("float32", "bfloat16"))
@@ -118,7 +118,7 @@ def has_copy(directory: Path) -> bool:
 
 def test_what_fits_nowhere_is_refused(tmp_path: Path) -> None:
     config = IndexConfig(memory_limit_bytes=100_000, vectors=("float32", "bfloat16"))
-    with pytest.raises(Reject, match="raise it") as caught:
+    with pytest.raises(InputError, match="raise it") as caught:
         build_index(tmp_path / "i", IDS, VECTORS, "made", 0.6, None, config)
     assert caught.value.reason == "memory_limit"
 

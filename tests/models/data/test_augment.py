@@ -7,7 +7,7 @@ import tensorflow as tf
 from models.data.augment import AugmentConfig, augment_pictures
 
 SEED = (7, 64)
-PLAIN = AugmentConfig(least_side=1.0, flip=False, colour=0.0)
+PLAIN = AugmentConfig(least_side=1.0, flip=False, color=0.0)
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_crops_are_squares_of_the_size_asked_for() -> None:
     # Each pixel tells where it is, and a crop is not scaled where it has px already.
     rows, columns = np.mgrid[:30, :50].astype(np.uint8)
     images = np.stack([rows, columns, rows], -1)[None].repeat(3, 0)
-    config = AugmentConfig(least_side=0.5, flip=False, colour=0.0)
+    config = AugmentConfig(least_side=0.5, flip=False, color=0.0)
     sides, corners = set(), set()
     for number in range(40):
         crop = augmented(images, 60, config, (number, 1)).astype(int)
@@ -54,7 +54,7 @@ def test_no_pixel_is_passed_over_when_pictures_shrink(side: int) -> None:
     assert (augmented(even, 20, PLAIN) == 77).all()
 
 
-def test_stripes_finer_than_pixels_become_grey() -> None:
+def test_stripes_finer_than_pixels_become_gray() -> None:
     images = np.zeros((3, 100, 100, 3), np.uint8)
     images[:, :, ::2] = 200
     inside = augmented(images, 20, PLAIN)[:, 2:-2, 2:-2].astype(int)
@@ -63,7 +63,7 @@ def test_stripes_finer_than_pixels_become_grey() -> None:
 
 def test_segments_are_mirrored_half_of_the_time() -> None:
     images = noise(20, 20)
-    config = AugmentConfig(least_side=1.0, flip=True, colour=0.0)
+    config = AugmentConfig(least_side=1.0, flip=True, color=0.0)
     mirrored = 0
     for number in range(60):
         found = augmented(images, 20, config, (number, 5))
@@ -73,26 +73,26 @@ def test_segments_are_mirrored_half_of_the_time() -> None:
     assert 15 <= mirrored <= 45
 
 
-def test_colours_are_those_of_one_change_after_the_other() -> None:
+def test_colors_are_those_of_one_change_after_the_other() -> None:
     images = noise(20, 20)
-    config = AugmentConfig(least_side=1.0, flip=False, colour=0.4, colour_share=1.0)
+    config = AugmentConfig(least_side=1.0, flip=False, color=0.4, color_share=1.0)
     for number in range(5):
         seed = (number, 9)
-        low, high = 1 - config.colour, 1 + config.colour
+        low, high = 1 - config.color, 1 + config.color
         factors = tf.random.stateless_uniform((3,), tf.constant(seed) + 1, low, high)
         brightness, saturation, contrast = factors.numpy().astype(float)
         plain = images * brightness
-        grey = plain.mean(-1, keepdims=True)
-        plain = grey + (plain - grey) * saturation
+        gray = plain.mean(-1, keepdims=True)
+        plain = gray + (plain - gray) * saturation
         plain = plain.mean() + (plain - plain.mean()) * contrast
         found = augmented(images, 20, config, seed).astype(float)
         assert np.abs(found - np.clip(plain, 0, 255)).max() <= 0.51
         assert not np.array_equal(found, images)
 
 
-def test_some_segments_keep_their_colours() -> None:
+def test_some_segments_keep_their_colors() -> None:
     images = noise(20, 20)
-    config = AugmentConfig(least_side=1.0, flip=False, colour_share=0.5)
+    config = AugmentConfig(least_side=1.0, flip=False, color_share=0.5)
     kept = [
         np.array_equal(augmented(images, 20, config, (number, 3)), images)
         for number in range(60)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from clipseed.run.clip_record import ClipRecord
 from clipseed.run.clips import open_clips
 from models.data import segments
@@ -17,7 +17,7 @@ from models.data.index_sampler import draw
 from models.data.loader import Batch, EvaluationData, Source, TrainingData
 from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokens, pack
-from tests.support.tiny_run import clip_record, grey, write_run
+from tests.support.tiny_run import clip_record, gray, write_run
 
 CLIPS = 7
 SEGMENT = SegmentConfig(
@@ -30,12 +30,12 @@ SEGMENT = SegmentConfig(
     mel_deviation=1.0,
 )
 PLAIN = AugmentConfig(
-    least_side=1.0, flip=False, colour=0.0, frequency_masks=0, time_masks=0
+    least_side=1.0, flip=False, color=0.0, frequency_masks=0, time_masks=0
 )
 
 
 class Letters:
-    """A tokeniser of letters."""
+    """A tokenizer of letters."""
 
     size = 130
 
@@ -124,7 +124,7 @@ def test_training_samples_are_segments_of_their_clips(run_dir: Path) -> None:
             else:
                 first = round((video[row, 0].mean() - 25 * number) / 2)
                 places = [first + 3 * i for i in range(4)]
-            wanted = [grey(number, place) for place in places]
+            wanted = [gray(number, place) for place in places]
             assert np.allclose(video[row].mean(axis=(1, 2, 3)), wanted, atol=1.5)
             if number not in (3, 4):
                 # The sound of the same share of the clip, every second 10 ms.
@@ -146,7 +146,7 @@ def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> 
     assert video.shape == (21, 4, 32, 32, 3)
     for row, number in ((0, 0), (12, 1)):
         for segment, first in enumerate((0, 20, 40)):
-            wanted = [grey(number, first + 3 * i) for i in range(4)]
+            wanted = [gray(number, first + 3 * i) for i in range(4)]
             got = video[row + segment].mean(axis=(1, 2, 3))
             assert np.allclose(got, wanted, atol=1.5)
     assert batches[0].captions[0] == ["a0", "b0"]
@@ -157,7 +157,7 @@ def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> 
 def test_one_segment_is_the_middle_one(run_dir: Path) -> None:
     batch = next(EvaluationData(str(run_dir), SEGMENT, count=1).batches(1))
     got = batch.arrays["video"][0].mean(axis=(1, 2, 3))
-    assert np.allclose(got, [grey(0, 20 + 3 * i) for i in range(4)], atol=1.5)
+    assert np.allclose(got, [gray(0, 20 + 3 * i) for i in range(4)], atol=1.5)
 
 
 def test_without_sound_or_pictures_nothing_is_read(run_dir: Path) -> None:
@@ -169,9 +169,9 @@ def test_without_sound_or_pictures_nothing_is_read(run_dir: Path) -> None:
 
 
 def test_changes_are_of_the_size_that_was_asked_for(run_dir: Path) -> None:
-    colour = AugmentConfig(least_side=1.0, flip=False, colour=0.4, colour_share=1.0)
+    color = AugmentConfig(least_side=1.0, flip=False, color=0.4, color_share=1.0)
     before = next(training(run_dir).batches(7, 0, 1))
-    after = next(training(run_dir, colour).batches(7, 0, 1))
+    after = next(training(run_dir, color).batches(7, 0, 1))
     assert before.ids == after.ids
     moved = np.abs(before.arrays["video"].astype(int) - after.arrays["video"]).max()
     assert 5 < moved <= 0.4 * 256
@@ -214,21 +214,21 @@ def test_what_the_manifest_does_not_say_is_refused(run_dir: Path) -> None:
         (good[:500] + b"\0" + good[501:], "checksum"),
     ):
         shard.write_bytes(data)
-        with pytest.raises(Reject, match=f"clips-00000-of-00001.*{said}"):
+        with pytest.raises(InputError, match=f"clips-00000-of-00001.*{said}"):
             open_clips(str(copy), verify=said == "checksum")
     shard.unlink()
-    with pytest.raises(Reject, match=r"damaged_run.*clips-00000-of-00001"):
+    with pytest.raises(InputError, match=r"damaged_run.*clips-00000-of-00001"):
         open_clips(str(copy))
     (copy / "run.json").write_text('{"format": "clipseed-run/9"}')
-    with pytest.raises(Reject, match="clipseed-run/9"):
+    with pytest.raises(InputError, match="clipseed-run/9"):
         open_clips(str(copy))
     (copy / "run.json").unlink()
-    with pytest.raises(Reject, match="no finished run"):
+    with pytest.raises(InputError, match="no finished run"):
         open_clips(str(copy))
 
 
 def test_a_run_without_clips_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Reject, match="holds no clip"):
+    with pytest.raises(InputError, match="holds no clip"):
         open_clips(str(write_run(tmp_path / "run", [])))
 
 
@@ -250,10 +250,10 @@ def test_a_bad_record_is_named(
             "layout": lambda: (_other_layout(context), "layout is 9"),
         }[what]()  # fmt: skip
         run = write_run(tmp_path / "run", [clip_record(0, ["x"]), bad], shards=1)
-    with pytest.raises(Reject, match=rf"the record at byte \d+ of .*{said}"):
+    with pytest.raises(InputError, match=rf"the record at byte \d+ of .*{said}"):
         list(training(run).batches(2, 0, 1))
     if what != "caption":
-        with pytest.raises(Reject, match=said):
+        with pytest.raises(InputError, match=said):
             list(EvaluationData(str(run), SEGMENT, 1).batches(2))
 
 
@@ -270,5 +270,5 @@ def test_a_clip_without_frames_is_masked(tmp_path: Path) -> None:
 def test_a_clip_that_has_nothing_for_the_model_is_named(run_dir: Path) -> None:
     blind = SegmentConfig(frames=0, spectrogram_frames=10)
     data = TrainingData([Source(str(run_dir))], blind, PLAIN, Letters())
-    with pytest.raises(Reject, match=r"nothing_to_learn.*clip3 have no sound"):
+    with pytest.raises(InputError, match=r"nothing_to_learn.*clip3 have no sound"):
         list(data.batches(7, 0, 1))

@@ -17,7 +17,7 @@ from tests.support.paths import DATA
 
 
 def scenes(count: int) -> np.ndarray:
-    """Made images: coloured boxes at random places on a shaded ground."""
+    """Made images: colored boxes at random places on a shaded ground."""
     rng = np.random.default_rng(7)
     size = IMAGE_SIZE_PX
     images = np.empty((count, size, size, 3), np.uint8)
@@ -50,12 +50,12 @@ def test_an_empty_batch_gives_no_rows() -> None:
     assert describe(scenes(0)).shape == (0, DIMENSION)
 
 
-def test_images_of_one_flat_colour_give_the_first_axis() -> None:
+def test_images_of_one_flat_color_give_the_first_axis() -> None:
     images = np.empty((3, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3), np.uint8)
-    for image, colour in zip(
+    for image, color in zip(
         images, ([0, 0, 0], [255, 255, 255], [250, 3, 77]), strict=True
     ):
-        image[:] = colour
+        image[:] = color
     rows = describe(images)
     np.testing.assert_array_equal(rows, np.eye(1, DIMENSION).repeat(3, 0))
 
@@ -81,11 +81,11 @@ def test_a_mirror_image_is_the_same() -> None:
 
 def test_edited_images_are_nearest_to_their_originals() -> None:
     images = scenes(16)
-    grey = images.mean(3, keepdims=True).astype(np.uint8).repeat(3, 3)
+    gray = images.mean(3, keepdims=True).astype(np.uint8).repeat(3, 3)
     dark = (images * 0.7).astype(np.uint8)
     crop = np.stack([resize(image[12:212, 12:212]) for image in images])
     originals = describe(images)
-    for edited in (grey, dark, crop):
+    for edited in (gray, dark, crop):
         similarity = describe(edited) @ originals.T
         assert np.diag(similarity).min() > DEFAULT_THRESHOLD
         assert similarity.argmax(1).tolist() == list(range(16))

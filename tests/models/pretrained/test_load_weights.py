@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.vit.model import ViT, ViTConfig
 from models.backbones.vit.weights import fill_vit, load_vit, vit_config
 from models.pretrained.checkpoint import published_value, read_config, read_tensors
@@ -41,7 +41,9 @@ def test_every_parameter_holds_its_tensor(checkpoint: Callable[..., str]) -> Non
 
 def test_missing_tensors_are_named(checkpoint: Callable[..., str]) -> None:
     directory = checkpoint(lambda t: {k: v for k, v in t.items() if k[:4] != "laye"})
-    with pytest.raises(Reject, match=r"missing: .*norm.bias \(from layernorm.bias\)"):
+    with pytest.raises(
+        InputError, match=r"missing: .*norm.bias \(from layernorm.bias\)"
+    ):
         load_vit(directory)
     vit = load_vit(directory, allow=[r"norm\..*"])
     np.testing.assert_array_equal(vit.norm.scale[...], 1)  # its initial value
@@ -51,7 +53,9 @@ def test_unused_tensors_are_named(checkpoint: Callable[..., str]) -> None:
     def grow(tensors: Tensors) -> None:
         tensors["encoder.layer.1.output.dense.bias"] = np.zeros(16, np.float32)
 
-    with pytest.raises(Reject, match=r"unused: encoder.layer.1.output.dense.bias\."):
+    with pytest.raises(
+        InputError, match=r"unused: encoder.layer.1.output.dense.bias\."
+    ):
         load_vit(checkpoint(grow))
     load_vit(checkpoint(grow), allow=[r"encoder\.layer\.1\..*"])
 
@@ -65,7 +69,7 @@ def test_another_shape_is_named_and_nothing_changed(
     def grow(tensors: Tensors) -> None:
         tensors["layernorm.bias"] = np.zeros(17, np.float32)
 
-    with pytest.raises(Reject, match=r"norm.bias .*: \(17,\) for \(16,\)"):
+    with pytest.raises(InputError, match=r"norm.bias .*: \(17,\) for \(16,\)"):
         fill_vit(vit, checkpoint(grow))
     np.testing.assert_array_equal(vit.positions[...], before)
 
@@ -91,7 +95,7 @@ def test_half_precision_is_widened(checkpoint: Callable[..., str]) -> None:
 
 def test_one_extra_token_does_not_make_two(checkpoint: Callable[..., str]) -> None:
     config = ViTConfig(**{**vars(vit_config(SIZES)), "extra_tokens": 2})
-    with pytest.raises(Reject, match=r"extra_tokens .*: \(1, 16\) for \(2, 16\)"):
+    with pytest.raises(InputError, match=r"extra_tokens .*: \(1, 16\) for \(2, 16\)"):
         load_vit(checkpoint(), config)
 
 
@@ -99,13 +103,13 @@ def test_refuses_nan(checkpoint: Callable[..., str]) -> None:
     def spoil(tensors: Tensors) -> None:
         tensors["layernorm.bias"][3] = np.nan
 
-    with pytest.raises(Reject, match=r"NaN or infinity in layernorm\.bias"):
+    with pytest.raises(InputError, match=r"NaN or infinity in layernorm\.bias"):
         load_vit(checkpoint(spoil))
 
 
 def test_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
     def reason() -> str:
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             load_vit(str(tmp_path))
         return caught.value.reason
 
@@ -134,5 +138,5 @@ def test_reads_from_the_bucket(checkpoint: Callable[..., str], bucket: str) -> N
 
 @pytest.mark.parametrize("value", ["16", 16.0, None, True, [16]])
 def test_a_configured_size_must_be_a_number(value: object) -> None:
-    with pytest.raises(Reject, match="hidden_size"):
+    with pytest.raises(InputError, match="hidden_size"):
         published_value({"hidden_size": value}, "hidden_size", 768)

@@ -8,7 +8,7 @@ from flax import nnx
 
 from models.backbones.clip.model import unit
 from models.backbones.clip.weights import load_clip
-from models.pretrained.preprocessing import CLIP_SCALE, normalise
+from models.pretrained.preprocessing import CLIP_SCALE, normalize
 from models.retrieval.clip4clip import Clip4Clip
 from models.training.step import TrainState, make_step
 from tests.support.paths import DATA
@@ -35,7 +35,7 @@ def test_a_clip_is_the_mean_of_its_frames(model: Clip4Clip) -> None:
     got = model.encode_clips(jnp.asarray(pictures))
     for row, frames in enumerate(pictures):
         alone = [
-            np.asarray(unit(model.clip.image(normalise(frame[None], CLIP_SCALE))))[0]
+            np.asarray(unit(model.clip.image(normalize(frame[None], CLIP_SCALE))))[0]
             for frame in frames
         ]
         mean = np.mean(alone, axis=0)
@@ -49,9 +49,9 @@ def test_it_is_fine_tuned_like_the_other(model: Clip4Clip) -> None:
     ids[:, -1] = config.end_id
     batch = {"video": video(model), "text_ids": ids, "text_mask": ids > 0}
     graph, params = nnx.split(Clip4Clip(load_clip(str(CHECKPOINT))), nnx.Param)
-    optimiser = optax.adam(1e-3)
-    state = TrainState(jnp.int32(0), params, optimiser.init(params))
-    step = make_step(graph, optimiser)
+    optimizer = optax.adam(1e-3)
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
+    step = make_step(graph, optimizer)
     losses = []
     for _ in range(8):
         state, metrics = step(state, batch)

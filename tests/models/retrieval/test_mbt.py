@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.nn.transformer import Block
 from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder, fuse
 
@@ -50,8 +50,8 @@ def inputs(batch: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def norm(x: np.ndarray, layer: nnx.LayerNorm) -> np.ndarray:
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+    centerd = x - x.mean(-1, keepdims=True)
+    scaled = centerd / np.sqrt((centerd**2).mean(-1, keepdims=True) + 1e-12)
     return scaled * np.asarray(layer.scale[...]) + np.asarray(layer.bias[...])
 
 
@@ -160,5 +160,5 @@ def test_the_paper_has_these_tokens() -> None:
 
 
 def test_unknown_modalities_are_refused() -> None:
-    with pytest.raises(Reject, match="smell"):
+    with pytest.raises(InputError, match="smell"):
         dataclasses.replace(TINY, modalities=("smell",))

@@ -5,7 +5,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.retrieval.metrics import Retrieval, ranks, retrieval
 
 RNG = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def test_of_several_captions_the_best_counts() -> None:
 def test_nan_and_nothing_are_errors() -> None:
     matrix = np.eye(3)
     matrix[1, 2] = np.nan
-    with pytest.raises(Reject, match="not_finite"):
+    with pytest.raises(InputError, match="not_finite"):
         retrieval(matrix, np.eye(3, dtype=bool))
-    with pytest.raises(Reject, match="no_query"):
+    with pytest.raises(InputError, match="no_query"):
         retrieval(np.zeros((0, 3)), np.zeros((0, 3), bool))

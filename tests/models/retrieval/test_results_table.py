@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.retrieval.metrics import Retrieval
 from models.retrieval.results_table import PAPER, as_json, as_markdown
 from transforms.benchmarks.registry import PROTOCOLS
@@ -48,5 +48,5 @@ def test_json_holds_what_the_table_shows() -> None:
 
 def test_an_unknown_protocol_is_refused() -> None:
     for write in (as_markdown, as_json):
-        with pytest.raises(Reject, match="msr_vtt, audiocaps, clotho"):
+        with pytest.raises(InputError, match="msr_vtt, audiocaps, clotho"):
             write(FIGURES, "vatex")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.tokenizers.clip_bpe import ClipBpe, read_merges, words
 from tests.support.paths import DATA
 
@@ -109,7 +109,7 @@ def test_long_captions_are_cropped_and_keep_the_end() -> None:
 )
 def test_refuses_what_is_no_list_of_merges(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "merges").write_bytes(data)
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_merges(str(tmp_path / "merges"))
     assert caught.value.reason == "bad_vocabulary"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.tokenizers.wordpiece import (
     WordPiece,
     build_vocabulary,
@@ -118,11 +118,11 @@ def test_a_written_vocabulary_reads_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_refuses_a_bad_vocabulary(vocabulary: list[str], told: str) -> None:
-    with pytest.raises(Reject, match=told):
+    with pytest.raises(InputError, match=told):
         WordPiece(vocabulary)
 
 
 def test_refuses_a_vocabulary_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(Reject, match="not UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8"):
         read_vocabulary(str(tmp_path / "vocab.txt"))

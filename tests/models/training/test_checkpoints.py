@@ -9,15 +9,15 @@ import optax
 import pytest
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.training.checkpoints import Checkpoints
 from models.training.step import TrainState, make_step
 from tests.support.tiny_model import tiny_batch, tiny_model
 
 
-def fresh(optimiser: optax.GradientTransformation, seed: int = 0) -> TrainState:
+def fresh(optimizer: optax.GradientTransformation, seed: int = 0) -> TrainState:
     params = nnx.state(tiny_model(seed), nnx.Param)
-    return TrainState(jnp.int32(0), params, optimiser.init(params))
+    return TrainState(jnp.int32(0), params, optimizer.init(params))
 
 
 def same(left: TrainState, right: TrainState) -> bool:
@@ -26,17 +26,17 @@ def same(left: TrainState, right: TrainState) -> bool:
 
 
 def test_a_run_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
-    optimiser = optax.adam(1e-3)
+    optimizer = optax.adam(1e-3)
     graph = nnx.graphdef(tiny_model())
-    step = make_step(graph, optimiser)
-    state, _ = step(fresh(optimiser), tiny_batch(seed=0))
+    step = make_step(graph, optimizer)
+    state, _ = step(fresh(optimizer), tiny_batch(seed=0))
     with Checkpoints(str(tmp_path)) as checkpoints:
         checkpoints.save(state, 1)
     undisturbed, _ = step(state, tiny_batch(seed=1))
 
     with Checkpoints(str(tmp_path)) as checkpoints:
         assert checkpoints.latest == 1
-        restored = checkpoints.restore(fresh(optimiser, seed=5))
+        restored = checkpoints.restore(fresh(optimizer, seed=5))
     resumed, _ = step(restored, tiny_batch(seed=1))
     assert same(undisturbed, resumed) and int(resumed.step) == 2
 
@@ -53,17 +53,17 @@ def test_only_the_last_are_kept(tmp_path: Path) -> None:
 def test_nothing_saved_is_said(tmp_path: Path) -> None:
     with Checkpoints(str(tmp_path)) as checkpoints:
         assert checkpoints.latest is None
-        with pytest.raises(Reject, match="holds no checkpoint"):
+        with pytest.raises(InputError, match="holds no checkpoint"):
             checkpoints.restore(fresh(optax.sgd(0.1)))
 
 
-def test_another_optimiser_is_refused(tmp_path: Path) -> None:
+def test_another_optimizer_is_refused(tmp_path: Path) -> None:
     with Checkpoints(str(tmp_path)) as checkpoints:
         checkpoints.save(fresh(optax.sgd(0.1)), 1)
     other = fresh(optax.adam(0.1))
     with (
         Checkpoints(str(tmp_path)) as checkpoints,
-        pytest.raises(Reject, match="another configuration"),
+        pytest.raises(InputError, match="another configuration"),
     ):
         checkpoints.restore(other)
 
@@ -75,6 +75,6 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     wide = jax.tree.map(lambda x: jnp.concatenate([x, x]) if x.ndim else x, state)
     with (
         Checkpoints(str(tmp_path)) as checkpoints,
-        pytest.raises(Reject, match=r"clip_projection.*\(16, 8\) for \(32, 8\)"),
+        pytest.raises(InputError, match=r"clip_projection.*\(16, 8\) for \(32, 8\)"),
     ):
         checkpoints.restore(wide)

@@ -12,7 +12,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from beam_pipeline.cli import main
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.retrieval.clip4clip import Clip4Clip
 from models.tokenizers.clip_bpe import ClipBpe
 from models.training.factory import make_model, make_tokenizer, tokenizer_of
@@ -118,7 +118,7 @@ def test_the_published_merges_are_kept_with_the_run(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_said(settings: list[str], said: str) -> None:
     config = override(TINY_CLIP4CLIP, settings)
-    with pytest.raises(Reject, match=said):
+    with pytest.raises(InputError, match=said):
         make_tokenizer(config, [])
         assert config.segment
         make_model(config)
@@ -128,8 +128,8 @@ def test_another_checkpoint_is_said(checkpoint: str, tmp_path: Path) -> None:
     folder = tmp_path / "clip"
     shutil.copytree(checkpoint, folder)
     wider = override(TINY_CLIP4CLIP, [f"clip={folder}", "model.clip.projection=16"])
-    with pytest.raises(Reject, match=r"checkpoint_mismatch.*projection"):
+    with pytest.raises(InputError, match=r"checkpoint_mismatch.*projection"):
         make_model(wider)
     (folder / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.1, 0.1]}')
-    with pytest.raises(Reject, match="another scale"):
+    with pytest.raises(InputError, match="another scale"):
         make_model(override(TINY_CLIP4CLIP, [f"clip={folder}"]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.training.config import TrainConfig, load_config
 from models.training.overrides import as_json, from_json
 
@@ -15,7 +15,7 @@ def test_published_configurations_are_the_papers() -> None:
     assert load_config("tiny", ["batch_size=8"]).batch_size == 8
     clip = load_config("clip4clip")
     assert (clip.batch_size, clip.epochs, clip.segment.frames) == (128, 5.0, 12)
-    rates = clip.optimiser.learning_rate, clip.optimiser.pretrained_rate
+    rates = clip.optimizer.learning_rate, clip.optimizer.pretrained_rate
     assert np.prod(rates) == pytest.approx(1e-7)
     for name in ("base", "tiny", "clip4clip"):
         config = load_config(name)
@@ -37,5 +37,5 @@ def test_published_configurations_are_the_papers() -> None:
 def test_what_would_fail_in_the_middle_is_refused_before(
     name: str, setting: str, said: str
 ) -> None:
-    with pytest.raises(Reject, match=f"bad_config.*{said}"):
+    with pytest.raises(InputError, match=f"bad_config.*{said}"):
         load_config(name, [setting])

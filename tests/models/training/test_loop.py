@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from beam_pipeline.cli import main
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.bert.model import BertConfig
 from models.data.augment import AugmentConfig
 from models.data.loader import Source
@@ -23,7 +23,7 @@ from models.retrieval.mbt import AudioVisualConfig
 from models.training.config import TrainConfig, load_config
 from models.training.load import load_trained
 from models.training.loop import train
-from models.training.optimizers import OptimiserConfig
+from models.training.optimizers import OptimizerConfig
 from tests.support.paths import ROOT
 from tests.support.tiny_run import clip_record, write_run
 
@@ -55,8 +55,8 @@ def small(run_dir: Path, **changes: object) -> TrainConfig:
         spectrogram_stride=5,
         mel_mean=3.0,
         mel_deviation=1.7,
-        augment=AugmentConfig(flip=False, colour=0.0, time_masks=0, frequency_masks=0),
-        optimiser=OptimiserConfig(kind="adam", learning_rate=3e-3, warmup=0.1),
+        augment=AugmentConfig(flip=False, color=0.0, time_masks=0, frequency_masks=0),
+        optimizer=OptimizerConfig(kind="adam", learning_rate=3e-3, warmup=0.1),
         batch_size=6,
         epochs=150,
         checkpoint_every=20,
@@ -206,15 +206,15 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
 
 def test_another_configuration_is_refused(trained: Path, run_dir: Path) -> None:
     other = small(run_dir, seed=1, batch_size=3)
-    with pytest.raises(Reject, match=r"other_config.*batch_size, seed"):
+    with pytest.raises(InputError, match=r"other_config.*batch_size, seed"):
         train(other, str(trained))
 
 
 def test_numbers_that_are_not_finite_stop_the_run(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wild = small(run_dir, mel_deviation=float("nan"), optimiser=OptimiserConfig())
-    with pytest.raises(Reject, match=r"not_finite.*step 1 .*clip\d") as caught:
+    wild = small(run_dir, mel_deviation=float("nan"), optimizer=OptimizerConfig())
+    with pytest.raises(InputError, match=r"not_finite.*step 1 .*clip\d") as caught:
         train(wild, str(tmp_path / "out"))
     assert all(f"clip{i}" in caught.value.message for i in range(CLIPS))
     assert (tmp_path / "out" / "checkpoints" / "0").exists()

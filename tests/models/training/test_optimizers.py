@@ -1,4 +1,4 @@
-"""Optimiser steps against NumPy written by hand."""
+"""Optimizer steps against NumPy written by hand."""
 
 import math
 
@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from clipseed.errors import Reject
-from models.training.optimizers import OptimiserConfig, make_optimiser, schedule
+from clipseed.errors import InputError
+from models.training.optimizers import OptimizerConfig, make_optimizer, schedule
 
 STEPS = 10
 PARAMS = {"kernel": np.array([[1.0, -2.0], [0.5, 3.0]]), "bias": np.array([0.5, 1.0])}
@@ -19,7 +19,7 @@ GRADIENTS = [
 ]
 
 
-def rate(config: OptimiserConfig, step: int) -> float:
+def rate(config: OptimizerConfig, step: int) -> float:
     warmup = round(config.warmup * STEPS)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -27,7 +27,7 @@ def rate(config: OptimiserConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def by_hand(config: OptimiserConfig) -> dict[str, np.ndarray]:
+def by_hand(config: OptimizerConfig) -> dict[str, np.ndarray]:
     params = {name: value.copy() for name, value in PARAMS.items()}
     first = {name: np.zeros_like(value) for name, value in PARAMS.items()}
     second = {name: np.zeros_like(value) for name, value in PARAMS.items()}
@@ -55,36 +55,36 @@ def by_hand(config: OptimiserConfig) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "config",
     [
-        OptimiserConfig(warmup=0.2),
-        OptimiserConfig(warmup=0.2, clip_norm=0.0, weight_decay=0.01),
-        OptimiserConfig(kind="adam", learning_rate=0.01, weight_decay=0.2, warmup=0.1),
-        OptimiserConfig(kind="adam", momentum=0.8, second_moment=0.98, warmup=0.0),
+        OptimizerConfig(warmup=0.2),
+        OptimizerConfig(warmup=0.2, clip_norm=0.0, weight_decay=0.01),
+        OptimizerConfig(kind="adam", learning_rate=0.01, weight_decay=0.2, warmup=0.1),
+        OptimizerConfig(kind="adam", momentum=0.8, second_moment=0.98, warmup=0.0),
     ],
 )
-def test_steps_are_what_numpy_says(config: OptimiserConfig) -> None:
-    optimiser = make_optimiser(config, STEPS)
+def test_steps_are_what_numpy_says(config: OptimizerConfig) -> None:
+    optimizer = make_optimizer(config, STEPS)
     params = {name: jnp.asarray(value) for name, value in PARAMS.items()}
-    state = optimiser.init(params)
+    state = optimizer.init(params)
     for gradients in GRADIENTS:
         given = {name: jnp.asarray(value) for name, value in gradients.items()}
-        changes, state = optimiser.update(given, state, params)
+        changes, state = optimizer.update(given, state, params)
         params = optax.apply_updates(params, changes)
     for name, wanted in by_hand(config).items():
         np.testing.assert_allclose(params[name], wanted, rtol=2e-5)
 
 
 def test_pretrained_parameters_move_more_slowly() -> None:
-    config = OptimiserConfig(pretrained_rate=0.1, clip_norm=0.0, warmup=0.0)
-    optimiser = make_optimiser(config, STEPS, {"kernel": True, "bias": False})
+    config = OptimizerConfig(pretrained_rate=0.1, clip_norm=0.0, warmup=0.0)
+    optimizer = make_optimizer(config, STEPS, {"kernel": True, "bias": False})
     params = {name: jnp.asarray(value) for name, value in PARAMS.items()}
     given = {name: jnp.asarray(value) for name, value in GRADIENTS[0].items()}
-    changes, _ = optimiser.update(given, optimiser.init(params), params)
+    changes, _ = optimizer.update(given, optimizer.init(params), params)
     np.testing.assert_allclose(changes["kernel"], -0.01 * given["kernel"], rtol=1e-6)
     np.testing.assert_allclose(changes["bias"], -0.1 * given["bias"], rtol=1e-6)
 
 
 def test_the_rate_rises_in_a_line_and_falls_to_nothing() -> None:
-    config = OptimiserConfig(learning_rate=2.0, warmup=0.4)
+    config = OptimizerConfig(learning_rate=2.0, warmup=0.4)
     rates = [float(schedule(config, 10)(step)) for step in range(12)]
     assert rates[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert rates[4] == pytest.approx(2.0) and rates[7] == pytest.approx(1.0)
@@ -95,5 +95,5 @@ def test_the_rate_rises_in_a_line_and_falls_to_nothing() -> None:
     "wrong", [{"kind": "lion"}, {"learning_rate": 0.0}, {"warmup": 1.0}]
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(Reject, match="bad_optimiser"):
-        OptimiserConfig(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="bad_optimizer"):
+        OptimizerConfig(**wrong)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.training.overrides import as_json, from_json, override
 
@@ -58,7 +58,7 @@ def test_fields_are_set_by_path() -> None:
     ],
 )
 def test_what_does_not_fit_is_said(setting: str, said: str) -> None:
-    with pytest.raises(Reject, match="bad_override") as caught:
+    with pytest.raises(InputError, match="bad_override") as caught:
         override(Config(), [setting])
     assert said in caught.value.message
 
@@ -86,7 +86,7 @@ def test_json_is_read_as_the_class_that_it_names() -> None:
     assert from_json(Either(), json.loads(json.dumps(as_json(config)))) == config
     assert from_json(config, {"sizes": [7]}) == dataclasses.replace(config, sizes=(7,))
     assert override(config, ["model.weight=3"]).model == Source("a", 3.0)
-    with pytest.raises(Reject, match="none of path, weight"):
+    with pytest.raises(InputError, match="none of path, weight"):
         override(config, ["model.depth=3"])
 
 
@@ -95,9 +95,9 @@ def test_json_is_read_as_the_class_that_it_names() -> None:
     [
         ({"model": {"class": "Third"}}, "knows Source, Other there, not 'Third'"),
         ({"model": {"class": "Other", "path": "x"}}, "path is no setting of .* Other"),
-        ({"colour": 1}, "colour is no setting of this version's Either"),
+        ({"color": 1}, "color is no setting of this version's Either"),
     ],
 )
 def test_json_of_another_version_is_refused(data: dict, said: str) -> None:
-    with pytest.raises(Reject, match=f"bad_config.*{said}"):
+    with pytest.raises(InputError, match=f"bad_config.*{said}"):
         from_json(Either(), data)

@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.training import sharding, step
 from models.training.step import Embedded, TrainState
 from tests.support.paths import ROOT
@@ -45,16 +45,16 @@ def test_accuracy_counts_ties_as_wrong() -> None:
     assert step.accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
 
 
-def state_of(params: Any, optimiser: optax.GradientTransformation) -> TrainState:
+def state_of(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     copied = jax.tree.map(jnp.array, params)
-    return TrainState(jnp.int32(0), copied, optimiser.init(copied))
+    return TrainState(jnp.int32(0), copied, optimizer.init(copied))
 
 
 def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
     graph, params = split
-    optimiser = optax.adam(3e-3)
-    train = step.make_step(graph, optimiser)
-    state, losses = state_of(params, optimiser), []
+    optimizer = optax.adam(3e-3)
+    train = step.make_step(graph, optimizer)
+    state, losses = state_of(params, optimizer), []
     for _ in range(40):
         state, metrics = train(state, tiny_batch())
         losses.append(float(metrics.loss))
@@ -64,12 +64,12 @@ def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
 
 def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any]) -> None:
     graph, params = split
-    optimiser = optax.adam(1e-2)
-    train = step.make_step(graph, optimiser)
+    optimizer = optax.adam(1e-2)
+    train = step.make_step(graph, optimizer)
     batch = tiny_batch()
     batch["audio"][3, 0, 0] = np.nan
     before = jax.tree.map(np.asarray, params)
-    state, metrics = train(state_of(params, optimiser), batch)
+    state, metrics = train(state_of(params, optimizer), batch)
     assert metrics.finite == 0 and not np.isfinite(metrics.loss)
     assert largest_difference(before, state.params) == 0 and int(state.step) == 0
 
@@ -112,5 +112,5 @@ def test_eight_devices_give_what_one_gives() -> None:
 
 @pytest.mark.parametrize(("batch", "micro"), [(10, 4), (1, 0), (0, 0)])
 def test_batches_that_do_not_divide_are_refused(batch: int, micro: int) -> None:
-    with pytest.raises(Reject, match="bad_batch_size"):
+    with pytest.raises(InputError, match="bad_batch_size"):
         sharding.check_batch(batch, micro)

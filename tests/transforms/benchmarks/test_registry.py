@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from tests.support.paths import DATA
 from transforms.benchmarks.registry import Benchmark, BenchmarkClip, read_benchmark
 
@@ -173,7 +173,7 @@ def test_bad_annotations_are_said(
     files: Files,
     said: str,
 ) -> None:
-    with pytest.raises(Reject, match=said):
+    with pytest.raises(InputError, match=said):
         read_benchmark(protocol, write(tmp_path, files), split)
     assert "ran" not in capsys.readouterr().out
 

@@ -9,7 +9,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import EmbeddedChunk, ImageChunk, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from models.embedders.base import EmbeddingError, unit_rows
 from models.embedders.descriptor import IMAGE_SIZE_PX, describe
 from tests.support.made_media import still
@@ -31,20 +31,20 @@ class Fake:
         self.calls: list[list[int]] = []
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        greys = images[:, 0, 0, 0]
-        self.calls.append(greys.tolist())
-        if POISON in greys:
+        grays = images[:, 0, 0, 0]
+        self.calls.append(grays.tolist())
+        if POISON in grays:
             raise EmbeddingError("poison")
-        raw = np.stack([greys, np.ones(len(greys))], axis=1).astype(np.float32)
-        raw[greys == BLANK] = 0
+        raw = np.stack([grays, np.ones(len(grays))], axis=1).astype(np.float32)
+        raw[grays == BLANK] = 0
         return raw
 
 
-def chunk(*greys: int) -> ImageChunk:
+def chunk(*grays: int) -> ImageChunk:
     images = np.broadcast_to(
-        np.array(greys, np.uint8)[:, None, None, None], (len(greys), 4, 4, 3)
+        np.array(grays, np.uint8)[:, None, None, None], (len(grays), 4, 4, 3)
     )
-    return ImageChunk(FILM, tuple(range(100, 100 + len(greys))), images)
+    return ImageChunk(FILM, tuple(range(100, 100 + len(grays))), images)
 
 
 def test_embeddings_have_unit_norm_and_their_keys() -> None:
@@ -61,7 +61,9 @@ def test_a_failing_batch_is_halved_to_the_culprits() -> None:
     embedded, rejected = embed_chunk(chunk(1, 2, 3, POISON, 5, 6, 7, 8), fake, "stage")
     assert embedded.keys == (100, 101, 102, 104, 105, 106, 107)
     assert embedded.embeddings.shape == (7, 2)
-    assert rejected == [Rejected("stage", "film.mp4@103", "embedding_failed", "poison")]
+    assert rejected == [
+        DeadLetter("stage", "film.mp4@103", "embedding_failed", "poison")
+    ]
     assert fake.calls == [
         [1, 2, 3, 13, 5, 6, 7, 8], [1, 2, 3, 13], [1, 2], [3, 13], [3], [13],
         [5, 6, 7, 8],
@@ -77,7 +79,7 @@ def test_vectors_without_a_direction_are_rejected(value: float) -> None:
     embedded, rejected = embed_chunk(chunk(1, 2), Odd())
     np.testing.assert_array_equal(embedded.embeddings, [[1, 0]])
     message = "The embedder gave a vector of zeros, NaN or infinity."
-    assert rejected == [Rejected("embed", "film.mp4@101", "no_embedding", message)]
+    assert rejected == [DeadLetter("embed", "film.mp4@101", "no_embedding", message)]
 
 
 def test_other_errors_are_bugs_and_stop_the_job() -> None:
@@ -90,11 +92,11 @@ def test_other_errors_are_bugs_and_stop_the_job() -> None:
 
 
 def test_images_in_are_embeddings_out_and_rejected() -> None:
-    greys = np.random.default_rng(0).choice([BLANK, 1, 2, POISON], 200).tolist()
-    embedded, rejected = embed_chunk(chunk(*greys), Fake())
+    grays = np.random.default_rng(0).choice([BLANK, 1, 2, POISON], 200).tolist()
+    embedded, rejected = embed_chunk(chunk(*grays), Fake())
     reasons = [letter.reason for letter in rejected]
-    assert reasons.count("no_embedding") == greys.count(BLANK)
-    assert reasons.count("embedding_failed") == greys.count(POISON)
+    assert reasons.count("no_embedding") == grays.count(BLANK)
+    assert reasons.count("embedding_failed") == grays.count(POISON)
     assert len(embedded.keys) == len(embedded.embeddings) == 200 - len(rejected)
 
 
@@ -130,7 +132,7 @@ def test_in_a_pipeline_each_chunk_keeps_its_source() -> None:
 
 
 def test_a_chunk_without_one_embedding_sends_letters_alone() -> None:
-    letter = Rejected("embed", "k", "no_embedding", "m")
+    letter = DeadLetter("embed", "k", "no_embedding", "m")
     empty = EmbeddedChunk(FILM, (), np.zeros((0, 2), np.float32))
     (sent,) = _separate((empty, [letter]))
     assert (sent.tag, sent.value) == ("rejected", letter)

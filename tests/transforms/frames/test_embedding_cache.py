@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from clipseed.elements import EmbeddedChunk, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from clipseed.io import storage
 from transforms.frames.embedding_cache import (
-    KeptFrames,
+    EmbeddingCache,
     keep_chunk,
     kept_in,
     read_sealed,
@@ -28,7 +28,7 @@ BREAKS = [Break(7, "damage — here")]
 RNG = np.random.default_rng(0)
 
 
-def keep_part(kept: KeptFrames, name: str, lengths: list[int]) -> list[np.ndarray]:
+def keep_part(kept: EmbeddingCache, name: str, lengths: list[int]) -> list[np.ndarray]:
     """Keeps a part of made chunks, as the two steps do."""
     chunks = [RNG.normal(size=(n, 8)).astype(np.float32) for n in lengths]
     for number, embeddings in enumerate(chunks):
@@ -39,12 +39,12 @@ def keep_part(kept: KeptFrames, name: str, lengths: list[int]) -> list[np.ndarra
     return chunks
 
 
-def span_name(kept: KeptFrames, version: str = "1", video: Video = FILM) -> str:
+def span_name(kept: EmbeddingCache, version: str = "1", video: Video = FILM) -> str:
     return kept.name_spans(video, version, ENDS)[0].keep_as
 
 
 def test_a_part_comes_back_bit_by_bit(root: str) -> None:
-    kept = KeptFrames(f"{root}/work/frames", "e@1", SAMPLING)
+    kept = EmbeddingCache(f"{root}/work/frames", "e@1", SAMPLING)
     name = span_name(kept)
     assert kept.read_part(name) is None
     chunks = keep_part(kept, name, [64, 3])
@@ -61,7 +61,7 @@ def test_a_part_comes_back_bit_by_bit(root: str) -> None:
 
 
 def test_a_part_without_frames_is_kept_too(tmp_path: Path) -> None:
-    kept = KeptFrames(str(tmp_path), "e@1", SAMPLING)
+    kept = EmbeddingCache(str(tmp_path), "e@1", SAMPLING)
     keep_part(kept, "a/b", [])
     assert kept.read_part("a/b") == ([], BREAKS)
 
@@ -71,7 +71,7 @@ def test_a_part_without_frames_is_kept_too(tmp_path: Path) -> None:
 def test_a_part_that_is_not_whole_is_not_used(
     tmp_path: Path, suffix: str, damage: str
 ) -> None:
-    kept = KeptFrames(str(tmp_path), "e@1", SAMPLING)
+    kept = EmbeddingCache(str(tmp_path), "e@1", SAMPLING)
     keep_part(kept, "a/b", [2, 1])
     file = tmp_path / f"a/b{suffix}"
     data = bytearray(file.read_bytes())
@@ -86,7 +86,7 @@ def test_a_part_that_is_not_whole_is_not_used(
 
 
 def test_a_chunk_of_another_length_is_not_used(tmp_path: Path) -> None:
-    kept = KeptFrames(str(tmp_path), "e@1", SAMPLING)
+    kept = EmbeddingCache(str(tmp_path), "e@1", SAMPLING)
     keep_part(kept, "a/b", [2])
     kept.keep_part("a/b", [3], [])
     assert kept.read_part("a/b") is None
@@ -94,48 +94,48 @@ def test_a_chunk_of_another_length_is_not_used(tmp_path: Path) -> None:
 
 def test_a_chunk_of_which_an_image_failed_is_not_kept(tmp_path: Path) -> None:
     chunk = EmbeddedChunk(FILM, (1,), np.zeros((1, 2), np.float32), f"{tmp_path}/a")
-    letter = Rejected("embed_frames", "film.mp4@2", "embedding_failed", "")
+    letter = DeadLetter("embed_frames", "film.mp4@2", "embedding_failed", "")
     assert keep_chunk((chunk, [letter])) == (chunk, [letter])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_names_tell_what_decides_the_embeddings() -> None:
-    kept = KeptFrames("", "e@1", SAMPLING)
+    kept = EmbeddingCache("", "e@1", SAMPLING)
     others = [
         span_name(kept, version="2"),
         span_name(kept, video=FILM._replace(video_id="other")),
-        span_name(KeptFrames("", "e@2", SAMPLING)),
-        span_name(KeptFrames("", "e@1", SAMPLING._replace(fps=2.0))),
-        span_name(KeptFrames("", "e@1", SAMPLING._replace(mode="keyframe"))),
-        span_name(KeptFrames("", "e@1", SAMPLING._replace(size_px=96))),
+        span_name(EmbeddingCache("", "e@2", SAMPLING)),
+        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(fps=2.0))),
+        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(mode="keyframe"))),
+        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(size_px=96))),
         kept.name_spans(FILM, "1", ENDS)[1].keep_as,
         kept.name_spans(FILM, "1", [(0, S)])[0].keep_as,
     ]
     assert len({span_name(kept), *others}) == 1 + len(others)
     same = SAMPLING._replace(limit_s=1.0, part_s=9.0)
     moved = FILM._replace(uri="gs://b/film.mp4", reference="a/film.mp4")
-    assert span_name(KeptFrames("x", "e@1", same), video=moved) == span_name(kept)
+    assert span_name(EmbeddingCache("x", "e@1", same), video=moved) == span_name(kept)
 
 
 def test_a_probe_is_kept_for_its_part_length(tmp_path: Path) -> None:
-    kept = KeptFrames(str(tmp_path), "e@1", SAMPLING)
+    kept = EmbeddingCache(str(tmp_path), "e@1", SAMPLING)
     assert kept.spans(FILM, "1") is None
     kept.keep_ends(FILM, "1", ENDS)
     spans = kept.spans(FILM, "1")
     assert spans == kept.name_spans(FILM, "1", ENDS)
     assert spans is not None and [tuple(span[1:3]) for span in spans] == ENDS
     assert kept.spans(FILM, "2") is None
-    shorter = KeptFrames(str(tmp_path), "e@1", SAMPLING._replace(part_s=1.0))
+    shorter = EmbeddingCache(str(tmp_path), "e@1", SAMPLING._replace(part_s=1.0))
     assert shorter.spans(FILM, "1") is None
 
 
 def test_an_older_runs_parts_are_read_and_not_written(tmp_path: Path) -> None:
-    older = KeptFrames(str(tmp_path / "old"), "e@1", SAMPLING)
+    older = EmbeddingCache(str(tmp_path / "old"), "e@1", SAMPLING)
     keep_part(older, "a/b", [1])
     for folder in ("", str(tmp_path / "new")):
-        kept = KeptFrames(folder, "e@1", SAMPLING, older.folder)
+        kept = EmbeddingCache(folder, "e@1", SAMPLING, older.folder)
         assert kept.read_part("a/b") is not None
-    reading = KeptFrames("", "e@1", SAMPLING, older.folder)
+    reading = EmbeddingCache("", "e@1", SAMPLING, older.folder)
     assert reading.uri("a/c") == ""
     reading.keep_part("a/c", [], [])
     reading.keep_ends(FILM, "1", ENDS)

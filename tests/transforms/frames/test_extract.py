@@ -11,13 +11,13 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from clipseed.elements import Span, Video
+from clipseed.elements import Video, VideoPart
 from clipseed.io.http import FetchConfig
 from tests.support.made_media import corrupt_from, film, write_video
 from transforms import progress
 from transforms.frames.extract import (
     ExtractFrames,
-    SpanReport,
+    PartReport,
     SplitVideos,
     _ExtractFn,
     _SplitFn,
@@ -66,9 +66,9 @@ def test_a_video_is_split_into_parts(folder: Path, isolate: bool) -> None:
     split = _SplitFn(config(part_s=2), isolate, FetchConfig())
     assert outcome(split, whole, "spans") == {
         "spans": [
-            Span(whole, 0, 2 * S),
-            Span(whole, 2 * S, 4 * S),
-            Span(whole, 4 * S, END),
+            VideoPart(whole, 0, 2 * S),
+            VideoPart(whole, 2 * S, 4 * S),
+            VideoPart(whole, 4 * S, END),
         ],
         "reports": [],
         "rejected": [],
@@ -86,11 +86,13 @@ def test_what_is_no_video_is_told(
     found = outcome(split, video(folder, name), "spans")
     (letter,) = found["rejected"]
     assert letter[:3] == ("probe", name, reason)
-    assert found["reports"] == [SpanReport(f"id of {name}", 0, 1)]
+    assert found["reports"] == [PartReport(f"id of {name}", 0, 1)]
     assert found["spans"] == []
 
 
-def extract(span: Span, fps: float = 1.0, limit_s: float = 60.0) -> dict[str, list]:
+def extract(
+    span: VideoPart, fps: float = 1.0, limit_s: float = 60.0
+) -> dict[str, list]:
     settings = config(fps)._replace(limit_s=limit_s)
     return outcome(_ExtractFn(settings, False, FetchConfig()), span, "chunks")
 
@@ -98,30 +100,30 @@ def extract(span: Span, fps: float = 1.0, limit_s: float = 60.0) -> dict[str, li
 def test_frames_come_in_chunks_of_64(folder: Path) -> None:
     whole = video(folder, "film.mp4")
     progress.reset()
-    found = extract(Span(whole, 0, END), fps=25)
+    found = extract(VideoPart(whole, 0, END), fps=25)
     first, second = found["chunks"]
     assert (len(first.keys), len(second.keys)) == (64, 61)
     assert first.keys + second.keys == tuple(range(0, 5 * S, 40_000))
     assert first.source == second.source == whole
     assert first.images.shape == (64, 16, 16, 3) and first.images.dtype == np.uint8
     assert found["rejected"] == []
-    assert found["reports"] == [SpanReport("id of film.mp4", 125, 0)]
+    assert found["reports"] == [PartReport("id of film.mp4", 125, 0)]
     assert progress.snapshot() == {"parts": 1, "frames": 125}
 
 
 def test_parts_give_the_frames_of_the_whole(folder: Path) -> None:
     whole = video(folder, "film.mp4")
-    parts = [extract(Span(whole, *ends)) for ends in ((0, 2 * S), (2 * S, END))]
+    parts = [extract(VideoPart(whole, *ends)) for ends in ((0, 2 * S), (2 * S, END))]
     chunks = [chunk for part in parts for chunk in part["chunks"]]
     assert [chunk.keys for chunk in chunks] == [(0, S), (2 * S, 3 * S, 4 * S)]
-    (alone,) = extract(Span(whole, 0, END))["chunks"]
+    (alone,) = extract(VideoPart(whole, 0, END))["chunks"]
     joined = np.concatenate([chunk.images for chunk in chunks])
     np.testing.assert_array_equal(joined, alone.images)
     assert [part["reports"][0].frames for part in parts] == [2, 3]
 
 
 def test_frames_before_a_break_are_used(folder: Path) -> None:
-    found = extract(Span(video(folder, "broken.mp4"), 0, END))
+    found = extract(VideoPart(video(folder, "broken.mp4"), 0, END))
     (chunk,) = found["chunks"]
     assert chunk.keys == (0, S)
     (letter,) = found["rejected"]
@@ -129,7 +131,7 @@ def test_frames_before_a_break_are_used(folder: Path) -> None:
     # By decoding time, which lies before that of showing.
     assert re.match(r"At (1\.9\d|2\.00) s: ", letter.message)
     assert letter.message.endswith(". What was decoded before is used.")
-    assert found["reports"] == [SpanReport("id of broken.mp4", 2, 1)]
+    assert found["reports"] == [PartReport("id of broken.mp4", 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -139,16 +141,16 @@ def test_frames_before_a_break_are_used(folder: Path) -> None:
 def test_a_part_that_cannot_be_decoded_is_a_break(
     folder: Path, name: str, limit_s: float, reason: str
 ) -> None:
-    found = extract(Span(video(folder, name), 0, END), limit_s=limit_s)
+    found = extract(VideoPart(video(folder, name), 0, END), limit_s=limit_s)
     (letter,) = found["rejected"]
     assert letter[:3] == ("extract_frames", name, reason)
-    assert found["reports"] == [SpanReport(f"id of {name}", 0, 1)]
+    assert found["reports"] == [PartReport(f"id of {name}", 0, 1)]
     assert found["chunks"] == []
 
 
 def test_a_part_without_frames_is_reported(folder: Path) -> None:
-    found = extract(Span(video(folder, "film.mp4"), 60 * S, END))
-    report = SpanReport("id of film.mp4", 0, 0)
+    found = extract(VideoPart(video(folder, "film.mp4"), 60 * S, END))
+    report = PartReport("id of film.mp4", 0, 0)
     assert found == {"chunks": [], "rejected": [], "reports": [report]}
 
 

@@ -4,16 +4,16 @@ import apache_beam as beam
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from clipseed.elements import Span, Video
-from transforms.frames.extract import SpreadSpans, stretch
+from clipseed.elements import Video, VideoPart
+from transforms.frames.extract import SpreadParts, stretch
 
 
-def spans(uri: str, minutes: int) -> list[Span]:
+def spans(uri: str, minutes: int) -> list[VideoPart]:
     """Parts of two minutes, the last one open-ended."""
     video = Video(f"id of {uri}", uri, uri)
     starts = [120_000_000 * i for i in range(minutes // 2)]
     ends = [*starts[1:], 2**62]
-    return [Span(video, *part) for part in zip(starts, ends, strict=True)]
+    return [VideoPart(video, *part) for part in zip(starts, ends, strict=True)]
 
 
 def test_parts_of_a_local_video_are_spread_one_by_one() -> None:
@@ -29,5 +29,5 @@ def test_parts_of_a_remote_video_stay_together_for_ten_minutes() -> None:
 def test_every_part_comes_through_once() -> None:
     given = [*spans("a.mp4", 6), *spans("gs://bucket/b.mp4", 24)]
     with TestPipeline() as pipeline:
-        spread = pipeline | beam.Create(given) | SpreadSpans()
+        spread = pipeline | beam.Create(given) | SpreadParts()
         assert_that(spread, equal_to(given))

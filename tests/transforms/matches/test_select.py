@@ -46,7 +46,7 @@ def brute_force(matches: list[Match], top_k: int, gap_us: int) -> list[Match]:
     return taken
 
 
-def test_the_best_of_neighbours_is_kept() -> None:
+def test_the_best_of_neighbors_is_kept() -> None:
     matches = [match(0.7, "a", 0), match(0.8, "a", 8), match(0.9, "a", 16)]
     assert select_top(matches, 10, GAP_US) == [matches[2], matches[0]]
     assert select_top(matches, 10, 0) == matches[::-1]

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.media.container import (
     display_size,
     open_video,
@@ -115,16 +115,16 @@ def audio_only(path: Path) -> Path:
 )
 def test_what_is_no_video(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         probe(str(tmp_path / name))
     assert caught.value.reason == reason
 
 
 def test_audio_alone_and_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         probe(str(audio_only(tmp_path / "a.m4a")))
     assert caught.value.reason == "no_video_stream"
     assert "audio" in caught.value.message
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         probe(str(tmp_path / "missing.mp4"))
     assert caught.value.reason == "unreadable"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from tests.support.paths import DATA
 from transforms.media.images import (
     ImageLimits,
@@ -25,8 +25,8 @@ LIMITS = ImageLimits()
 
 def patches(height: int = 48, width: int = 64) -> np.ndarray:
     """uint8 [height, width, 3]: flat 8 px patches, which JPEG keeps nearly exact."""
-    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    grown = colours.repeat(8, axis=0).repeat(8, axis=1)
+    colors = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    grown = colors.repeat(8, axis=0).repeat(8, axis=1)
     return grown[:height, :width]
 
 
@@ -37,7 +37,7 @@ def encoded(image: Image.Image, fmt: str, **options: object) -> bytes:
 
 
 def reason(data: bytes, limits: ImageLimits = LIMITS) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         decode_image(data, limits)
     return caught.value.reason
 
@@ -104,7 +104,7 @@ def test_unreadable_exif_costs_no_good_picture() -> None:
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "TIFF"])
-def test_cmyk_keeps_its_colours(fmt: str) -> None:
+def test_cmyk_keeps_its_colors(fmt: str) -> None:
     options = {"quality": 95, "subsampling": 0} if fmt == "JPEG" else {}
     data = encoded(Image.fromarray(patches()).convert("CMYK"), fmt, **options)
     if fmt == "JPEG":
@@ -117,7 +117,7 @@ def test_cmyk_keeps_its_colours(fmt: str) -> None:
     ("fmt", "dtype"),
     [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4")],
 )
-def test_16_bit_grey_is_scaled_not_clipped(fmt: str, dtype: str) -> None:
+def test_16_bit_gray_is_scaled_not_clipped(fmt: str, dtype: str) -> None:
     ramp = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], dtype)
     rgb = decode_image(encoded(Image.fromarray(ramp), fmt), LIMITS)
     expected = [0, 0, 1, 1, 128, 254, 255, 255]
@@ -151,11 +151,11 @@ def test_transparency_is_laid_on_white() -> None:
     expected = [[255] * 3, [127] * 3, [0] * 3]
     for data in (encoded(image, "PNG"), encoded(image, "WEBP", lossless=True)):
         np.testing.assert_array_equal(decode_image(data, LIMITS)[0], expected)
-    grey = encoded(image.convert("LA"), "PNG")
-    np.testing.assert_array_equal(decode_image(grey, LIMITS)[0], expected)
+    gray = encoded(image.convert("LA"), "PNG")
+    np.testing.assert_array_equal(decode_image(gray, LIMITS)[0], expected)
 
 
-def test_a_transparent_palette_or_key_colour_is_laid_on_white() -> None:
+def test_a_transparent_palette_or_key_color_is_laid_on_white() -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((1, 0), 1)
@@ -168,7 +168,7 @@ def test_a_transparent_palette_or_key_colour_is_laid_on_white() -> None:
 
 @pytest.mark.parametrize("fmt", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_taken(fmt: str) -> None:
-    frames = [Image.new("RGB", (16, 8), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (16, 8), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if fmt == "WEBP" else {}
     data = encoded(frames[0], fmt, save_all=True, append_images=frames[1:], **options)
     with Image.open(io.BytesIO(data)) as written:
@@ -209,7 +209,7 @@ def test_the_pixel_limit_is_inclusive() -> None:
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("name", EVERY)
-def test_a_truncated_file_gives_no_half_grey_image(name: str, part: float) -> None:
+def test_a_truncated_file_gives_no_half_gray_image(name: str, part: float) -> None:
     data = EVERY[name](Image.fromarray(patches()))
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
     assert reason(data[: int(len(data) * part)]) == "corrupt_image"
@@ -232,7 +232,7 @@ def test_mutated_files_are_decoded_or_refused_never_raise_else() -> None:
             broken[random.integers(0, min(len(data), 200), 4)] ^= 0x55
             try:
                 outcomes.add(decode_image(broken.tobytes(), LIMITS).dtype.name)
-            except Reject as reject:
+            except InputError as reject:
                 outcomes.add(reject.reason)
     assert {"uint8", "corrupt_image", "not_an_image"} <= outcomes
 
@@ -247,7 +247,7 @@ def test_what_is_not_an_image(data: bytes) -> None:
 def test_messages_do_not_vary_between_runs() -> None:
     messages = set()
     for _ in range(2):
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             decode_image(b"\xff\xd8\xff", LIMITS)
         messages.add(caught.value.message)
     assert len(messages) == 1 and "0x" not in messages.pop()
@@ -301,7 +301,7 @@ def test_a_large_downscale_is_antialiased() -> None:
 
 
 def test_beyond_the_scaler_is_a_reject() -> None:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         resize_for_embedding(np.zeros((1, 16_000_000, 3), np.uint8), 32)
     assert caught.value.reason == "extreme_aspect"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from transforms.media.worker_process import Isolation
 
 
@@ -26,7 +26,7 @@ def noisy() -> Iterator[int]:
 
 def refuse() -> Iterator[int]:
     yield 1
-    raise Reject("bad_thing", "what to do")
+    raise InputError("bad_thing", "what to do")
 
 
 def hang() -> Iterator[int]:
@@ -73,7 +73,7 @@ def test_prints_do_not_mix_with_replies(isolation: Isolation) -> None:
 
 def test_reject_comes_through_after_the_items(isolation: Isolation) -> None:
     got = []
-    with pytest.raises(Reject, match="what to do") as caught:
+    with pytest.raises(InputError, match="what to do") as caught:
         for item in isolation.iterate(refuse, limit_s=10):
             got.append(item)
     assert got == [1] and caught.value.reason == "bad_thing"
@@ -89,7 +89,7 @@ def test_hang_and_crash_end_one_call_only(
 ) -> None:
     monkeypatch.setattr("transforms.media.worker_process._GRACE_S", 0.3)
     got = []
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         for item in child.iterate(function, limit_s=limit_s):
             got.append(item)
     assert got == [1] and caught.value.reason == reason
@@ -104,7 +104,7 @@ def tell_pid() -> Iterator[int]:
 def test_a_child_killed_from_outside_ends_one_call_only(child: Isolation) -> None:
     items = child.iterate(tell_pid, limit_s=60)
     os.kill(next(items), signal.SIGKILL)  # As the system does when memory is full.
-    with pytest.raises(Reject, match="SIGKILL") as caught:
+    with pytest.raises(InputError, match="SIGKILL") as caught:
         next(items)
     assert caught.value.reason == "decoder_crashed"
     assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]

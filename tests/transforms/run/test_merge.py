@@ -9,17 +9,17 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Seed, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from clipseed.io import storage
 from clipseed.run.clip_record import decode, encode, write_records
 from tests.support.tiny_run import clip_record
-from transforms.clips.reuse import OlderClips, open_shard, recaption
+from transforms.clips.reuse import BaseClips, open_shard, recaption
 from transforms.clips.write import _copied_records, _Outcome
 from transforms.matches.pairs import Selected
 from transforms.run.merge import (
-    DropOlderVideos,
-    OlderRun,
-    ReadOlderRun,
+    BaseRun,
+    DropBaseVideos,
+    ReadBaseRun,
     read_matches,
     seeds_fingerprint,
 )
@@ -30,8 +30,8 @@ S = 1_000_000
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
 SEEDS = [Seed("s", "s.png", "one"), Seed("s", "s.png", "two"), Seed("t", "t.png", "x")]
 MATCHES = [Match("s", 0.75, A, 5), Match("s", 0.5, B, 7), Match("t", 0.625, A, 5)]
-PROBE = Rejected("probe", "c.mp4", "not_a_video", "It is a tëxt.")
-CUT = Rejected("write_clips", "a.mp4@2.000s", "no_frames", "No frame.")
+PROBE = DeadLetter("probe", "c.mp4", "not_a_video", "It is a tëxt.")
+CUT = DeadLetter("write_clips", "a.mp4@2.000s", "no_frames", "No frame.")
 COUNTS = {
     "videos": 3, "frames": 9, "parts": 2, "rejected/probe/not_a_video": 1,
     "rejected/write_clips/no_frames": 1, "matches": 2, "seeds": 3, "pairs": 1,
@@ -43,7 +43,7 @@ def nameless(match: Match) -> Match:
 
 
 @pytest.fixture
-def older(root: str) -> OlderRun:
+def older(root: str) -> BaseRun:
     """A run directory with matches and dead letters, in two shards each."""
     files = []
     for shard, matches in enumerate([MATCHES[:2], MATCHES[2:]]):
@@ -56,26 +56,26 @@ def older(root: str) -> OlderRun:
         _ = letters | RunTables(root, 2, "hash").rejected()
     files += [f"rejected/{shard_name('rejected', n, 2, '.jsonl')}" for n in range(2)]
     fingerprint = sum(map(seeds_fingerprint, SEEDS))
-    return OlderRun(root, tuple(files), tuple(COUNTS.items()), fingerprint, 2)
+    return BaseRun(root, tuple(files), tuple(COUNTS.items()), fingerprint, 2)
 
 
-def test_matches_are_read_above_the_floor(older: OlderRun) -> None:
+def test_matches_are_read_above_the_floor(older: BaseRun) -> None:
     first, second = older.files_of("matches")
     assert list(read_matches(first, 0.4)) == [nameless(m) for m in MATCHES[:2]]
     assert list(read_matches(first, 0.5)) == [nameless(MATCHES[0])]
     assert list(read_matches(second, 0.4)) == [nameless(MATCHES[2])]
 
 
-def test_a_dead_letter_is_found_by_stage_and_key(older: OlderRun) -> None:
+def test_a_dead_letter_is_found_by_stage_and_key(older: BaseRun) -> None:
     assert older.letter("write_clips", CUT.key) == CUT
     assert older.letter("read_sound", CUT.key) is None
     assert older.letter("write_clips", "a.mp4@2.001s") is None
     assert older.letter("probe", PROBE.key) == PROBE
 
 
-def test_only_what_is_not_done_again_is_taken_over(older: OlderRun) -> None:
+def test_only_what_is_not_done_again_is_taken_over(older: BaseRun) -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
-        part = pipeline | beam.Create(SEEDS[::-1]) | ReadOlderRun(older, 0.4)
+        part = pipeline | beam.Create(SEEDS[::-1]) | ReadBaseRun(older, 0.4)
         wanted = [nameless(match) for match in MATCHES]
         assert_that(part.matches, equal_to(wanted), label="matches")
         assert_that(part.letters, equal_to([PROBE]), label="letters")
@@ -104,8 +104,8 @@ def test_videos_of_the_older_run_are_dropped() -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
         old = pipeline | "Old" >> beam.Create([nameless(m) for m in MATCHES[::2]])
         new = pipeline | "New" >> beam.Create([again, B])
-        videos, rejected = new | DropOlderVideos(old)
-        letter = Rejected(
+        videos, rejected = new | DropBaseVideos(old)
+        letter = DeadLetter(
             "list_videos", "again.mp4", "duplicate_video",
             "the id a is taken by an earlier video",
         )  # fmt: skip
@@ -142,10 +142,8 @@ def write_shard(path: Path, *numbers: int) -> str:
     return str(path)
 
 
-def test_clips_are_read_by_video_in_their_order(
-    tmp_path: Path, older: OlderRun
-) -> None:
-    clips = OlderClips(write_shard(tmp_path / "a", 2, 2, 4, 6), older)
+def test_clips_are_read_by_video_in_their_order(tmp_path: Path, older: BaseRun) -> None:
+    clips = BaseClips(write_shard(tmp_path / "a", 2, 2, 4, 6), older)
     found = {
         name: [clip.clip_id for clip in clips.of_video(name)]
         for name in ("video1", "video2", "video5", "video6", "video7")
@@ -156,18 +154,16 @@ def test_clips_are_read_by_video_in_their_order(
     }  # fmt: skip
 
 
-def test_a_damaged_shard_ends_the_job(tmp_path: Path, older: OlderRun) -> None:
+def test_a_damaged_shard_ends_the_job(tmp_path: Path, older: BaseRun) -> None:
     path = tmp_path / "a"
     data = Path(write_shard(path, 2, 4)).read_bytes()
     path.write_bytes(data[:-10])
-    clips = OlderClips(str(path), older)
+    clips = BaseClips(str(path), older)
     with pytest.raises(RuntimeError, match="the older run is damaged: a is damaged"):
         list(clips.of_video("video4"))
 
 
-def test_a_shard_is_opened_only_of_an_older_run(
-    older: OlderRun, tmp_path: Path
-) -> None:
+def test_a_shard_is_opened_only_of_an_older_run(older: BaseRun, tmp_path: Path) -> None:
     with open_shard(None, "clips/0") as clips:
         assert clips is None
     data = Path(write_shard(tmp_path / "a", 3)).read_bytes()
@@ -177,9 +173,9 @@ def test_a_shard_is_opened_only_of_an_older_run(
 
 
 def test_what_has_no_clip_then_has_its_dead_letter_now(
-    tmp_path: Path, older: OlderRun
+    tmp_path: Path, older: BaseRun
 ) -> None:
-    clips = OlderClips(write_shard(tmp_path / "a", 2), older)
+    clips = BaseClips(write_shard(tmp_path / "a", 2), older)
     outcome = _Outcome()
     rows = [row("s", "c", 2 * S), row("t", "d", 9 * S)]
     waiting = {2 * S, 9 * S}
@@ -187,5 +183,5 @@ def test_what_has_no_clip_then_has_its_dead_letter_now(
     lost = "The older run has neither this clip nor a reason why."
     assert outcome.rejected == [
         CUT,
-        Rejected("write_clips", "a.mp4@9.000s", "not_in_older_run", lost),
+        DeadLetter("write_clips", "a.mp4@9.000s", "not_in_older_run", lost),
     ]

@@ -11,7 +11,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Video
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from transforms.matches.pairs import Pair
 from transforms.run.tables import (
     RunTables,
@@ -85,14 +85,14 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
 
 def test_dead_letters_are_lines_of_json_sorted_and_once(tmp_path: Path) -> None:
     letters = [
-        Rejected("read_seeds", "k", "empty_caption", "the caption is empty"),
-        Rejected("probe", "ü\n.mp4", "not_a_video", TRICKY),
-        Rejected("probe", "ü\n.mp4", "not_a_video", TRICKY),
+        DeadLetter("read_seeds", "k", "empty_caption", "the caption is empty"),
+        DeadLetter("probe", "ü\n.mp4", "not_a_video", TRICKY),
+        DeadLetter("probe", "ü\n.mp4", "not_a_video", TRICKY),
     ]
     path = tmp_path / "rejected.jsonl"
     assert _write_rejected(str(path), letters) == 2
     lines = path.read_text(encoding="utf-8").split("\n")
-    assert [Rejected(**json.loads(line)) for line in lines[:-1]] == [
+    assert [DeadLetter(**json.loads(line)) for line in lines[:-1]] == [
         letters[1],
         letters[0],
     ]
@@ -122,7 +122,7 @@ def test_no_pairs_are_an_empty_file(tmp_path: Path) -> None:
 
 def test_in_a_pipeline_each_table_has_its_shards(tmp_path: Path) -> None:
     tables = RunTables(str(tmp_path), 2, "hash")
-    letter = Rejected("probe", "a.mp4", "not_a_video", "m")
+    letter = DeadLetter("probe", "a.mp4", "not_a_video", "m")
     matches = [Match(f"s{i}", 0.9, A, 0) for i in range(9)]
     with TestPipeline(runner="FnApiRunner") as pipeline:
         _ = (
@@ -132,7 +132,7 @@ def test_in_a_pipeline_each_table_has_its_shards(tmp_path: Path) -> None:
         )
         _ = pipeline | "P" >> beam.Create([("a", PAIR)]) | "Pairs" >> tables.pairs()
         rejected = tables.rejected()
-        _ = pipeline | "R" >> beam.Create([("k", letter)]) | "Rejected" >> rejected
+        _ = pipeline | "R" >> beam.Create([("k", letter)]) | "DeadLetter" >> rejected
     for folder, suffix in (("matches", "parquet"), ("pairs", "parquet"),
                            ("rejected", "jsonl")):  # fmt: skip
         names = sorted(path.name for path in (tmp_path / folder).iterdir())

@@ -11,7 +11,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from clipseed.elements import EmbeddedChunk, Span, Video
+from clipseed.elements import EmbeddedChunk, Video, VideoPart
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
@@ -23,7 +23,7 @@ from transforms.run.shards import describe_file
 from transforms.seeds.build_index import (
     BuildConfig,
     BuildIndex,
-    SampleSpansFn,
+    SamplePartsFn,
     _build,
     describe_index,
     read_parts,
@@ -48,8 +48,10 @@ def build_config(root: str) -> BuildConfig:
     return BuildConfig(root, "descriptor", EMBEDDER_ID, 0.6, sampling, fetch, False)
 
 
-def spans(count: int) -> list[Span]:
-    return [Span(Video(f"v{i}", f"{i}", f"/{i}.mp4"), 0, END) for i in range(count)]
+def spans(count: int) -> list[VideoPart]:
+    return [
+        VideoPart(Video(f"v{i}", f"{i}", f"/{i}.mp4"), 0, END) for i in range(count)
+    ]
 
 
 # --- parts ---------------------------------------------------------------------------
@@ -77,7 +79,7 @@ def test_no_parts_are_no_seeds() -> None:
 
 
 def test_the_sample_does_not_depend_on_the_order() -> None:
-    combine = SampleSpansFn(4)
+    combine = SamplePartsFn(4)
     samples = []
     for seed in range(5):
         shuffled = random.Random(seed).sample(spans(50), 50)
@@ -93,7 +95,7 @@ def test_the_sample_does_not_depend_on_the_order() -> None:
 
 
 def test_a_small_corpus_is_its_own_sample() -> None:
-    combine = SampleSpansFn(4)
+    combine = SamplePartsFn(4)
     few = combine.extract_output(combine.merge_accumulators([spans(3), []]))
     assert sorted(few) == spans(3)
     assert combine.extract_output(combine.create_accumulator()) == []
@@ -103,8 +105,8 @@ def test_sampled_frames_are_embedded_and_bad_videos_passed_over(
     tmp_path: Path,
 ) -> None:
     path = write_video(tmp_path / "a.mp4", film(1, 3), options={"g": "25"})
-    bad = Span(Video("bad", "bad", str(tmp_path / "absent.mp4")), 0, END)
-    good = Span(Video("good", "good", str(path)), 0, END)
+    bad = VideoPart(Video("bad", "bad", str(tmp_path / "absent.mp4")), 0, END)
+    good = VideoPart(Video("good", "good", str(path)), 0, END)
     config = build_config(str(tmp_path))
     queries = sample_queries([bad, good], config)
     assert queries is not None and queries.shape == (3, DIMENSION)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipseed.elements import SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from tests.support.paths import DATA
 from transforms.seeds.formats import (
     EmbeddingInfo,
@@ -29,12 +29,12 @@ def write(path: Path, data: str | bytes) -> str:
 
 def seeds_and_rejected(
     uri: str, config: SeedsConfig | None = None
-) -> tuple[list[SeedRow], list[Rejected]]:
+) -> tuple[list[SeedRow], list[DeadLetter]]:
     items = list(read_seeds(uri, config or SeedsConfig()))
-    assert all(x.stage == "read_seeds" for x in items if isinstance(x, Rejected))
+    assert all(x.stage == "read_seeds" for x in items if isinstance(x, DeadLetter))
     return (
         [item for item in items if isinstance(item, SeedRow)],
-        [item for item in items if isinstance(item, Rejected)],
+        [item for item in items if isinstance(item, DeadLetter)],
     )
 
 
@@ -98,7 +98,7 @@ def test_tsv_formats_are_told_apart(tmp_path: Path, text: str, form: str) -> Non
 
 def test_a_tsv_without_references_needs_its_format_named(tmp_path: Path) -> None:
     uri = write(tmp_path / "t.tsv", "a dog\ta cat\n")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         seeds_format(uri)
     assert caught.value.reason == "unknown_seeds_format"
     assert "--seeds_format" in caught.value.message
@@ -137,7 +137,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 
 def test_a_wrong_column_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
     uri = write(tmp_path / "t.csv", "image,descr\na.jpg,hello\n")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         list(read_seeds(uri))
     assert caught.value.reason == "missing_column"
     assert "image, descr" in caught.value.message
@@ -239,10 +239,10 @@ def test_tables_of_a_folder_are_read_and_images_are_not(tmp_path: Path) -> None:
 
 def test_a_folder_without_seeds_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "c.jpg", b"")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         list_seed_files(str(tmp_path))
     assert caught.value.reason == "no_seeds"
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         list_seed_files(str(tmp_path / "nowhere"))
     assert caught.value.reason == "not_found"
 

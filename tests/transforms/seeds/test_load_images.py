@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from PIL import Image
 
 from clipseed.elements import Seed, SeedRow
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from clipseed.io.http import FetchConfig
 from tests.support.made_media import encoded, still
 from transforms.seeds.load_images import (
@@ -118,7 +118,7 @@ def test_an_image_in_a_shard_is_read_at_its_offset(tmp_path: Path) -> None:
 
 def test_an_image_in_a_shard_may_be_too_large(tmp_path: Path) -> None:
     limits = FetchConfig(max_bytes=10)
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_image(SeedRow("a", str(tmp_path / "absent.tar"), "c", 0, 11), limits)
     assert caught.value.reason == "too_large"
 
@@ -170,5 +170,5 @@ def test_in_a_pipeline_by_tag(folder: Path) -> None:
 
 def test_rejected_rows_name_the_stage() -> None:
     (letter,) = load(SeedRow("r", "ftp://host/a.png", "c")).rejected
-    assert isinstance(letter, Rejected)
+    assert isinstance(letter, DeadLetter)
     assert (letter.stage, letter.reason) == ("load_seeds", "unsupported_scheme")

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from clipseed.elements import SeedRow
-from clipseed.errors import Rejected
+from clipseed.errors import DeadLetter
 from transforms.seeds.formats import read_seeds
 
 
-def seeds_and_rejected(uri: str) -> tuple[list[SeedRow], list[Rejected]]:
+def seeds_and_rejected(uri: str) -> tuple[list[SeedRow], list[DeadLetter]]:
     items = list(read_seeds(uri))
     return (
         [item for item in items if isinstance(item, SeedRow)],
-        [item for item in items if isinstance(item, Rejected)],
+        [item for item in items if isinstance(item, DeadLetter)],
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clipseed.elements import Video
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from transforms.videos.filters import (
     FilterConfig,
     filter_reason,
@@ -96,7 +96,7 @@ def test_each_filter_can_be_turned_off() -> None:
 
 def test_the_message_has_value_and_limit() -> None:
     config = FilterConfig(as_of=AS_OF)
-    assert filter_reason(entry("x.mp4", view_count=7), config) == Rejected(
+    assert filter_reason(entry("x.mp4", view_count=7), config) == DeadLetter(
         "filter_videos", "x.mp4", "view_count", "7 views; want more than 1000"
     )
     old = filter_reason(entry(upload_date=date(2000, 1, 2)), config)
@@ -140,9 +140,9 @@ def test_denylist_files(tmp_path: Path) -> None:
 def test_a_denylist_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deny.txt"
     path.write_bytes(b"ok\n\xff\n")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_denylist(str(path))
     assert caught.value.reason == "not_utf8"
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         read_denylist(str(tmp_path / "none.txt"))
     assert caught.value.reason == "not_found"

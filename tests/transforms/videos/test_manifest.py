@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipseed.elements import Video
-from clipseed.errors import Reject, Rejected
+from clipseed.errors import DeadLetter, InputError
 from tests.support.paths import DATA
 from transforms.videos.manifest import (
     VideoEntry,
@@ -32,12 +32,12 @@ def write(path: Path, text: str = "") -> str:
     return str(path)
 
 
-def listed(videos: str) -> tuple[list[VideoEntry], list[Rejected]]:
+def listed(videos: str) -> tuple[list[VideoEntry], list[DeadLetter]]:
     items = list(list_videos(videos))
-    assert all(x.stage == "list_videos" for x in items if isinstance(x, Rejected))
+    assert all(x.stage == "list_videos" for x in items if isinstance(x, DeadLetter))
     return (
         [item for item in items if isinstance(item, VideoEntry)],
-        [item for item in items if isinstance(item, Rejected)],
+        [item for item in items if isinstance(item, DeadLetter)],
     )
 
 
@@ -132,7 +132,7 @@ def test_a_name_that_is_not_utf8_is_told_in_print(tmp_path: Path) -> None:
 def test_nothing_there_is_refused(tmp_path: Path) -> None:
     reasons = []
     for videos in (tmp_path, tmp_path / "no", tmp_path / "*.mp4", tmp_path / "no.csv"):
-        with pytest.raises(Reject) as caught:
+        with pytest.raises(InputError) as caught:
             list(list_videos(str(videos)))
         reasons.append(caught.value.reason)
     assert reasons == ["no_videos", "not_found", "not_found", "not_found"]
@@ -232,7 +232,7 @@ def test_unsafe_in_one_of_two_columns_is_unsafe(tmp_path: Path) -> None:
 
 def test_manifest_without_a_path_column_is_refused(tmp_path: Path) -> None:
     uri = write(tmp_path / "m.csv", "id,views\nx,1\n")
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(InputError) as caught:
         list(list_videos(uri))
     assert caught.value.reason == "missing_column"
     assert "id, views" in caught.value.message

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.bert.model import Bert, BertConfig, bert_config, load_bert
 from models.nn.attention import Compute
 from tests.support.paths import DATA
@@ -80,12 +80,12 @@ def test_bfloat16_with_rematerialisation_has_float32_gradients() -> None:
 
 
 def test_refuses_texts_that_are_too_long() -> None:
-    with pytest.raises(Reject, match="texts of 10 tokens do not fit a model for 9"):
+    with pytest.raises(InputError, match="texts of 10 tokens do not fit a model for 9"):
         run(Bert(TINY, nnx.Rngs(0)), np.zeros((1, 10), int), np.ones((1, 10), bool))
 
 
 def test_refuses_other_kinds_of_positions() -> None:
-    with pytest.raises(Reject, match="'relative_key'"):
+    with pytest.raises(InputError, match="'relative_key'"):
         bert_config({"position_embedding_type": "relative_key"})
 
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.clip.model import (
     Clip,
     ClipConfig,
@@ -86,7 +86,7 @@ def test_a_text_ends_at_its_first_end_token() -> None:
 
 
 def test_refuses_texts_that_are_too_long() -> None:
-    with pytest.raises(Reject, match="crop them"):
+    with pytest.raises(InputError, match="crop them"):
         ClipTextTower(TINY, 8, nnx.Rngs(0))(jnp.full((1, 10), 49))
 
 

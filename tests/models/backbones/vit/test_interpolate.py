@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.vit.interpolate import fit_kernel, fit_positions
 
 
 def ramp(height: int, width: int) -> np.ndarray:
-    """Row and column of each patch's centre in [0, 1], and two extra rows before."""
+    """Row and column of each patch's center in [0, 1], and two extra rows before."""
     rows = (np.arange(height) + 0.5) / height
     columns = (np.arange(width) + 0.5) / width
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
@@ -18,7 +18,7 @@ def test_the_same_grid_is_untouched() -> None:
     assert fit_positions(positions, 2, (3, 5), (3, 5)) is positions
 
 
-def test_interpolates_between_the_centres_of_patches() -> None:
+def test_interpolates_between_the_centers_of_patches() -> None:
     fitted = fit_positions(ramp(4, 4), 2, (4, 4), (6, 8))
     np.testing.assert_array_equal(fitted[:2], [[7, 8], [9, 10]])
     wanted = np.clip(ramp(6, 8)[2:], 1 / 8, 7 / 8)  # constant beyond the outermost
@@ -40,21 +40,21 @@ def test_a_video_repeats_the_positions_of_a_picture() -> None:
 
 @pytest.mark.parametrize("new_grid", [(6,), ()])
 def test_refuses_a_grid_of_fewer_axes(new_grid: tuple[int, ...]) -> None:
-    with pytest.raises(Reject, match="do not fit a grid"):
+    with pytest.raises(InputError, match="do not fit a grid"):
         fit_positions(ramp(2, 3), 2, (2, 3), new_grid)
 
 
 def test_refuses_positions_of_another_grid() -> None:
-    with pytest.raises(Reject, match="8 positions of a grid"):
+    with pytest.raises(InputError, match="8 positions of a grid"):
         fit_positions(ramp(2, 3), 2, (3, 3), (4, 4))
 
 
-def test_one_channel_sees_of_grey_what_three_saw() -> None:
+def test_one_channel_sees_of_gray_what_three_saw() -> None:
     kernel = np.random.default_rng(0).normal(size=(4, 4, 3, 5))
-    grey = np.random.default_rng(1).normal(size=(4, 4, 1))
-    seen = np.einsum("hwc,hwcd->d", np.repeat(grey, 3, -1), kernel)
+    gray = np.random.default_rng(1).normal(size=(4, 4, 1))
+    seen = np.einsum("hwc,hwcd->d", np.repeat(gray, 3, -1), kernel)
     fitted = fit_kernel(kernel, (4, 4), 1)
-    np.testing.assert_allclose(np.einsum("hwc,hwcd->d", grey, fitted), seen)
+    np.testing.assert_allclose(np.einsum("hwc,hwcd->d", gray, fitted), seen)
     assert fit_kernel(kernel, (4, 4), 3) is kernel
 
 

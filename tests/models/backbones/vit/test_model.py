@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from clipseed.errors import Reject
+from clipseed.errors import InputError
 from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
 from models.backbones.vit.weights import load_vit
 from models.nn.attention import Compute
@@ -63,9 +63,9 @@ def test_one_picture_checkpoint_serves_both_streams() -> None:
     rgb = load_vit(str(PARITY / "vit"))
     config = dataclasses.replace(rgb.config, input_size=(128, 800), channels=1)
     sound = load_vit(str(PARITY / "vit"), config)
-    grey = jax.random.normal(jax.random.key(0), (1, 16, 16, 1))
+    gray = jax.random.normal(jax.random.key(0), (1, 16, 16, 1))
     np.testing.assert_allclose(
-        sound.patches(grey), rgb.patches(jnp.repeat(grey, 3, -1)), atol=1e-5
+        sound.patches(gray), rgb.patches(jnp.repeat(gray, 3, -1)), atol=1e-5
     )
     np.testing.assert_array_equal(
         sound.blocks[3].mlp.expand.kernel[...], rgb.blocks[3].mlp.expand.kernel[...]
@@ -140,5 +140,5 @@ def test_rematerialisation_recomputes_every_block() -> None:
     ],
 )
 def test_refuses_sizes_that_do_not_fit(changes: dict, told: str) -> None:
-    with pytest.raises(Reject, match=told):
+    with pytest.raises(InputError, match=told):
         dataclasses.replace(TINY, **changes)
