@@ -82,5 +82,5 @@ def deaf(config: TrainConfig) -> TrainConfig:
 
 def write_config(path: Path, expression: str = "TINY_TRAINING") -> str:
     """A file for `clipseed train`; `expression` may use what is here."""
-    path.write_text(f"from tiny_config import *\nconfig = {expression}\n")
+    path.write_text(f"from tests.support.tiny_config import *\nconfig = {expression}\n")
     return str(path)

@@ -256,7 +256,7 @@ def test_a_full_disk_is_named_with_what_it_costs(root: str) -> None:
 
 def test_local_work_does_not_load_the_cloud_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from transforms import listing, storage;"
+        "import sys; from clipseed.io import listing, storage;"
         f"storage.write_bytes({str(tmp_path / 'x')!r}, b'1');"
         f"listing.list_files({str(tmp_path)!r});"
         "assert 'google.cloud.storage' not in sys.modules"
