@@ -1,0 +1,1 @@
+"""Checks that lint the repository itself; nothing here is installed."""
