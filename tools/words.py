@@ -63,7 +63,8 @@ _PROSE = (
     _BRITISH,
     _rule(r"\bgives\b", "returns, yields, takes, or shows"),
     _rule(
-        r"(?<!there\s)\b(?:is|are) no\b(?! (?:longer|more|less|fewer|greater|different))",
+        r"(?<!there\s)\b(?:is|are) no\b"
+        r"(?! (?:longer|more|less|fewer|greater|different))",
         "is not a",
     ),
     _rule(r"\b(?:lies|lie) (?:in|on|at|under|below|beside|here|there)\b", "is in"),
