@@ -17,7 +17,8 @@ from clipseed.elements import SeedRow
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import ClipRecord, decode, read_records
+from clipseed.run.clip_record import ClipRecord, decode
+from clipseed.run.tfrecord import read_records
 from transforms.media.images import ImageLimits, decode_image
 from transforms.run.shards import shard_name, shard_of
 from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds

@@ -14,14 +14,8 @@ from beam_pipeline.demo.world import Scene, caption
 from benchmarks.made_world.corpus import FILM_S
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import (
-    Caption,
-    ClipRecord,
-    decode,
-    encode,
-    read_records,
-    write_records,
-)
+from clipseed.run.clip_record import Caption, ClipRecord, decode, encode
+from clipseed.run.tfrecord import read_records, write_records
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected

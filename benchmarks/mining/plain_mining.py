@@ -18,7 +18,8 @@ from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
 from clipseed.errors import DeadLetter
-from clipseed.run.clip_record import encode, write_records
+from clipseed.run.clip_record import encode
+from clipseed.run.tfrecord import write_records
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
 from models.embedders.base import Embedder

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_layout import MEL_BINS, MEL_FRAMES_PER_S
+from clipseed.run.clip_record import Caption, ClipRecord, encode
 from clipseed.run.clips import FORMAT
-from transforms.media.log_mel import FRAMES_PER_S, MEL_BINS
+from clipseed.run.tfrecord import write_records
 
 _SECONDS, _FPS, _SOUND_HZ = 10, 25, 16_000
 _WIDTH_PX, _HEIGHT_PX = 456, 256
@@ -37,7 +38,7 @@ def write_made_run(directory: Path, clips: int) -> None:
 def _clip(number: int) -> ClipRecord:
     random = np.random.default_rng(number)
     frames = [_jpeg(random) for _ in range(_DISTINCT)]
-    mel = random.normal(-1.6, 1.7, (_SECONDS * FRAMES_PER_S, MEL_BINS))
+    mel = random.normal(-1.6, 1.7, (_SECONDS * MEL_FRAMES_PER_S, MEL_BINS))
     noise = random.uniform(-0.5, 0.5, _SECONDS * _SOUND_HZ)
     return ClipRecord(
         clip_id=f"clip{number}",

@@ -1,40 +1,30 @@
-"""Clip-caption records: TFRecords of SequenceExamples in the layout of DMVR.
+"""Clip-caption records: SequenceExamples in the layout of DMVR, without TensorFlow.
 
     write_records(path, [encode(record)])
     for data in read_records(path):
         record = decode(data)
 
-The keys are those that Scenic's and DMVR's readers parse (reference: DMVR
-`generate_from_file.py` and `modalities.py`); where a clip comes from stands in context
-keys of our own. Nothing here needs Beam, so training may import it.
+`clipseed.run.clip_layout` names the keys.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+import io
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipseed.errors import InputError
+from clipseed.run import clip_layout as key
+from clipseed.run.clip_layout import LOG_OFFSET, MEL_BINS, MEL_FRAMES_PER_S
 from clipseed.run.example_fields import Fields, bad_record
-from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
-
-LAYOUT_VERSION = 1
-
-_IMAGE = "image/encoded"
-_WAVEFORM = "WAVEFORM/feature/floats"
-_TIMES = "clip/matched/timestamp"
-_MELSPEC = "melspec/feature/floats"
 
 
 class Caption(NamedTuple):
-    """A caption of a clip, and the match that it came by.
+    """A caption of a clip, and the match that it was transferred by.
 
     Attributes:
-        seed_image: the seed's image by reference.
+        seed_image: reference of the seed's image.
         similarity: stored as float32.
-        rank: of the match among the seed's, from 1.
+        rank: of the match among those of the seed, from 1.
         time_us: of the matched frame, in the video.
     """
 
@@ -52,14 +42,14 @@ class ClipRecord:
 
     Attributes:
         video: the video as the corpus names it.
-        frames: JPEG, one a frame.
-        fps: frames a second, stored as float32.
-        sound_verdict: of `transforms.media.audio`.
+        frames: one JPEG per frame; see `decode_frames`.
+        fps: frames per second, stored as float32.
+        sound_verdict: `ok`, `silent`, `none` or `broken`.
         samples: float32 [n] in [-1, 1], mono; empty without sound.
-        log_mel: float32 [frames, 128], 100 a second; empty without sound.
+        log_mel: float32 [frames, 128], 100 per second; empty without sound.
         embedder: what the similarities were computed with.
-        times_us: the matched frames that it was cut for; those of captions and of
-            captions that another match of it had already.
+        times_us: the matched frames that it was cut for: those of its captions, and
+            those of equal captions of less similar seeds.
     """
 
     clip_id: str
@@ -80,9 +70,18 @@ class ClipRecord:
     embedder: str
     times_us: tuple[int, ...] = ()
 
+    def decode_frames(self) -> np.ndarray:
+        """Decode the frames: uint8 [n, h, w, 3], RGB."""
+        from PIL import Image
+
+        shape = (0, self.height_px, self.width_px, 3)
+        pictures = (Image.open(io.BytesIO(jpeg)) for jpeg in self.frames)
+        pixels = [np.asarray(picture.convert("RGB")) for picture in pictures]
+        return np.stack(pixels) if pixels else np.zeros(shape, np.uint8)
+
 
 def encode(record: ClipRecord) -> bytes:
-    """Serializes a record; same record, same bytes.
+    """Serialize a record; the same record yields the same bytes.
 
     The last, partial second of the spectrogram is filled with silence (`ln LOG_OFFSET`)
     to the 12,800 floats that readers expect; `melspec/frame_count` says how many
@@ -91,109 +90,83 @@ def encode(record: ClipRecord) -> bytes:
     Raises:
         ValueError: samples outside [-1, 1], or arrays of a wrong shape or type.
     """
-    import tensorflow as tf
-
     _check_sound(record)
-    example = tf.train.SequenceExample()
-    for key, (kind, values) in _context(record).items():
-        typed = getattr(example.context.feature[key], kind)
+    example = _message()
+    for name, (kind, values) in _context(record).items():
+        typed = getattr(example.context.feature[name], kind)
         typed.SetInParent()  # An empty list keeps its type.
         typed.value.extend(values)
     lists = example.feature_lists.feature_list
     for frame in record.frames:
-        lists[_IMAGE].feature.add().bytes_list.value.append(frame)
-    for key in (_IMAGE, _WAVEFORM, _MELSPEC):
-        lists[key].SetInParent()  # There even when empty: readers want the key.
+        lists[key.IMAGE].feature.add().bytes_list.value.append(frame)
+    for name in (key.IMAGE, key.WAVEFORM, key.MEL_SPECTROGRAM):
+        lists[name].SetInParent()  # There even when empty: readers want the key.
     if len(record.samples):
-        step = lists[_WAVEFORM].feature.add()
+        step = lists[key.WAVEFORM].feature.add()
         step.float_list.value.extend(record.samples.tolist())
     for second in _seconds(record.log_mel):
-        step = lists[_MELSPEC].feature.add()
+        step = lists[key.MEL_SPECTROGRAM].feature.add()
         step.float_list.value.extend(second.tolist())
     return example.SerializeToString(deterministic=True)
 
 
 def decode(data: bytes) -> ClipRecord:
-    """The inverse of `encode`.
+    """Parse what `encode` wrote.
 
     Raises:
         InputError: `bad_record`, naming the key that is missing or wrong.
     """
     fields = _fields(data)
-    version = fields.integer("clip/layout_version")
-    if version != LAYOUT_VERSION:
+    version = fields.integer(key.VERSION)
+    if version != key.LAYOUT_VERSION:
         raise bad_record(
-            f"its layout is {version}, this program reads {LAYOUT_VERSION}"
+            f"its layout is {version}, this program reads {key.LAYOUT_VERSION}"
         )
     return ClipRecord(
-        clip_id=fields.text("clip/id"),
-        video_id=fields.text("videoid"),
-        video=fields.text("video/filename"),
-        video_duration_us=fields.integer("video/duration"),
-        start_us=fields.integer("clip/start/timestamp"),
-        end_us=fields.integer("clip/end/timestamp"),
-        frames=fields.blobs(_IMAGE),
-        fps=fields.number("image/fps"),
-        height_px=fields.integer("image/height"),
-        width_px=fields.integer("image/width"),
-        sound_verdict=fields.text("sound/verdict"),
-        samples=fields.floats(_WAVEFORM).reshape(-1),
-        sample_rate_hz=fields.integer("WAVEFORM/sample_rate"),
+        clip_id=fields.text(key.CLIP_ID),
+        video_id=fields.text(key.VIDEO_ID),
+        video=fields.text(key.VIDEO),
+        video_duration_us=fields.integer(key.VIDEO_DURATION),
+        start_us=fields.integer(key.START),
+        end_us=fields.integer(key.END),
+        frames=fields.blobs(key.IMAGE),
+        fps=fields.number(key.FPS),
+        height_px=fields.integer(key.HEIGHT),
+        width_px=fields.integer(key.WIDTH),
+        sound_verdict=fields.text(key.SOUND_VERDICT),
+        samples=fields.floats(key.WAVEFORM).reshape(-1),
+        sample_rate_hz=fields.integer(key.SAMPLE_RATE),
         log_mel=_read_log_mel(fields),
         captions=_read_captions(fields),
-        embedder=fields.text("embedder"),
-        times_us=tuple(fields.values(_TIMES, "int64_list")),
+        embedder=fields.text(key.EMBEDDER),
+        times_us=tuple(fields.values(key.MATCHED_TIMES, "int64_list")),
     )
 
 
 def video_of(data: bytes) -> str:
-    """The id of the video that a serialized record is of.
+    """Return the id of the video that a serialized record was cut from.
 
     Raises:
         InputError: `bad_record`.
     """
-    return _fields(data).text("videoid")
+    return _fields(data).text(key.VIDEO_ID)
 
 
 def _fields(data: bytes) -> Fields:
-    import tensorflow as tf
     from google.protobuf.message import DecodeError
 
+    example = _message()
     try:
-        return Fields(tf.train.SequenceExample.FromString(data))
+        example.ParseFromString(data)
     except DecodeError as error:
-        raise bad_record(f"it is no SequenceExample ({error})") from error
+        raise bad_record(f"it is not a SequenceExample ({error})") from error
+    return Fields(example)
 
 
-def write_records(path: str, records: Iterable[bytes]) -> None:
-    """Writes serialized records, in their order, to a TFRecord file."""
-    import tensorflow as tf
+def _message() -> Any:
+    from clipseed.run.sequence_example import sequence_example_class
 
-    with tf.io.TFRecordWriter(path) as writer:
-        for record in records:
-            writer.write(record)
-
-
-def read_records(path: str) -> Iterator[bytes]:
-    """Reads serialized records in their order, checking each one's CRC.
-
-    Raises:
-        InputError: `damaged_shard`, after the records before the damage; `not_found`.
-    """
-    import tensorflow as tf
-
-    try:
-        yield from tf.data.TFRecordDataset(path).as_numpy_iterator()
-    except tf.errors.NotFoundError as error:
-        raise InputError(
-            "not_found", f"{path} does not exist; check the name."
-        ) from error
-    except tf.errors.DataLossError as error:
-        raise InputError(
-            "damaged_shard",
-            f"{os.path.basename(path)} is damaged ({error.message}); copy it again, or "
-            "run the job again.",
-        ) from error
+    return sequence_example_class()()
 
 
 # --- writing -------------------------------------------------------------------------
@@ -211,73 +184,75 @@ def _check_sound(record: ClipRecord) -> None:
 
 
 def _context(record: ClipRecord) -> dict[str, tuple[str, list]]:
-    """Each context key's kind and values."""
+    """Return the kind and the values of each context key."""
     captions = record.captions
     ints = {
-        "clip/label/index": [],  # Scenic's mbt reader always parses the label
-        "clip/layout_version": [LAYOUT_VERSION],
-        "clip/start/timestamp": [record.start_us],
-        "clip/end/timestamp": [record.end_us],
-        "video/duration": [record.video_duration_us],
-        "image/height": [record.height_px],
-        "image/width": [record.width_px],
-        "WAVEFORM/sample_rate": [record.sample_rate_hz],
-        "melspec/frame_count": [len(record.log_mel)],
-        _TIMES: list(record.times_us),
-        "match/rank": [caption.rank for caption in captions],
-        "match/time": [caption.time_us for caption in captions],
+        key.LABEL_INDEX: [],
+        key.VERSION: [key.LAYOUT_VERSION],
+        key.START: [record.start_us],
+        key.END: [record.end_us],
+        key.VIDEO_DURATION: [record.video_duration_us],
+        key.HEIGHT: [record.height_px],
+        key.WIDTH: [record.width_px],
+        key.SAMPLE_RATE: [record.sample_rate_hz],
+        key.MEL_FRAME_COUNT: [len(record.log_mel)],
+        key.MATCHED_TIMES: list(record.times_us),
+        key.RANK: [caption.rank for caption in captions],
+        key.TIME: [caption.time_us for caption in captions],
     }
     floats = {
-        "image/fps": [record.fps],
-        "match/similarity": [caption.similarity for caption in captions],
+        key.FPS: [record.fps],
+        key.SIMILARITY: [caption.similarity for caption in captions],
     }
     texts = {
-        "clip/label/text": [],
-        "clip/id": [record.clip_id],
-        "videoid": [record.video_id],
-        "video/filename": [record.video],
-        "sound/verdict": [record.sound_verdict],
-        "embedder": [record.embedder],
-        "caption/string": [caption.text for caption in captions],
-        "seed/id": [caption.seed_id for caption in captions],
-        "seed/image": [caption.seed_image for caption in captions],
+        key.LABEL_TEXT: [],
+        key.CLIP_ID: [record.clip_id],
+        key.VIDEO_ID: [record.video_id],
+        key.VIDEO: [record.video],
+        key.SOUND_VERDICT: [record.sound_verdict],
+        key.EMBEDDER: [record.embedder],
+        key.CAPTION: [caption.text for caption in captions],
+        key.SEED_ID: [caption.seed_id for caption in captions],
+        key.SEED_IMAGE: [caption.seed_image for caption in captions],
     }
     return (
-        {key: ("int64_list", values) for key, values in ints.items()}
-        | {key: ("float_list", values) for key, values in floats.items()}
+        {name: ("int64_list", values) for name, values in ints.items()}
+        | {name: ("float_list", values) for name, values in floats.items()}
         | {
-            key: ("bytes_list", [value.encode() for value in values])
-            for key, values in texts.items()
+            name: ("bytes_list", [value.encode() for value in values])
+            for name, values in texts.items()
         }
     )
 
 
 def _seconds(log_mel: np.ndarray) -> np.ndarray:
-    """float32 [frames, 128] as [seconds, 12800], silence after the last frame."""
-    missing = -len(log_mel) % FRAMES_PER_S
+    """Return float32 [seconds, 12800], with silence after the last frame."""
+    missing = -len(log_mel) % MEL_FRAMES_PER_S
     silence = np.full((missing, MEL_BINS), np.log(LOG_OFFSET), np.float32)
-    return np.concatenate([log_mel, silence]).reshape(-1, FRAMES_PER_S * MEL_BINS)
+    return np.concatenate([log_mel, silence]).reshape(-1, MEL_FRAMES_PER_S * MEL_BINS)
 
 
 def _read_log_mel(fields: Fields) -> np.ndarray:
-    """float32 [frames, 128], without what fills the last second."""
-    count = fields.integer("melspec/frame_count")
-    flat = fields.floats(_MELSPEC).reshape(-1)
-    seconds, rest = divmod(len(flat), FRAMES_PER_S * MEL_BINS)
-    if rest or seconds != -(-count // FRAMES_PER_S):
-        raise bad_record(f"{_MELSPEC} has {len(flat)} floats for {count} frames")
+    """Return float32 [frames, 128], without what fills the last second."""
+    count = fields.integer(key.MEL_FRAME_COUNT)
+    flat = fields.floats(key.MEL_SPECTROGRAM).reshape(-1)
+    seconds, rest = divmod(len(flat), MEL_FRAMES_PER_S * MEL_BINS)
+    if rest or seconds != -(-count // MEL_FRAMES_PER_S):
+        raise bad_record(
+            f"{key.MEL_SPECTROGRAM} has {len(flat)} floats for {count} frames"
+        )
     return flat.reshape(-1, MEL_BINS)[:count]
 
 
 def _read_captions(fields: Fields) -> tuple[Caption, ...]:
-    """What the parallel lists say, one caption an entry."""
+    """Return one caption per entry of the parallel lists."""
     columns = (
-        fields.texts("caption/string"),
-        fields.texts("seed/id"),
-        fields.texts("seed/image"),
-        fields.values("match/similarity", "float_list"),
-        fields.values("match/rank", "int64_list"),
-        fields.values("match/time", "int64_list"),
+        fields.texts(key.CAPTION),
+        fields.texts(key.SEED_ID),
+        fields.texts(key.SEED_IMAGE),
+        fields.values(key.SIMILARITY, "float_list"),
+        fields.values(key.RANK, "int64_list"),
+        fields.values(key.TIME, "int64_list"),
     )
     if len({len(column) for column in columns}) > 1:
         raise bad_record("captions and their matches differ in number")

@@ -1,4 +1,4 @@
-"""Typed access to a SequenceExample: what is missing or of another type is named."""
+"""Typed access to a SequenceExample; errors name what is missing or mistyped."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from clipseed.errors import InputError
 
 
 def bad_record(message: str) -> InputError:
-    """What is raised for a record that is not as it should be."""
+    """Return the error to raise for a record that cannot be used."""
     return InputError("bad_record", f"A clip record cannot be read: {message}.")
 
 
 class Fields:
-    """Typed access to a SequenceExample; what is missing is named."""
+    """Typed access to a SequenceExample; errors name the key."""
 
     def __init__(self, example: Any) -> None:
         self._context = example.context.feature
         self._lists = example.feature_lists.feature_list
 
     def values(self, key: str, kind: str) -> list:
-        """All values of a context key."""
+        """Return all values of a context key."""
         if key not in self._context:
             raise bad_record(f"{key} is missing")
         found = self._context[key].WhichOneof("kind")
@@ -35,19 +35,19 @@ class Fields:
         return values[0]
 
     def integer(self, key: str) -> int:
-        """The one int64 of a context key."""
+        """Return the one int64 of a context key."""
         return self._one(key, "int64_list")
 
     def number(self, key: str) -> float:
-        """The one float of a context key."""
+        """Return the one float of a context key."""
         return self._one(key, "float_list")
 
     def text(self, key: str) -> str:
-        """The one UTF-8 text of a context key."""
+        """Return the one UTF-8 text of a context key."""
         return _utf8(key, self._one(key, "bytes_list"))
 
     def texts(self, key: str) -> list[str]:
-        """All UTF-8 texts of a context key."""
+        """Return all UTF-8 texts of a context key."""
         return [_utf8(key, value) for value in self.values(key, "bytes_list")]
 
     def _steps(self, key: str) -> Any:
@@ -56,14 +56,14 @@ class Fields:
         return self._lists[key].feature
 
     def blobs(self, key: str) -> tuple[bytes, ...]:
-        """One bytes value a step, such as a JPEG."""
+        """Return one bytes value per step, such as a JPEG."""
         steps = [step.bytes_list.value for step in self._steps(key)]
         if any(len(step) != 1 for step in steps):
             raise bad_record(f"a step of {key} is not one value")
         return tuple(step[0] for step in steps)
 
     def floats(self, key: str) -> np.ndarray:
-        """float32 [steps, n]; [0, 0] where there are none."""
+        """Return float32 [steps, n]; [0, 0] if there are no steps."""
         steps = [
             np.fromiter(step.float_list.value, np.float32) for step in self._steps(key)
         ]

@@ -10,8 +10,8 @@ import dataclasses
 from typing import Any
 
 from clipseed.errors import InputError
-from clipseed.run.clip_record import LAYOUT_VERSION
-from transforms.media.log_mel import FRAMES_PER_S, LOG_OFFSET, MEL_BINS
+from clipseed.run import clip_layout as key
+from clipseed.run.clip_layout import LOG_OFFSET, MEL_BINS, MEL_FRAMES_PER_S
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,37 +66,37 @@ def parse(data: Any) -> dict[str, Any]:
     context, lists = tf.io.parse_single_sequence_example(
         data,
         {
-            "clip/id": scalar([], tf.string),
-            "clip/layout_version": scalar([], tf.int64),
-            "caption/string": many(tf.string),
-            "image/fps": scalar([], tf.float32),
-            "sound/verdict": scalar([], tf.string),
-            "melspec/frame_count": scalar([], tf.int64),
+            key.CLIP_ID: scalar([], tf.string),
+            key.VERSION: scalar([], tf.int64),
+            key.CAPTION: many(tf.string),
+            key.FPS: scalar([], tf.float32),
+            key.SOUND_VERDICT: scalar([], tf.string),
+            key.MEL_FRAME_COUNT: scalar([], tf.int64),
         },
         {
-            "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
-            "melspec/feature/floats": tf.io.FixedLenSequenceFeature(
-                [FRAMES_PER_S * MEL_BINS], tf.float32
+            key.IMAGE: tf.io.FixedLenSequenceFeature([], tf.string),
+            key.MEL_SPECTROGRAM: tf.io.FixedLenSequenceFeature(
+                [MEL_FRAMES_PER_S * MEL_BINS], tf.float32
             ),
         },
     )
-    captions = tf.sparse.to_dense(context["caption/string"])
-    seconds = lists["melspec/feature/floats"]
-    count = context["melspec/frame_count"]
+    captions = tf.sparse.to_dense(context[key.CAPTION])
+    seconds = lists[key.MEL_SPECTROGRAM]
+    count = context[key.MEL_FRAME_COUNT]
     as_said = (
-        (context["clip/layout_version"], tf.constant(LAYOUT_VERSION, tf.int64)),
-        (tf.shape(seconds, tf.int64)[0], -(-count // FRAMES_PER_S)),
+        (context[key.VERSION], tf.constant(key.LAYOUT_VERSION, tf.int64)),
+        (tf.shape(seconds, tf.int64)[0], -(-count // MEL_FRAMES_PER_S)),
         (tf.reduce_any(tf.strings.strip(captions) == ""), False),
     )
     with tf.control_dependencies([tf.debugging.assert_equal(*two) for two in as_said]):
         mel = tf.reshape(seconds, (-1, MEL_BINS))
     return {
-        "id": context["clip/id"],
+        "id": context[key.CLIP_ID],
         "captions": captions,
-        "jpegs": lists["image/encoded"],
+        "jpegs": lists[key.IMAGE],
         "log_mel": mel[:count],
-        "fps": context["image/fps"],
-        "verdict": context["sound/verdict"],
+        "fps": context[key.FPS],
+        "verdict": context[key.SOUND_VERDICT],
     }
 
 

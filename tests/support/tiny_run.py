@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode
+from clipseed.run.tfrecord import write_records
 
 FORMAT = "clipseed-run/1"
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode
 from clipseed.run.clips import FORMAT, MissingClip, open_clips
+from clipseed.run.tfrecord import write_records
 from transforms.benchmarks.media_files import MediaFiles
 from transforms.benchmarks.registry import Benchmark, BenchmarkClip
 from transforms.clips.cut import CutClip, CutConfig

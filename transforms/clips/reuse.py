@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records, video_of
+from clipseed.run.clip_record import Caption, ClipRecord, decode, video_of
+from clipseed.run.tfrecord import read_records
 from transforms.matches.pairs import Selected, caption_rows
 from transforms.run.merge import BaseRun
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from clipseed.run.clip_layout import MEL_BINS
 from clipseed.run.clip_record import Caption, ClipRecord
 from transforms.clips.cut import SAMPLE_RATE_HZ, CutClip
-from transforms.media.log_mel import MEL_BINS, log_mel
+from transforms.media.log_mel import log_mel
 
 
 def record_of(

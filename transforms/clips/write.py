@@ -17,7 +17,8 @@ from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import Caption, ClipRecord, encode, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode
+from clipseed.run.tfrecord import write_records
 from transforms import progress
 from transforms.clips.cut import CutClip, CutConfig, cut_clips
 from transforms.clips.reuse import BaseClips, open_shard, recaption

@@ -12,11 +12,7 @@ from typing import Any
 
 import numpy as np
 
-FRAMES_PER_S = 100
-MEL_BINS = 128
-# Half of what white noise of -60 dBFS (where `sound` begins to say silent) has in the
-# lowest bins, so the log does not blow up what nobody hears.
-LOG_OFFSET = 0.01
+from clipseed.run.clip_layout import LOG_OFFSET, MEL_BINS, MEL_FRAMES_PER_S
 
 _WINDOW_S = 0.025
 _LOW_HZ, _HIGH_HZ = 0.0, 7600.0
@@ -48,7 +44,7 @@ def log_mel(samples: np.ndarray, rate_hz: int = 16_000) -> np.ndarray:
             tf.constant(samples, tf.float32),
             nfft=_POINTS,
             window=round(_WINDOW_S * rate_hz),
-            stride=rate_hz // FRAMES_PER_S,
+            stride=rate_hz // MEL_FRAMES_PER_S,
         )
         mel = tensorflow_io.audio.melscale(
             spectrogram, rate=rate_hz, mels=MEL_BINS, fmin=_LOW_HZ, fmax=_HIGH_HZ

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from beam_pipeline.cli import main
-from clipseed.run.clip_record import ClipRecord, encode, write_records
+from clipseed.run.clip_record import ClipRecord, encode
+from clipseed.run.tfrecord import write_records
 from tests.support.tiny_config import write_config
 from tests.support.tiny_run import clip_record, write_run
 

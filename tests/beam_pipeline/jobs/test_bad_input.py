@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
-from clipseed.run.clip_record import decode, read_records
+from clipseed.run.clip_record import decode
+from clipseed.run.tfrecord import read_records
 from tests.support.made_bad_files import (
     IMAGES,
     TRICKY,

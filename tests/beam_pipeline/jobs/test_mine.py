@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
-from clipseed.run.clip_record import decode, read_records
+from clipseed.run.clip_record import decode
+from clipseed.run.tfrecord import read_records
 from models.embedders.descriptor import EMBEDDER_ID, describe
 from tests.support.paths import DATA
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
-from clipseed.run.clip_record import read_records
+from clipseed.run.tfrecord import read_records
 from tests.support.made_media import RATE, film, still, tone, write_video
 
 CAPTIONS = {"one.png": "the first scene", "two.png": 'a "second"\nscene\t', "three.png":

@@ -233,7 +233,7 @@ def test_a_run_without_clips_is_refused(tmp_path: Path) -> None:
 
 
 def _other_layout(monkeypatch: pytest.MonkeyPatch) -> ClipRecord:
-    monkeypatch.setattr("clipseed.run.clip_record.LAYOUT_VERSION", 9)
+    monkeypatch.setattr("clipseed.run.clip_layout.LAYOUT_VERSION", 9)
     return clip_record(1, ["x"])
 
 

@@ -12,7 +12,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import Caption, ClipRecord, decode, read_records
+from clipseed.run.clip_record import Caption, ClipRecord, decode
+from clipseed.run.tfrecord import read_records
 from tests.support.made_media import (
     corrupt_from,
     film,

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from transforms.media.log_mel import LOG_OFFSET, log_mel
+from clipseed.run.clip_layout import LOG_OFFSET
+from transforms.media.log_mel import log_mel
 
 
 def noise(count: int) -> np.ndarray:

@@ -11,7 +11,8 @@ import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Seed, Video
 from clipseed.errors import DeadLetter
 from clipseed.io import storage
-from clipseed.run.clip_record import decode, encode, write_records
+from clipseed.run.clip_record import decode, encode
+from clipseed.run.tfrecord import write_records
 from tests.support.tiny_run import clip_record
 from transforms.clips.reuse import BaseClips, open_shard, recaption
 from transforms.clips.write import _copied_records, _Outcome
