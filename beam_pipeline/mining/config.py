@@ -2,7 +2,6 @@
 
 import argparse
 import datetime
-import hashlib
 import itertools
 import json
 import math
@@ -13,6 +12,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from clipseed.hashing import content_id
 from transforms.seeds.formats import SeedsFormat
 
 # What decides how a run is done, and not what comes out of it.
@@ -101,9 +101,7 @@ class MineConfig:
     def hash(self) -> str:
         """Names the settings that decide the result."""
         kept = {k: v for k, v in self.as_json().items() if k not in _NOT_IN_HASH}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[
-            :16
-        ]
+        return content_id(json.dumps(kept, sort_keys=True))
 
 
 def parse_mine(argv: Sequence[str] | None) -> tuple[MineConfig, list[str]]:

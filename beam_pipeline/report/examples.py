@@ -1,6 +1,5 @@
 """Which of a run's pairs are shown, joined with their clips and seed images."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any
@@ -15,6 +14,7 @@ from beam_pipeline.report.contact_sheet import (
 )
 from clipseed.elements import SeedRow
 from clipseed.errors import DeadLetter, InputError
+from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import ClipRecord, decode
@@ -162,15 +162,11 @@ def _load_seed(
     """An image under its seed's id; raises InputError when it is none of the wanted."""
     data = read_image(row, fetch)
     # A seed is named by its image, or by its reference if that came embedded.
-    names = {_seed_id(data), _seed_id(row.reference.encode())} & wanted
+    names = {content_id(data), content_id(row.reference)} & wanted
     if not names:
         raise InputError("changed_image", f"{row.uri} has changed since the run")
     image = thumbnail(Image.fromarray(decode_image(data, ImageLimits())))
     return dict.fromkeys(names, image)
-
-
-def _seed_id(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def span(row: Row) -> str:

@@ -9,7 +9,6 @@ manifest.json   what the index is, and size and SHA-256 of every file; written l
 A directory without a manifest is not an index. It may be moved as a whole.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from clipseed.errors import InputError
+from clipseed.hashing import checksum, content_id
 from index_service.build.audit import Recall
 from index_service.build.tune import Audit, Trial
 from index_service.search.scann_index import ScannSettings
@@ -87,8 +87,7 @@ class IndexManifest:
             "memory_bytes",
         ):  # What is known about it, not what it is.
             del fields[name]
-        text = json.dumps(fields, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content_id(json.dumps(fields, sort_keys=True))
 
 
 def write_arrays(directory: Path, ids: Sequence[str], vectors: np.ndarray) -> None:
@@ -108,7 +107,7 @@ def list_files(directory: Path) -> tuple[FileEntry, ...]:
     )
     return tuple(
         FileEntry(
-            path.relative_to(directory).as_posix(), path.stat().st_size, _sha256(path)
+            path.relative_to(directory).as_posix(), path.stat().st_size, checksum(path)
         )
         for path in paths
     )
@@ -158,7 +157,7 @@ def verify(directory: Path, manifest: IndexManifest) -> None:
             raise _damaged(
                 path, f"has {path.stat().st_size} bytes, not {entry.size_bytes}"
             )
-        if _sha256(path) != entry.sha256:
+        if checksum(path) != entry.sha256:
             raise _damaged(path, "does not have the checksum of the manifest")
 
 
@@ -188,11 +187,6 @@ def read_arrays(
 
 def _damaged(path: Path, what: str) -> InputError:
     return InputError("damaged_index", f"{path} {what}; build or copy the index again")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest(fields: dict[str, Any]) -> IndexManifest:

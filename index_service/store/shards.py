@@ -1,19 +1,14 @@
 """Cutting an index by hash of the seed id, the same way on every machine."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from clipseed.errors import InputError
+from clipseed.hashing import shard_of
 
 _NAME = re.compile(r"shard-(\d{5})-of-(\d{5})")
-
-
-def shard_of(seed_id: str, shards: int) -> int:
-    """The shard that a seed belongs to."""
-    return int.from_bytes(hashlib.sha256(seed_id.encode()).digest()[:8]) % shards
 
 
 def shard_name(shard: int, shards: int) -> str:

@@ -4,7 +4,6 @@ Clips are never shuffled: the worker that cuts a shard's clips writes them, vide
 video, and the file appears by a rename.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +13,7 @@ import apache_beam as beam
 
 from clipseed.elements import Video
 from clipseed.errors import DeadLetter, InputError
+from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
@@ -75,7 +75,7 @@ def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> Cli
         clip,
         config.cut.fps,
         captions,
-        clip_id=hashlib.sha256(span.encode()).hexdigest()[:16],
+        clip_id=content_id(span),
         video_id=video.video_id,
         video=video.reference,
         embedder=config.embedder_id,

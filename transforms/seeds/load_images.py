@@ -1,6 +1,5 @@
 """Seed images: from rows that name them to pixels ready for the embedder."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 
 from clipseed.elements import EmbeddedChunk, ImageChunk, Seed, SeedRow
 from clipseed.errors import DeadLetter, InputError
+from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
@@ -92,11 +92,11 @@ def _load(
 ) -> str | InputError:
     try:
         if row.embedding:
-            seed_id = _hash(row.reference.encode())
+            seed_id = content_id(row.reference)
             vectors[seed_id] = row.reference, np.frombuffer(row.embedding, np.float32)
             return seed_id
         data = read_image(row, config.fetch)
-        seed_id = _hash(data)
+        seed_id = content_id(data)
         if seed_id not in pixels:
             rgb = decode_image(data, config.limits)
             pixels[seed_id] = row.reference, resize_for_embedding(rgb, config.size_px)
@@ -112,10 +112,6 @@ def read_image(row: SeedRow, config: FetchConfig) -> bytes:
     if row.size_bytes > config.max_bytes:
         raise InputError("too_large", f"The image has {row.size_bytes} bytes.")
     return storage.read_range(row.uri, row.offset_bytes, row.size_bytes)
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _stack(arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[tuple, np.ndarray]:

@@ -1,6 +1,5 @@
 """The seeds of a run: rows in batches, ready to be loaded."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import apache_beam as beam
 
 from clipseed.elements import SeedRow
 from clipseed.errors import DeadLetter, InputError
+from clipseed.hashing import content_id
 from transforms.seeds.formats import SeedsConfig, read_seeds
 from transforms.seeds.load_images import SeedBatch, batches
 
@@ -48,7 +48,7 @@ def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:
                 DeadLetter("read_seeds", uri, reject.reason, reject.message)
             )
 
-    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    name = content_id(uri)
     for batch in batches(rows(), name, _BATCH):
         yield batch
         yield from _drain(rejected)

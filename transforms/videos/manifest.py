@@ -5,7 +5,6 @@
 Nothing is opened but the manifest: whether a file is a video the probe finds out.
 """
 
-import hashlib
 import logging
 import math
 import os
@@ -17,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from clipseed.elements import Video
 from clipseed.errors import DeadLetter, InputError
+from clipseed.hashing import content_id
 from clipseed.io.listing import list_files
 from clipseed.io.storage import join, parent
 from clipseed.io.tables import (
@@ -103,7 +103,7 @@ def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
 
 def video_id_of(reference: str) -> str:
     """Returns the id of a video that its corpus gives none: a hash of its name."""
-    return hashlib.sha256(reference.encode()).hexdigest()[:16]
+    return content_id(reference)
 
 
 # --- folder, glob, file --------------------------------------------------------------

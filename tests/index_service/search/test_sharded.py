@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from clipseed.errors import InputError
+from clipseed.hashing import shard_of
 from index_service.build.build_index import IndexConfig, build_index, build_shards
 from index_service.search.hits import merge_hits
 from index_service.search.open_index import Index, open_index
 from index_service.search.searcher import load_index
 from index_service.search.sharded import ShardedSearcher
 from index_service.store import index_directory
-from index_service.store.shards import shard_of, split
+from index_service.store.shards import split
 from transforms.seeds.build_index import upload_directory
 
 COUNT, DIMENSION, SHARDS = 1_500, 24, 3
