@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 _USAGE = """usage: clipseed COMMAND [FLAGS]
 
 commands:
-  mine         mine video clips for the captions of images
-  inspect      print what a run holds, and draw a contact sheet
-  plan         reckon what mining a corpus would cost
-  index        build an index of seeds, audit it, serve it
-  cut          cut a published benchmark's videos into a run
-  train        train a retrieval model on what was mined
-  evaluate     measure a trained model on the clips of a run
-  embed-clips  index the clips of a run by a trained model
-  search       find clips by a description
-  demo         render a small corpus, mine it, and check what was found
+  mine           mine video clips for the captions of images
+  inspect        print what a run holds, and draw a contact sheet
+  estimate-cost  estimate the cost of mining a corpus
+  index          build an index of seeds, audit it, serve it
+  cut-benchmark  cut the clips of a published benchmark into a run directory
+  train          train a retrieval model on what was mined
+  evaluate       measure a trained model on the clips of a run
+  index-clips    index the clips of a run by a trained model
+  search         find clips by a description
+  demo           render a small corpus, mine it, and check what was found
 
 `clipseed COMMAND --help` lists a command's flags."""
 
@@ -27,12 +27,12 @@ _INTERRUPTED = (
 _MODULES = {
     "mine": "beam_pipeline.mine",
     "inspect": "beam_pipeline.commands.inspect",
-    "plan": "beam_pipeline.commands.estimate_cost",
+    "estimate-cost": "beam_pipeline.commands.estimate_cost",
     "index": "beam_pipeline.commands.index",
-    "cut": "beam_pipeline.commands.cut_benchmark",
+    "cut-benchmark": "beam_pipeline.commands.cut_benchmark",
     "train": "beam_pipeline.commands.train",
     "evaluate": "beam_pipeline.commands.evaluate",
-    "embed-clips": "beam_pipeline.commands.index_clips",
+    "index-clips": "beam_pipeline.commands.index_clips",
     "search": "beam_pipeline.commands.search",
     "demo": "beam_pipeline.commands.demo",
 }

@@ -40,11 +40,11 @@ _UNKNOWN = "ASSUMED; take it from the run.json of a sample"
 class Assumptions:
     """The constants, each by the name of its flag."""
 
-    fps: float = _assume(1.0, "frames sampled a second", "the paper")
+    sample_fps: float = _assume(1.0, "frames sampled a second", "the paper")
     exact_decode_s: float = _assume(
-        35.1, "CPU s to sample an hour of 640x360 H.264, --frames=exact", _STAGES
+        35.1, "CPU s to sample an hour of 640x360 H.264, --sampling=exact", _STAGES
     )
-    keyframe_decode_s: float = _assume(3.6, "the same, --frames=keyframe", _STAGES)
+    keyframe_decode_s: float = _assume(3.6, "the same, --sampling=keyframe", _STAGES)
     embed_s: float = _assume(0.0124, "CPU s to embed a frame, MobileNetV2", _STAGES)
     gpu_frames_s: float = _assume(
         2000.0, "frames a second that a GPU embeds", "ASSUMED; no GPU was measured"
@@ -94,19 +94,19 @@ class Costs(NamedTuple):
 
 
 def estimate(
-    corpus: Corpus, given: Assumptions, frames: str = "exact", gpu: str = "none"
+    corpus: Corpus, given: Assumptions, sampling: str = "exact", gpu: str = "none"
 ) -> Costs:
     """Reckons what a corpus costs.
 
     Args:
         corpus: what is to be mined.
         given: the constants.
-        frames: `exact` or `keyframe`, as `clipseed mine --frames`.
+        sampling: `exact` or `keyframe`, as `clipseed mine --sampling`.
         gpu: `none`: cores embed; `embedding`: workers of their own do
             (`--accelerator`), and frames travel to them; `all`: every worker has one.
     """
-    count = corpus.hours * 3600 * given.fps
-    decode_s = given.exact_decode_s if frames == "exact" else given.keyframe_decode_s
+    count = corpus.hours * 3600 * given.sample_fps
+    decode_s = given.exact_decode_s if sampling == "exact" else given.keyframe_decode_s
     embedded, clips = count + corpus.seeds, corpus.seeds * given.clips_a_seed
     seconds = {
         "read seeds": corpus.seeds * given.seed_s,

@@ -186,13 +186,13 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     seeds = (embed_seeds if plan.index is None else load_seeds)(pipeline, plan)
     older = None
     if plan.older is not None:
-        older = seeds.output[0] | ReadBaseRun(plan.older, plan.build.floor)
+        older = seeds.output[0] | ReadBaseRun(plan.older, plan.build.min_similarity)
     corpus = split_corpus(pipeline, plan, older)
     spans = corpus.output[0]
     if plan.index is None:
         index = built_index(seeds.output[1], spans, plan)
     else:
-        index = given_index(pipeline, plan.index, plan.build.floor)
+        index = given_index(pipeline, plan.index, plan.build.min_similarity)
     mined = match_corpus(spans, index.matcher, plan)
     matches = beside(mined.output[0], older, "matches")
     clips = select_and_cut(matches, seeds.output[0], plan)
@@ -264,14 +264,14 @@ def run(argv: Sequence[str] | None = None) -> int:
         index = find_index(config, embedder)
         steps = make_plan(config, seed_files, embedder, index)
         steps = steps.merged_with(find_older(config, steps))
-        preflight.check_embeddings_of(config, embedder)
+        preflight.check_reused_embeddings(config, embedder)
         kept = "" if dry else preflight.prepare_output(config)
     except (preflight.ConfigError, InputError, ShardDown) as error:
         what = error.message if isinstance(error, InputError) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
     if index is not None:
-        warn_about_recall(index, steps.info.floor)
+        warn_about_recall(index, steps.info.min_similarity)
     if kept:
         print(f"resuming with what was kept: {kept}", file=sys.stderr)
     send_whole_elements_only()

@@ -1,4 +1,4 @@
-"""`clipseed cut`: a benchmark's clips, to be trained or measured on."""
+"""`clipseed cut-benchmark`: a benchmark's clips, to be trained or measured on."""
 
 import argparse
 import logging
@@ -11,7 +11,7 @@ from clipseed.errors import InputError
 def run(argv: Sequence[str]) -> int:
     """Cuts; gives 0, or 2 if it could not."""
     parser = argparse.ArgumentParser(
-        prog="clipseed cut",
+        prog="clipseed cut-benchmark",
         description="Cuts the videos or sounds of a published benchmark into a run "
         "directory, as mining does: `clipseed train` fine-tunes on it, `clipseed "
         "evaluate --data` measures.",
@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         cut_benchmark(benchmark, flags.videos, flags.output)
         run = open_clips(flags.output, verify=False)
     except InputError as reject:
-        print(f"clipseed cut: {reject.message}", file=sys.stderr)
+        print(f"clipseed cut-benchmark: {reject.message}", file=sys.stderr)
         return 2
     print(f"{len(run)} clips of {benchmark.name} in {flags.output}")
     for clip in run.benchmark.missing if run.benchmark else ():

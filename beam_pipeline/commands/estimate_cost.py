@@ -1,4 +1,4 @@
-"""`clipseed plan`: what mining a corpus would cost, with the assumptions behind it."""
+"""`clipseed estimate-cost`: the cost of mining a corpus, and what it assumes."""
 
 import argparse
 import dataclasses
@@ -12,14 +12,14 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed plan`; gives the exit status."""
+    """Runs `clipseed estimate-cost`; gives the exit status."""
     parser = _parser()
     flags = vars(parser.parse_args(argv))
     corpus = Corpus(*(flags.pop(name) for name in Corpus._fields))
-    frames, gpu = flags.pop("frames"), flags.pop("gpu")
+    sampling, gpu = flags.pop("sampling"), flags.pop("gpu")
     assumptions = Assumptions(**flags)
-    costs = estimate(corpus, assumptions, frames, gpu)
-    print(describe(corpus, costs, frames, gpu))
+    costs = estimate(corpus, assumptions, sampling, gpu)
+    print(describe(corpus, costs, sampling, gpu))
     print("\nassumptions (each is a flag)")
     print(describe_assumptions(assumptions))
     return 0
@@ -27,14 +27,14 @@ def run(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="clipseed plan",
+        prog="clipseed estimate-cost",
         description="Reckons what mining a corpus would cost, from measured constants.",
     )
     add = parser.add_argument_group("what is mined, and how").add_argument
     add("--videos", type=_count, required=True, help="how many, such as 150e6")
     add("--hours", type=_count, required=True, help="of all videos together")
     add("--seeds", type=_count, required=True, help="how many")
-    add("--frames", choices=["exact", "keyframe"], default="exact",
+    add("--sampling", choices=["exact", "keyframe"], default="exact",
         help="as of `clipseed mine` (exact)")  # fmt: skip
     add("--gpu", choices=["none", "embedding", "all"], default="none",
         help="none: cores embed; embedding: workers of their own do (--accelerator), "
@@ -61,12 +61,12 @@ def _above_zero(text: str) -> float:
     return value
 
 
-def describe(corpus: Corpus, costs: Costs, frames: str, gpu: str) -> str:
+def describe(corpus: Corpus, costs: Costs, sampling: str, gpu: str) -> str:
     """The costs as text."""
     shards = max(1, math.ceil(costs.stored_bytes["clips"] / _SHARD_BYTES))
     lines = [
         f"{corpus.videos:,.0f} videos, {corpus.hours:,.0f} hours, {corpus.seeds:,.0f} "
-        f"seeds; frames {frames}; GPUs: {gpu}",
+        f"seeds; sampling {sampling}; GPUs: {gpu}",
         "",
         f"{'core hours':24}{sum(costs.core_hours.values()):16,.0f}",
         *(f"  {name:22}{hours:16,.0f}" for name, hours in costs.core_hours.items()),

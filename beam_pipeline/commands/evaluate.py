@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("model", help="output directory of `clipseed train`")
-    add("--data", help="run directory, mined or cut by `clipseed cut`")
+    add("--data", help="run directory, mined or cut by `clipseed cut-benchmark`")
     add("--protocol", choices=_PROTOCOLS)
     add("--annotations", help="folder of the protocol's annotation files")
     add("--videos", help="folder of its videos or sounds, local or gs://")

@@ -1,4 +1,4 @@
-"""`clipseed embed-clips`: the clips of a run by a trained model, in an index."""
+"""`clipseed index-clips`: the clips of a run by a trained model, in an index."""
 
 import argparse
 import hashlib
@@ -17,9 +17,9 @@ _THRESHOLD = 0.3
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed embed-clips`; gives 0, or 2 if it could not."""
+    """Runs `clipseed index-clips`; gives 0, or 2 if it could not."""
     parser = argparse.ArgumentParser(
-        prog="clipseed embed-clips",
+        prog="clipseed index-clips",
         description="Embeds the clips of a run by a trained model, and indexes them.",
     )
     add = parser.add_argument
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
             flags.run, flags.model, flags.output, flags.segments, flags.batch_size
         )
     except InputError as reject:
-        print(f"clipseed embed-clips: {reject.message}", file=sys.stderr)
+        print(f"clipseed index-clips: {reject.message}", file=sys.stderr)
         return 2
     print(f"{count} clips in {flags.output}")
     return 0

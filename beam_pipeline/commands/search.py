@@ -18,7 +18,7 @@ def run(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("text", help="what is to be seen or heard")
-    add("--index", required=True, type=Path, help="made by `clipseed embed-clips`")
+    add("--index", required=True, type=Path, help="made by `clipseed index-clips`")
     add("--top_k", type=int, default=5, help="clips to find (5)")
     add("--sheet", type=Path, help="PNG of the clips found")
     flags = parser.parse_args(argv)
@@ -49,7 +49,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
         about = json.loads((index_dir / ABOUT).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            "no_index", f"{index_dir} is no index of clips: make it by embed-clips"
+            "no_index", f"{index_dir} is no index of clips: make it by index-clips"
         ) from error
     trained = load_trained(about["model"])
     index = open_index(str(index_dir / "index"), embedder_of(about["model"]))

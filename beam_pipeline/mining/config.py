@@ -21,7 +21,7 @@ _NOT_IN_HASH = frozenset(
         "output",
         "overwrite",
         "keep_embeddings",
-        "embeddings_of",
+        "reuse_embeddings_from",
         "accelerator",
         "isolate_decoder",
         "video_timeout_s",
@@ -33,9 +33,9 @@ _NOT_IN_HASH = frozenset(
     }
 )
 _POSITIVE = (
-    "fps",
+    "sample_fps",
     "top_k",
-    "span_s",
+    "clip_s",
     "clip_fps",
     "num_shards",
     "part_s",
@@ -69,19 +69,19 @@ class MineConfig:
     index_key: str
     index_token_file: str
     accelerator: str
-    fps: float
-    frames: str
+    sample_fps: float
+    sampling: str
     part_s: float
     keep_embeddings: bool
-    embeddings_of: str | None
+    reuse_embeddings_from: str | None
     video_timeout_s: float
     scratch_gib: float
     isolate_decoder: bool
     threshold: float | None
-    floor: float | None
+    min_similarity: float | None
     top_k: int
     min_gap_s: float | None
-    span_s: float
+    clip_s: float
     clip_fps: float
     require_sound: bool
     num_shards: int
@@ -91,7 +91,7 @@ class MineConfig:
     @property
     def gap_us(self) -> int:
         """The least time between matches of a seed in one video."""
-        gap_s = self.span_s if self.min_gap_s is None else self.min_gap_s
+        gap_s = self.clip_s if self.min_gap_s is None else self.min_gap_s
         return round(gap_s * 1_000_000)
 
     def as_json(self) -> dict[str, object]:
@@ -129,10 +129,14 @@ def _problem(config: MineConfig) -> str | None:
     for name in _POSITIVE:
         if not 0 < getattr(config, name) < math.inf:  # So that NaN fails too.
             return f"--{name} must be a number above 0"
-    floor, threshold = config.floor, config.threshold
-    if floor is not None and threshold is not None and floor > threshold:
-        return "--floor must not be above --threshold"
-    for name in ("threshold", "floor"):
+    min_similarity, threshold = config.min_similarity, config.threshold
+    if (
+        min_similarity is not None
+        and threshold is not None
+        and min_similarity > threshold
+    ):
+        return "--min_similarity must not be above --threshold"
+    for name in ("threshold", "min_similarity"):
         value = getattr(config, name)
         if value is not None and not -1 <= value < 1:
             return f"--{name} is a cosine: at least -1 and below 1"
@@ -244,15 +248,15 @@ def _add_frame_flags(parser: argparse.ArgumentParser) -> None:
         "TF-Hub model) or jax:DIR (a published ViT or CLIP)")  # fmt: skip
     add("--accelerator", default="", help="resource hint of the embedding step, such "
         "as 'type:nvidia-l4;count:1;install-nvidia-driver'")  # fmt: skip
-    add("--fps", type=float, default=1.0, help="frames sampled a second")
-    add("--frames", choices=["exact", "keyframe"], default="exact",
+    add("--sample_fps", type=float, default=1.0, help="frames sampled a second")
+    add("--sampling", choices=["exact", "keyframe"], default="exact",
         help="the frame at each instant, or the nearest keyframe (cheap)")  # fmt: skip
     add("--part_s", type=float, default=120.0,
         help="longer videos are sampled in parts of this length")  # fmt: skip
     add("--no_keep_embeddings", dest="keep_embeddings", action="store_false",
         help="keep no embeddings of frames in OUTPUT/work for later runs")  # fmt: skip
-    add("--embeddings_of", help="run directory whose kept embeddings are used instead "
-        "of decoding: for new seeds or another threshold")  # fmt: skip
+    add("--reuse_embeddings_from", help="run directory whose kept embeddings are used "
+        "instead of decoding: for new seeds or another threshold")  # fmt: skip
     add("--video_timeout_s", type=float, default=600.0,
         help="limit for decoding one video or part")  # fmt: skip
     add("--scratch_gib", type=float, default=16.0, help="disk for copies of remote "
@@ -265,10 +269,14 @@ def _add_match_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("matches").add_argument
     add("--threshold", type=float, help="τ: pairs with more similarity match "
         "(default: the embedder's, 0.6)")  # fmt: skip
-    add("--floor", type=float, help="keep matches above this in matches/ (default: τ)")
+    add(
+        "--min_similarity",
+        type=float,
+        help="keep matches above this in matches/ (default: τ)",
+    )
     add("--top_k", type=int, default=10, help="clips a seed")
     add("--min_gap_s", type=float, help="between matches of a seed in one video "
-        "(default: --span_s; 0: the paper's literal rule)")  # fmt: skip
+        "(default: --clip_s; 0: the paper's literal rule)")  # fmt: skip
 
 
 def _add_index_flags(parser: argparse.ArgumentParser) -> None:
@@ -284,6 +292,6 @@ def _add_index_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_clip_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("clips").add_argument
-    add("--span_s", type=float, default=10.0, help="length of a clip")
+    add("--clip_s", type=float, default=10.0, help="length of a clip")
     add("--clip_fps", type=float, default=25.0, help="frames stored a second")
     add("--require_sound", action="store_true", help="drop clips whose sound is not ok")

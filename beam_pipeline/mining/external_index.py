@@ -75,14 +75,14 @@ def _ask(config: ClientConfig) -> IndexManifest:
     )
 
 
-def warn_about_recall(index: ExternalIndex, floor: float) -> None:
+def warn_about_recall(index: ExternalIndex, min_similarity: float) -> None:
     """Says when the index was tuned for fewer pairs than will be asked for."""
     manifest = index.manifest
-    if manifest.kind == "scann" and floor < manifest.threshold:
+    if manifest.kind == "scann" and min_similarity < manifest.threshold:
         logging.warning(
             "the index was tuned for similarities above %g; above %g it may find fewer "
             "than %.2f %% of the pairs",
             manifest.threshold,
-            floor,
+            min_similarity,
             100 * manifest.audit.recall,
         )

@@ -30,16 +30,16 @@ def built_index(
 ) -> IndexPart:
     """An index of the seeds' `EmbeddedChunk`s."""
     index = chunks | BuildIndex(plan.build, spans)
-    matcher = MatchFrames(AsSingleton(index.directory), plan.build.floor)
+    matcher = MatchFrames(AsSingleton(index.directory), plan.build.min_similarity)
     return IndexPart(matcher, index.manifest, [index.files])
 
 
 def given_index(
-    pipeline: beam.Pipeline, given: ExternalIndex, floor: float
+    pipeline: beam.Pipeline, given: ExternalIndex, min_similarity: float
 ) -> IndexPart:
     """An index that is there already."""
     manifest = pipeline | "IndexManifest" >> beam.Create([given.manifest])
     if given.client is not None:
-        return IndexPart(MatchRemotely(given.client, floor), manifest, [])
+        return IndexPart(MatchRemotely(given.client, min_similarity), manifest, [])
     directory = pipeline | "IndexDirectory" >> beam.Create([given.directory])
-    return IndexPart(MatchFrames(AsSingleton(directory), floor), manifest, [])
+    return IndexPart(MatchFrames(AsSingleton(directory), min_similarity), manifest, [])

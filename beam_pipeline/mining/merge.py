@@ -12,7 +12,7 @@ from clipseed.errors import InputError
 from transforms.run.merge import SEEDS_DIFFER, BaseRun
 
 # What must be the same for the two runs to be parts of one.
-_SAME = ("fps", "frames", "span_s", "clip_fps", "require_sound", "num_shards")
+_SAME = ("sample_fps", "sampling", "clip_s", "clip_fps", "require_sound", "num_shards")
 
 
 def find_older(config: MineConfig, plan: Plan) -> BaseRun | None:
@@ -77,7 +77,7 @@ def _differences(config: MineConfig, plan: Plan, run: dict[str, Any]) -> Iterato
             f"it was mined with the embedder {run['embedder']}, not "
             f"{plan.info.embedder_id}"
         )
-    gap_s = then["span_s"] if then["min_gap_s"] is None else then["min_gap_s"]
+    gap_s = then["clip_s"] if then["min_gap_s"] is None else then["min_gap_s"]
     if round(gap_s * 1_000_000) != config.gap_us:
         yield f"it was mined with --min_gap_s={gap_s}, not {config.gap_us / 1e6:g}"
     if config.top_k > then["top_k"]:
@@ -85,8 +85,9 @@ def _differences(config: MineConfig, plan: Plan, run: dict[str, Any]) -> Iterato
     # Of matches between the thresholds it knows, but has no clips.
     if plan.info.threshold < run["threshold"]:
         yield f"it has no clips below {run['threshold']:g}; raise --threshold"
-    if plan.info.floor < run["floor"]:
-        yield f"it has no matches below {run['floor']:g}; raise --floor"
+    if plan.info.min_similarity < run["min_similarity"]:
+        lowest = run["min_similarity"]
+        yield f"it has no matches below {lowest:g}; raise --min_similarity"
     if plan.index is not None and plan.index.manifest.count != run["index"]["seeds"]:
         seeds = plan.index.manifest.count
         yield f"its index had {run['index']['seeds']} seeds, --index has {seeds}"

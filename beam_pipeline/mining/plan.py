@@ -60,16 +60,20 @@ def make_plan(
     threshold = config.threshold
     if threshold is None:
         threshold = embedder.default_threshold
-    floor = threshold if config.floor is None else min(config.floor, threshold)
+    min_similarity = (
+        threshold
+        if config.min_similarity is None
+        else min(config.min_similarity, threshold)
+    )
     scratch_bytes = round(config.scratch_gib * 2**30)
     fetch = FetchConfig(allow_private=config.allow_private, scratch_bytes=scratch_bytes)
     isolate, limit_s = config.isolate_decoder, config.video_timeout_s
     size_px = embedder.image_size_px
     sampling = SamplingConfig(
-        config.fps, config.frames, size_px, config.part_s, limit_s
+        config.sample_fps, config.sampling, size_px, config.part_s, limit_s
     )
-    span_us = round(config.span_s * 1_000_000)
-    cut = CutConfig(span_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
+    clip_us = round(config.clip_s * 1_000_000)
+    cut = CutConfig(clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
     kept = _kept_frames(config, embedder, sampling)
     return Plan(
         info=RunInfo(
@@ -78,7 +82,7 @@ def make_plan(
             config.hash(),
             embedder.embedder_id,
             threshold,
-            floor,
+            min_similarity,
             time.time(),
             config.keep_embeddings,
         ),
@@ -96,7 +100,7 @@ def make_plan(
             config.output,
             config.embedder,
             embedder.embedder_id,
-            floor,
+            min_similarity,
             sampling,
             fetch,
             isolate,
@@ -121,7 +125,11 @@ def _kept_frames(
     config: MineConfig, embedder: Embedder, sampling: SamplingConfig
 ) -> EmbeddingCache | None:
     folder = join(config.output, FOLDER) if config.keep_embeddings else ""
-    older = join(config.embeddings_of, FOLDER) if config.embeddings_of else ""
+    older = (
+        join(config.reuse_embeddings_from, FOLDER)
+        if config.reuse_embeddings_from
+        else ""
+    )
     if not folder and not older:
         return None
     return EmbeddingCache(folder, embedder.embedder_id, sampling, older)

@@ -88,32 +88,32 @@ def check_videos(videos: str) -> None:
         raise ConfigError(f"--videos {videos}: {reject.message}") from reject
 
 
-def check_embeddings_of(config: MineConfig, embedder: Embedder) -> None:
-    """Holds the run that `--embeddings_of` names against this one.
+def check_reused_embeddings(config: MineConfig, embedder: Embedder) -> None:
+    """Holds the run that `--reuse_embeddings_from` names against this one.
 
     Raises:
         ConfigError: nothing is kept there, or by other means.
     """
-    older = config.embeddings_of
+    older = config.reuse_embeddings_from
     if older is None:
         return
     if not kept_in(storage.join(older, FOLDER)):
         raise ConfigError(
-            f"--embeddings_of {older}: no embeddings are kept there; name a run "
-            "directory that was mined without --no_keep_embeddings"
+            f"--reuse_embeddings_from {older}: no embeddings are kept there; name a "
+            "run directory that was mined without --no_keep_embeddings"
         )
     try:
         run = read_run(older)
     except InputError:
         return  # Broken off: what it kept is used as far as it goes.
-    wanted = {"embedder": embedder.embedder_id, "fps": config.fps}
-    wanted |= {"frames": config.frames, "part_s": config.part_s}
+    wanted = {"embedder": embedder.embedder_id, "sample_fps": config.sample_fps}
+    wanted |= {"sampling": config.sampling, "part_s": config.part_s}
     there = {**run["config"], "embedder": run["embedder"]}
     for name, value in wanted.items():
         if there[name] != value:
             raise ConfigError(
-                f"--embeddings_of {older} was mined with --{name}={there[name]}, not "
-                f"{value}: give the same here, or mine without --embeddings_of"
+                f"--reuse_embeddings_from {older} was mined with --{name}={there[name]}"
+                f", not {value}: give the same here, or do not reuse its embeddings"
             )
 
 

@@ -86,7 +86,7 @@ def summary(run_dir: str, run: dict[str, Any]) -> str:
          f"{count['videos_mined']} mined ({count['videos_broken']} broken off)"),
         ("frames", f"{count['frames']}" + _kept(run["counts"])),
         ("index", f"{index['kind']}, {index['seeds']} seeds, recall {recall}"),
-        ("matches", f"{count['matches']} above {run['floor']:g}"),
+        ("matches", f"{count['matches']} above {run['min_similarity']:g}"),
         ("matched", f"{count['seeds_matched']} seeds above {run['threshold']:g}"
          + _uncaptioned(count["seeds_without_caption"])),
         ("pairs", f"{count['pairs']}"),

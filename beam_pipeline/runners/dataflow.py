@@ -7,7 +7,7 @@
 their own (right fitting); everything else stays on workers without an accelerator.
 Frames then travel from one kind of worker to the other, 150 kB each. With
 `--dataflow_service_options=worker_accelerator=...` instead every worker has one, a GPU
-or a TPU, and no frame travels: `clipseed plan` reckons both.
+or a TPU, and no frame travels: `clipseed estimate-cost` reckons both.
 """
 
 import os
@@ -29,7 +29,7 @@ from clipseed.io.storage import is_remote
 
 _ACCELERATOR = "beam:resources:accelerator:v1"
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
-_PATHS = ("seeds", "videos", "output", "index", "embeddings_of", "merge_with")
+_PATHS = ("seeds", "videos", "output", "index", "reuse_embeddings_from", "merge_with")
 
 
 def is_dataflow(options: PipelineOptions) -> bool:

@@ -32,7 +32,7 @@ _BY_NAME = {
     "videos": "(gs|https?)://.+",
     "output": "gs://.+",
     "denylist": "gs://.+",
-    "embeddings_of": "gs://.+",
+    "reuse_embeddings_from": "gs://.+",
     "merge_with": "gs://.+",
     "index": "(gs|grpc)://.+",
     "embedder": "descriptor|(hub|jax):.+",

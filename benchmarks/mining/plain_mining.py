@@ -81,8 +81,10 @@ def index_seeds(
         for (seed_id, _), row in zip(chunk.keys, chunk.embeddings, strict=True)
     }
     build, vectors = steps.build, np.stack(list(rows.values()))
-    name, floor = build.embedder_id, build.floor
-    build_index(directory, list(rows), vectors, name, floor, None, IndexConfig())
+    name, min_similarity = build.embedder_id, build.min_similarity
+    build_index(
+        directory, list(rows), vectors, name, min_similarity, None, IndexConfig()
+    )
     return load_index(directory)
 
 

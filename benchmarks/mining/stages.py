@@ -1,9 +1,9 @@
-"""Measures what each stage of mining costs: what `clipseed plan` reckons with.
+"""Measures what each stage of mining costs: what `clipseed estimate-cost` reckons with.
 
 python -m benchmarks.mining.stages [--minutes 4] [--embedder hub:DIR]
 
 CPU seconds of this process, all threads, on made films of real pieces; each stage runs
-once over the whole corpus. Prints flags of `clipseed plan`.
+once over the whole corpus. Prints flags of `clipseed estimate-cost`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _BATCH = 64
 
 
 def stage_costs(corpus: Corpus, embedder_name: str) -> dict[str, float]:
-    """Costs by the names that the flags of `clipseed plan` have."""
+    """Costs by the names that the flags of `clipseed estimate-cost` have."""
     embedder = load_embedder(embedder_name)
     hours = corpus.seconds / 3600
     costs = {}

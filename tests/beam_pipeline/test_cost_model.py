@@ -10,7 +10,7 @@ from beam_pipeline.cost_model import Assumptions, Corpus, estimate, queries_s
 from benchmarks.mining.stages import element_bytes
 
 EASY = Assumptions(
-    fps=2.0, exact_decode_s=36.0, keyframe_decode_s=3.6, embed_s=0.01,
+    sample_fps=2.0, exact_decode_s=36.0, keyframe_decode_s=3.6, embed_s=0.01,
     gpu_frames_s=100.0, dimension=128.0, exact_queries_s=10.0, scann_queries_s=100.0,
     seed_s=1.0,
     matches_a_seed=5.0, clips_a_seed=2.0, cut_s=0.5, clip_bytes=7.0, match_bytes=10.0,
@@ -36,7 +36,7 @@ def test_the_sums_are_those_done_by_hand() -> None:
 
 def test_keyframes_cost_less_to_decode_and_nothing_else_changes() -> None:
     exact = estimate(CORPUS, EASY).core_hours
-    keyframe = estimate(CORPUS, EASY, frames="keyframe").core_hours
+    keyframe = estimate(CORPUS, EASY, sampling="keyframe").core_hours
     assert keyframe["decode"] == pytest.approx(exact["decode"] / 10)
     assert {k for k in exact if exact[k] != keyframe[k]} == {"decode", "runner"}
 
@@ -68,7 +68,7 @@ def test_what_is_shuffled_is_as_large_as_assumed() -> None:
 
 def plan(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     needed = ["--videos=150e6", "--hours=12.5e6", "--seeds=1.25e6"]
-    assert main(["plan", *needed, *flags]) == 0
+    assert main(["estimate-cost", *needed, *flags]) == 0
     return capsys.readouterr().out
 
 
@@ -91,12 +91,12 @@ def test_each_assumption_can_be_given(
         assert said.partition("assumptions")[0] != plan(capsys).partition("assump")[0]
 
 
-@pytest.mark.parametrize("flag", ["--embed_s=0", "--fps=nan", "--seeds=-1"])
+@pytest.mark.parametrize("flag", ["--embed_s=0", "--sample_fps=nan", "--seeds=-1"])
 def test_what_is_no_figure_is_refused(
     flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["plan", "--videos=1", "--hours=1", "--seeds=1", flag])
+        main(["estimate-cost", "--videos=1", "--hours=1", "--seeds=1", flag])
     assert caught.value.code == 2
     assert f"argument {flag.split('=')[0]}: " in capsys.readouterr().err
 

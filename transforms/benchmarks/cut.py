@@ -29,7 +29,7 @@ from transforms.clips.to_record import record_of
 from transforms.media.worker_process import Isolation
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.
-_CUT = CutConfig(span_us=0, fps=25.0, short_side_px=256, limit_s=600.0)
+_CUT = CutConfig(clip_us=0, fps=25.0, short_side_px=256, limit_s=600.0)
 _SHARDS = 16
 _ANNOTATED = "annotated"  # Where a mined clip has the name of its embedder.
 

@@ -33,13 +33,13 @@ class CutConfig(NamedTuple):
     """What a clip is.
 
     Attributes:
-        span_us: its length (paper: 10 s).
+        clip_us: its length (paper: 10 s).
         fps: frames stored a second.
         short_side_px: of the stored frames.
         limit_s: how long cutting one video may take.
     """
 
-    span_us: int
+    clip_us: int
     fps: float
     short_side_px: int
     limit_s: float
@@ -72,22 +72,22 @@ class CutClip(NamedTuple):
 Spans = dict[tuple[int, int], tuple[int, ...]]
 
 
-def span_around(time_us: int, duration_us: int, span_us: int) -> tuple[int, int]:
-    """The span of `span_us` around a time, moved and cut to lie in the video.
+def span_around(time_us: int, duration_us: int, clip_us: int) -> tuple[int, int]:
+    """The span of `clip_us` around a time, moved and cut to lie in the video.
 
     Example:
         >>> span_around(2_000_000, 60_000_000, 10_000_000)
         (0, 10000000)
     """
-    start_us = max(0, min(time_us - span_us // 2, duration_us - span_us))
-    return start_us, min(start_us + span_us, max(duration_us, time_us + 1))
+    start_us = max(0, min(time_us - clip_us // 2, duration_us - clip_us))
+    return start_us, min(start_us + clip_us, max(duration_us, time_us + 1))
 
 
-def plan_spans(ends: Iterable[tuple[int, int]], span_us: int) -> Spans:
+def plan_spans(ends: Iterable[tuple[int, int]], clip_us: int) -> Spans:
     """The distinct spans around `(time_us, duration_us)` pairs, with their times."""
     spans: dict[tuple[int, int], set[int]] = {}
     for time_us, duration_us in ends:
-        span = span_around(time_us, duration_us, span_us)
+        span = span_around(time_us, duration_us, clip_us)
         spans.setdefault(span, set()).add(time_us)
     return {span: tuple(sorted(spans[span])) for span in sorted(spans)}
 
@@ -105,7 +105,7 @@ def cut_clips(
     """
     deadline_s = time.monotonic() + config.limit_s
     duration_us = probe(path).duration_us
-    spans = plan_spans(((t, duration_us) for t in times_us), config.span_us)
+    spans = plan_spans(((t, duration_us) for t in times_us), config.clip_us)
     with open_video(path) as container:
         decoder = VideoDecoder(container, deadline_s)
         cut_short: list[tuple[int, int]] = []
@@ -116,7 +116,7 @@ def cut_clips(
                 cut_short.extend((t, clip.end_us) for t in spans[span])
             else:
                 yield clip
-        moved = plan_spans(cut_short, config.span_us)
+        moved = plan_spans(cut_short, config.clip_us)
         for _, clip in _cut(container, decoder, duration_us, moved, config):
             if clip is not None:
                 yield clip

@@ -27,7 +27,7 @@ def cut_span(
             is the clip.
         start_us: from the container's start.
         end_us: likewise, or `TO_THE_END`.
-        config: its `span_us` is not looked at.
+        config: its `clip_us` is not looked at.
 
     Raises:
         InputError: as `open_media` and `cut_clips`; `outside` for a span that starts
@@ -40,8 +40,8 @@ def cut_span(
     if not pictures:
         yield _cut_sound(path, start_us, end_us, duration_us)
         return
-    span_us = end_us - start_us
-    clips = cut_clips(path, [start_us + span_us // 2], config._replace(span_us=span_us))
+    clip_us = end_us - start_us
+    clips = cut_clips(path, [start_us + clip_us // 2], config._replace(clip_us=clip_us))
     clip = next(clips, None)
     if clip is None:
         raise InputError("no_frames", "No frame of it could be decoded.")

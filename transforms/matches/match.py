@@ -18,31 +18,35 @@ from index_service.search.open_index import Index, open_index
 _AUDIT_ONE_IN = 50
 
 
-def match_chunk(chunk: EmbeddedChunk, searcher: Index, floor: float) -> Iterator[Match]:
-    """Yields a match for each pair of a frame and a seed with similarity > `floor`."""
-    pairs = searcher.pairs_above(chunk.embeddings, floor)
+def match_chunk(
+    chunk: EmbeddedChunk, searcher: Index, min_similarity: float
+) -> Iterator[Match]:
+    """Yield a match for each pair of a frame and a seed above `min_similarity`."""
+    pairs = searcher.pairs_above(chunk.embeddings, min_similarity)
     for frame, seed, similarity in zip(*pairs, strict=True):
         yield Match(
             searcher.ids[seed], float(similarity), chunk.source, chunk.keys[frame]
         )
 
 
-def audit_chunk(chunk: EmbeddedChunk, searcher: Index, floor: float) -> tuple[int, int]:
-    """How many pairs above `floor` the index finds in a chunk, and how many there are.
+def audit_chunk(
+    chunk: EmbeddedChunk, searcher: Index, min_similarity: float
+) -> tuple[int, int]:
+    """Count a chunk's pairs above `min_similarity`: those found, and all.
 
     Exact indexes are not audited, nor chunks outside the sample: `(0, 0)`.
     """
     digest = hashlib.sha256(f"{chunk.source.video_id}@{chunk.keys[0]}".encode())
     if searcher.manifest.kind == "exact" or digest.digest()[0] % _AUDIT_ONE_IN:
         return 0, 0
-    found = searcher.pairs_above(chunk.embeddings, floor)
-    truth = searcher.exact_pairs_above(chunk.embeddings, floor)
+    found = searcher.pairs_above(chunk.embeddings, min_similarity)
+    truth = searcher.exact_pairs_above(chunk.embeddings, min_similarity)
     return len(found.similarity), len(truth.similarity)
 
 
 class _MatchFn(beam.DoFn):
-    def __init__(self, floor: float) -> None:
-        self._floor = floor
+    def __init__(self, min_similarity: float) -> None:
+        self._min_similarity = min_similarity
         self._shared = Shared()
         self._searcher: Index | None = None
 
@@ -52,8 +56,8 @@ class _MatchFn(beam.DoFn):
         if self._searcher is None:
             # One copy a process; the handle on the DoFn keeps it alive.
             self._searcher = self._shared.acquire(lambda: open_index(index_dir))
-        yield from match_chunk(chunk, self._searcher, self._floor)
-        found, true = audit_chunk(chunk, self._searcher, self._floor)
+        yield from match_chunk(chunk, self._searcher, self._min_similarity)
+        found, true = audit_chunk(chunk, self._searcher, self._min_similarity)
         if true:
             yield beam.pvalue.TaggedOutput("audit", (found, true))
 
@@ -61,9 +65,9 @@ class _MatchFn(beam.DoFn):
 class _RemoteMatchFn(beam.DoFn):
     """Asks servers; nothing is lost when one of them goes, short of all of a shard."""
 
-    def __init__(self, config: ClientConfig, floor: float) -> None:
+    def __init__(self, config: ClientConfig, min_similarity: float) -> None:
         self._config = config
-        self._floor = floor
+        self._min_similarity = min_similarity
 
     def setup(self) -> None:
         self._client = IndexClient(self._config)
@@ -73,7 +77,7 @@ class _RemoteMatchFn(beam.DoFn):
 
     def process(self, chunk: EmbeddedChunk) -> Iterator[Match]:
         before = _efforts(self._client)
-        hits = self._client.hits_above(chunk.embeddings, self._floor)
+        hits = self._client.hits_above(chunk.embeddings, self._min_similarity)
         Metrics.counter("index_client", "batches").inc()
         for (name, now), was in zip(
             _efforts(self._client).items(), before.values(), strict=True
@@ -100,15 +104,15 @@ class MatchRemotely(beam.PTransform):
 
     Attributes:
         config: where it is served, and how to ask.
-        floor: similarities above this are matches.
+        min_similarity: similarities above this are matches.
     """
 
     config: ClientConfig
-    floor: float
+    min_similarity: float
 
     def expand(self, chunks: beam.PCollection) -> Any:
         """Asks for each chunk."""
-        ask = beam.ParDo(_RemoteMatchFn(self.config, self.floor))
+        ask = beam.ParDo(_RemoteMatchFn(self.config, self.min_similarity))
         return chunks | "Ask" >> ask.with_outputs("audit", main="matches")
 
 
@@ -118,13 +122,13 @@ class MatchFrames(beam.PTransform):
 
     Attributes:
         index_dir: a side input: the directory of the built index ("" for no seeds).
-        floor: similarities above this are matches.
+        min_similarity: similarities above this are matches.
     """
 
     index_dir: Any
-    floor: float
+    min_similarity: float
 
     def expand(self, chunks: beam.PCollection) -> Any:
         """Searches each chunk."""
-        search = beam.ParDo(_MatchFn(self.floor), self.index_dir)
+        search = beam.ParDo(_MatchFn(self.min_similarity), self.index_dir)
         return chunks | "Search" >> search.with_outputs("audit", main="matches")

@@ -68,7 +68,7 @@ class RunInfo:
         config_hash: of those that decide the result.
         embedder_id: of the embedder loaded.
         threshold: τ in force.
-        floor: of `matches/`, in force.
+        min_similarity: of `matches/`, in force.
         started_s: seconds since the epoch.
         keeps_embeddings: whether frames' embeddings stay in `work/`.
     """
@@ -78,7 +78,7 @@ class RunInfo:
     config_hash: str
     embedder_id: str
     threshold: float
-    floor: float
+    min_similarity: float
     started_s: float
     keeps_embeddings: bool = False
 
@@ -171,7 +171,7 @@ def write_run(
         "config_hash": info.config_hash,
         "embedder": info.embedder_id,
         "threshold": info.threshold,
-        "floor": info.floor,
+        "min_similarity": info.min_similarity,
         "versions": _versions(),
         "started": info.started_s,
         "seconds": round(time.time() - info.started_s, 3),

@@ -94,8 +94,8 @@ def seeds_fingerprint(seed: Seed) -> int:
     return int.from_bytes(digest[:8]) >> 28
 
 
-def read_matches(uri: str, floor: float) -> Iterator[Match]:
-    """Yields the matches above a floor of one file of `matches/`.
+def read_matches(uri: str, min_similarity: float) -> Iterator[Match]:
+    """Yield the matches above a similarity from one file of `matches/`.
 
     Their videos have no `uri`: nothing is to be opened but the older run's clips.
     """
@@ -103,7 +103,7 @@ def read_matches(uri: str, floor: float) -> Iterator[Match]:
     with storage.localize(uri) as path, pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=columns):
             for row in batch.to_pylist():
-                if row["similarity"] > floor:
+                if row["similarity"] > min_similarity:
                     video = Video(row["video_id"], row["video"], "")
                     yield Match(
                         row["seed_id"], row["similarity"], video, row["time_us"]
@@ -148,11 +148,11 @@ class ReadBaseRun(beam.PTransform):
 
     Attributes:
         run: what is read.
-        floor: similarities above this are matches.
+        min_similarity: similarities above this are matches.
     """
 
     run: BaseRun
-    floor: float
+    min_similarity: float
 
     def expand(self, seeds: beam.PCollection) -> Any:
         """Reads its files on all workers."""
@@ -165,7 +165,7 @@ class ReadBaseRun(beam.PTransform):
             >> beam.FlatMap(
                 _checked_matches,
                 self.run.seeds_fingerprint,
-                self.floor,
+                self.min_similarity,
                 beam.pvalue.AsIter(ours),
             ).with_output_types(Match)
         )
@@ -181,11 +181,11 @@ class ReadBaseRun(beam.PTransform):
 
 
 def _checked_matches(
-    uri: str, fingerprint: int, floor: float, ours: Iterable[tuple[str, int]]
+    uri: str, fingerprint: int, min_similarity: float, ours: Iterable[tuple[str, int]]
 ) -> Iterator[Match]:
     if sum(share for _, share in ours) != fingerprint:
         raise ValueError(SEEDS_DIFFER)
-    yield from read_matches(uri, floor)
+    yield from read_matches(uri, min_similarity)
 
 
 def _corpus_letters(uri: str) -> Iterator[DeadLetter]:

@@ -44,7 +44,7 @@ class BuildConfig:
         run_dir: the run directory; parts go to `work/`, the index to `index/`.
         embedder: as `--embedder` names it.
         embedder_id: the id that it has.
-        floor: similarities above this are to be found.
+        min_similarity: similarities above this are to be found.
         sampling: how the corpus is sampled.
         fetch: bounds for videos on the web.
         isolate: whether decoding runs in a child process.
@@ -54,7 +54,7 @@ class BuildConfig:
     run_dir: str
     embedder: str
     embedder_id: str
-    floor: float
+    min_similarity: float
     sampling: SamplingConfig
     fetch: FetchConfig
     isolate: bool
@@ -158,7 +158,7 @@ def _build(
             ids,
             embeddings,
             config.embedder_id,
-            config.floor,
+            config.min_similarity,
             queries,
             index_config,
         )

@@ -132,7 +132,7 @@ def test_fine_tuned_is_said(
     clip4clip_layout(tmp_path)
     where = [f"--annotations={tmp_path}", f"--videos={videos}"]
     run, model = tmp_path / "train_run", tmp_path / "model"
-    assert main(["cut", "msr_vtt", *where, f"--output={run}"]) == 0
+    assert main(["cut-benchmark", "msr_vtt", *where, f"--output={run}"]) == 0
     said = capsys.readouterr()
     assert "1 clips of msr_vtt/train" in said.out and "missing video8" in said.err
     config = write_config(tmp_path / "config.py")
@@ -183,7 +183,7 @@ def clotho(folder: Path) -> list[str]:
 def test_audiocaps_is_cut(tmp_path: Path) -> None:
     clips = str(tmp_path / "clips")
     flags = [*audiocaps(tmp_path), "--split=test", f"--output={clips}"]
-    assert main(["cut", "audiocaps", *flags]) == 0
+    assert main(["cut-benchmark", "audiocaps", *flags]) == 0
     run = open_clips(clips)
     assert run.benchmark is not None
     missing = {clip.clip_id: clip.message for clip in run.benchmark.missing}

@@ -29,7 +29,7 @@ def test_what_was_mined_is_learnt_and_found(
     found = json.loads(figures.read_text())["text_to_clip"]
     assert found["candidates"] >= 20 and found["recall"][0] >= 90
 
-    assert main(["embed-clips", run, f"--model={model}", f"--output={index}"]) == 0
+    assert main(["index-clips", run, f"--model={model}", f"--output={index}"]) == 0
     capsys.readouterr()
     text = "a woman playing the harp on a stage"
     assert main(["search", text, f"--index={index}", "--top_k=1"]) == 0

@@ -60,7 +60,7 @@ def write_table(
 def flags(corpus: Path, name: str, output: Path, *more: str) -> list[str]:
     return [
         f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / name}.csv",
-        f"--output={output}", "--num_shards=2", "--top_k=2", "--floor=0.4",
+        f"--output={output}", "--num_shards=2", "--top_k=2", "--min_similarity=0.4",
         "--clip_fps=5", *more,
     ]  # fmt: skip
 
@@ -178,15 +178,15 @@ def test_new_videos_only_displace(min_gap_us: int) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("--fps=2", "it was mined with --fps=1.0, not 2.0"),
-        ("--frames=keyframe", "it was mined with --frames=exact, not keyframe"),
-        ("--span_s=5 --min_gap_s=10", "it was mined with --span_s=10.0, not 5.0"),
+        ("--sample_fps=2", "it was mined with --sample_fps=1.0, not 2.0"),
+        ("--sampling=keyframe", "it was mined with --sampling=exact, not keyframe"),
+        ("--clip_s=5 --min_gap_s=10", "it was mined with --clip_s=10.0, not 5.0"),
         ("--clip_fps=6", "it was mined with --clip_fps=5.0, not 6.0"),
         ("--num_shards=3", "it was mined with --num_shards=2, not 3"),
         ("--min_gap_s=2", "it was mined with --min_gap_s=10.0, not 2"),
         ("--top_k=3", "it has no clips beyond the best 2; lower --top_k"),
         ("--threshold=0.5", "it has no clips below 0.6; raise --threshold"),
-        ("--floor=0.3", "it has no matches below 0.4; raise --floor"),
+        ("--min_similarity=0.3", "it has no matches below 0.4; raise --min_similarity"),
     ],
 )
 def test_what_was_mined_otherwise_is_refused(

@@ -103,7 +103,7 @@ def examples(base: Path) -> dict[bytes, Any]:
     return made
 
 
-def span_us(example: Any) -> tuple[int, int]:
+def cut_us(example: Any) -> tuple[int, int]:
     start, end = (
         example.context.feature[f"clip/{end}/timestamp"].int64_list.value[0]
         for end in ("start", "end")
@@ -121,7 +121,7 @@ def test_captions_are_kept_byte_for_byte(examples: dict[bytes, Any]) -> None:
 
 
 def test_each_frame_of_a_clip_is_the_one_on_screen(examples: dict[bytes, Any]) -> None:
-    start_us, end_us = span_us(examples[b"the first scene"])
+    start_us, end_us = cut_us(examples[b"the first scene"])
     assert (start_us, end_us) == (0, 10_000_000)
     steps = examples[b"the first scene"].feature_lists.feature_list["image/encoded"]
     assert len(steps.feature) == 250
@@ -146,7 +146,7 @@ def test_sound_has_the_length_and_energy_of_the_source(
             assert (verdict, waveform, melspec) == (b"none", [], [])
             continue
         assert verdict == b"ok"
-        start_us, end_us = span_us(example)
+        start_us, end_us = cut_us(example)
         assert [len(step) for step in waveform] == [round((end_us - start_us) * 0.016)]
         assert [step.shape for step in melspec] == [(12_800,)] * 10
         source = SOUND[round(start_us * 0.016) : round(end_us * 0.016), 0] / 32768
@@ -197,7 +197,7 @@ def test_require_sound_leaves_out_what_is_mute(corpus: Path, tmp_path: Path) -> 
 
 
 def test_without_a_gap_neighbors_are_clips(corpus: Path, tmp_path: Path) -> None:
-    flags = ("--min_gap_s=0", "--top_k=3", "--clip_fps=5", "--floor=0.1")
+    flags = ("--min_gap_s=0", "--top_k=3", "--clip_fps=5", "--min_similarity=0.1")
     output = mine(corpus, tmp_path / "run", *flags)
     matches = table(output, "matches")
     ranks: dict[str, list[int]] = {}
@@ -212,7 +212,7 @@ def test_without_a_gap_neighbors_are_clips(corpus: Path, tmp_path: Path) -> None
 
 
 def test_keyframes_and_parts_find_the_same_scenes(corpus: Path, tmp_path: Path) -> None:
-    flags = ("--frames=keyframe", "--clip_fps=5", "--part_s=5")
+    flags = ("--sampling=keyframe", "--clip_fps=5", "--part_s=5")
     assert found(mine(corpus, tmp_path / "run", *flags)) == ALL
 
 

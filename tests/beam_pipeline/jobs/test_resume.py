@@ -48,7 +48,7 @@ def flags(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> list[
     return [
         f"--seeds={corpus / seeds}.csv", f"--videos={corpus / 'videos'}",
         f"--output={output}", "--num_shards=2", "--part_s=3", "--as_of=2025-01-02",
-        "--min_gap_s=0", "--floor=0.3", "--clip_fps=12", *more,
+        "--min_gap_s=0", "--min_similarity=0.3", "--clip_fps=12", *more,
     ]  # fmt: skip
 
 
@@ -188,7 +188,11 @@ def test_other_seeds_and_another_threshold_need_no_frame(
 ) -> None:
     assert (parts_kept(whole), counts(whole)["parts"]) == (0, PARTS)
     again = tmp_path / "again"
-    more = ("--threshold=0.5", "--no_keep_embeddings", f"--embeddings_of={whole}")
+    more = (
+        "--threshold=0.5",
+        "--no_keep_embeddings",
+        f"--reuse_embeddings_from={whole}",
+    )
     with unreadable(corpus / "videos"):
         assert run(flags(corpus, again, *more, seeds="others")) == 1  # no clip
     assert parts_kept(again) == counts(again)["parts"] == PARTS
@@ -214,7 +218,7 @@ def test_a_video_that_changed_is_decoded_again(
     data = path.read_bytes()
     write_video(path, np.concatenate([film(2, 1), film(3, 3)]))
     try:
-        again = mine(corpus, tmp_path / "again", f"--embeddings_of={whole}")
+        again = mine(corpus, tmp_path / "again", f"--reuse_embeddings_from={whole}")
         assert parts_kept(again) == PARTS - 1
         assert counts(again)["parts"] == PARTS + 1
         fresh = mine(corpus, tmp_path / "fresh")
@@ -226,8 +230,11 @@ def test_a_video_that_changed_is_decoded_again(
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--fps=2"], "was mined with --fps=1.0, not 2.0: give the same here"),
-        (["--frames=keyframe"], "was mined with --frames=exact, not keyframe"),
+        (
+            ["--sample_fps=2"],
+            "was mined with --sample_fps=1.0, not 2.0: give the same here",
+        ),
+        (["--sampling=keyframe"], "was mined with --sampling=exact, not keyframe"),
         (["--part_s=4"], "was mined with --part_s=3.0, not 4.0"),
     ],
 )
@@ -240,13 +247,15 @@ def test_embeddings_of_other_frames_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "run"
-    assert run(flags(corpus, output, f"--embeddings_of={whole}", *more)) == 2
-    assert f"--embeddings_of {whole} {problem}" in capsys.readouterr().err
+    assert run(flags(corpus, output, f"--reuse_embeddings_from={whole}", *more)) == 2
+    assert f"--reuse_embeddings_from {whole} {problem}" in capsys.readouterr().err
     assert not output.exists()
 
 
 def test_a_run_that_kept_nothing_is_refused(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(flags(corpus, tmp_path / "run", f"--embeddings_of={tmp_path}")) == 2
+    assert (
+        run(flags(corpus, tmp_path / "run", f"--reuse_embeddings_from={tmp_path}")) == 2
+    )
     assert "no embeddings are kept there; name a run" in capsys.readouterr().err

@@ -41,19 +41,19 @@ def test_defaults_are_the_papers() -> None:
         index_key="",
         index_token_file="",
         accelerator="",
-        fps=1.0,
-        frames="exact",
+        sample_fps=1.0,
+        sampling="exact",
         part_s=120.0,
         scratch_gib=16.0,
         keep_embeddings=True,
-        embeddings_of=None,
+        reuse_embeddings_from=None,
         video_timeout_s=600.0,
         isolate_decoder=True,
         threshold=None,
-        floor=None,
+        min_similarity=None,
         top_k=10,
         min_gap_s=None,
-        span_s=10.0,
+        clip_s=10.0,
         clip_fps=25.0,
         require_sound=False,
         num_shards=8,
@@ -77,22 +77,23 @@ def test_each_filter_can_be_turned_off() -> None:
 
 def test_the_gap_is_the_clips_length_unless_told() -> None:
     assert parse().gap_us == 10_000_000
-    assert parse("--span_s=2.5").gap_us == 2_500_000
-    assert parse("--span_s=2.5", "--min_gap_s=0").gap_us == 0
+    assert parse("--clip_s=2.5").gap_us == 2_500_000
+    assert parse("--clip_s=2.5", "--min_gap_s=0").gap_us == 0
 
 
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
-        *((f"--{name}=0", f"--{name} must be a number above 0")
-          for name in ("fps", "top_k", "span_s", "clip_fps", "num_shards", "part_s")),
-        ("--fps=-1", "--fps must be a number above 0"),
-        ("--fps=nan", "--fps must be a number above 0"),
+        *((f"--{name}=0", f"--{name} must be a number above 0") for name in
+          ("sample_fps", "top_k", "clip_s", "clip_fps", "num_shards", "part_s")),
+        ("--sample_fps=-1", "--sample_fps must be a number above 0"),
+        ("--sample_fps=nan", "--sample_fps must be a number above 0"),
         ("--threshold=1", "--threshold is a cosine: at least -1 and below 1"),
         ("--threshold=nan", "--threshold is a cosine: at least -1 and below 1"),
-        ("--floor=-1.1", "--floor is a cosine: at least -1 and below 1"),
-        ("--floor=0.7 --threshold=0.6", "--floor must not be above --threshold"),
-        ("--span_s=inf", "--span_s must be a number above 0"),
+        ("--min_similarity=-1.1", "--min_similarity is a cosine: at least -1 and"),
+        ("--min_similarity=0.7 --threshold=0.6",
+         "--min_similarity must not be above --threshold"),
+        ("--clip_s=inf", "--clip_s must be a number above 0"),
         ("--min_gap_s=nan", "--min_gap_s must be a number and not negative"),
         ("--min_gap_s=-1", "--min_gap_s must be a number and not negative"),
         ("--video_timeout_s=0", "--video_timeout_s must be a number above 0"),
@@ -100,7 +101,7 @@ def test_the_gap_is_the_clips_length_unless_told() -> None:
         ("--thresh=0.7", "unknown flag: --thresh=0.7"),
         ("--as_of=yesterday", "argument --as_of: invalid _date value: 'yesterday'"),
         ("--min_age_days=x", "argument --min_age_days: invalid int or none value: 'x'"),
-        ("--frames=all", "argument --frames: invalid choice: 'all'"),
+        ("--sampling=all", "argument --sampling: invalid choice: 'all'"),
         ("--seeds_format=xml", "argument --seeds_format: invalid choice: 'xml'"),
     ],
 )  # fmt: skip

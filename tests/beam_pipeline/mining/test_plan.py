@@ -48,10 +48,10 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--seeds_format=table", "--image_column=i", "--caption_column=c",
         "--min_view_count=5", "--max_duration_s=6", "--max_age_years=7",
         "--min_age_days=8", "--allow_unsafe", f"--denylist={denylist}",
-        "--fps=0.5", "--frames=keyframe", "--part_s=30", "--video_timeout_s=9",
-        "--no-isolate_decoder", "--threshold=0.8", "--floor=0.4", "--top_k=3",
-        "--min_gap_s=1.5", "--span_s=4.25", "--clip_fps=12", "--require_sound",
-        "--num_shards=2", "--embeddings_of=old",
+        "--sample_fps=0.5", "--sampling=keyframe", "--part_s=30", "--video_timeout_s=9",
+        "--no-isolate_decoder", "--threshold=0.8", "--min_similarity=0.4", "--top_k=3",
+        "--min_gap_s=1.5", "--clip_s=4.25", "--clip_fps=12", "--require_sound",
+        "--num_shards=2", "--reuse_embeddings_from=old",
     )  # fmt: skip
     fetch = FetchConfig(allow_private=True)
     sampling = SamplingConfig(0.5, "keyframe", 96, 30.0, 9.0)
@@ -78,7 +78,7 @@ def test_embeddings_are_kept_unless_told_otherwise() -> None:
     kept = plan().kept
     assert kept is not None and (kept.folder, kept.older) == ("o/work/frames", "")
     assert plan("--no_keep_embeddings").kept is None
-    reading = plan("--no_keep_embeddings", "--embeddings_of=old").kept
+    reading = plan("--no_keep_embeddings", "--reuse_embeddings_from=old").kept
     assert reading is not None and (reading.folder, reading.older) == (
         "", "old/work/frames",
     )  # fmt: skip
@@ -94,21 +94,24 @@ def test_the_run_is_told_what_decided_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "threshold", "floor"),
+    ("flags", "threshold", "min_similarity"),
     [
         ([], 0.7, 0.7),  # the embedder's
         (["--threshold=0.5"], 0.5, 0.5),
-        (["--floor=0.3"], 0.7, 0.3),
-        (["--threshold=0.5", "--floor=0.5"], 0.5, 0.5),
-        (["--floor=0.9"], 0.7, 0.7),  # above the embedder's threshold
+        (["--min_similarity=0.3"], 0.7, 0.3),
+        (["--threshold=0.5", "--min_similarity=0.5"], 0.5, 0.5),
+        (["--min_similarity=0.9"], 0.7, 0.7),  # above the embedder's threshold
     ],
 )
 def test_the_floor_is_at_most_the_threshold(
-    flags: list[str], threshold: float, floor: float
+    flags: list[str], threshold: float, min_similarity: float
 ) -> None:
     made = plan(*flags)
     assert (made.selection.threshold, made.info.threshold) == (threshold, threshold)
-    assert (made.build.floor, made.info.floor) == (floor, floor)
+    assert (made.build.min_similarity, made.info.min_similarity) == (
+        min_similarity,
+        min_similarity,
+    )
 
 
 def test_without_a_denylist_nothing_is_denied() -> None:

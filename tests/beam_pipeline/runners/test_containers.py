@@ -54,7 +54,7 @@ def accepted(name: str, value: str) -> bool:
         ("index", "grpc://a:50051|b:50051,grpc://c:50051", "/idx"),
         ("embedder", "hub:gs://b/mobilenet", "mobilenet"),
         ("accelerator", "type:nvidia-l4;count:1;install-nvidia-driver", "nvidia-l4"),
-        ("frames", "keyframe", "keyframes"),
+        ("sampling", "keyframe", "keyframes"),
         ("top_k", "10", "10.5"),
         ("threshold", "0.65", "high"),
         ("max_duration_s", "none", "some"),

@@ -78,7 +78,7 @@ def test_clip_is_tuned_measured_and_searched(
     found = json.loads(figures.read_text())
     assert found["text_to_clip"]["recall"][0] == 100 and found["modality"] == "V"
     flags = [f"--model={model}", f"--output={index}"]
-    assert main(["embed-clips", run_dir, *flags]) == 0
+    assert main(["index-clips", run_dir, *flags]) == 0
     capsys.readouterr()
     assert main(["search", "a dim wall", f"--index={index}", "--top_k=1"]) == 0
     assert "2.mp4  0.0-1.0 s  (a dim wall)" in capsys.readouterr().out

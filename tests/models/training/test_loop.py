@@ -115,7 +115,7 @@ def test_it_is_measured_and_searched(
 
     index = tmp_path / "index"
     flags = [f"--model={trained}", f"--output={index}"]
-    assert main(["embed-clips", str(run_dir), *flags]) == 0
+    assert main(["index-clips", str(run_dir), *flags]) == 0
     sheet = tmp_path / "sheet.png"
     asked = ["--top_k=2", f"--index={index}", f"--sheet={sheet}"]
     capsys.readouterr()

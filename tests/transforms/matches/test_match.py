@@ -1,4 +1,4 @@
-"""Frames against an index: every pair above the floor, with its seed and time."""
+"""Frames against an index: every pair above a similarity, with its seed and time."""
 
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,10 @@ def test_each_pair_above_the_floor_is_a_match(index_dir: str) -> None:
 
 def test_the_floor_itself_is_no_match(index_dir: str) -> None:
     searcher = load_index(Path(index_dir))
-    floor = similarity(1, 0)
-    above = [match for match in MATCHES if match.similarity > floor]
+    min_similarity = similarity(1, 0)
+    above = [match for match in MATCHES if match.similarity > min_similarity]
     assert len(above) == 2
-    assert list(match_chunk(CHUNK, searcher, floor)) == above
+    assert list(match_chunk(CHUNK, searcher, min_similarity)) == above
 
 
 def test_an_exact_index_is_not_audited(index_dir: str) -> None:

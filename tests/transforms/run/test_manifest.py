@@ -143,9 +143,8 @@ def test_a_run_says_what_it_is_made_of(root: str) -> None:
     assert (run["format"], run["config"], run["config_hash"]) == (
         FORMAT, {"fps": 1.0}, "hash",
     )  # fmt: skip
-    assert (run["embedder"], run["threshold"], run["floor"], run["started"]) == (
-        "descriptor-v1", 0.6, 0.5, 1e9,
-    )  # fmt: skip
+    assert (run["threshold"], run["min_similarity"]) == (0.6, 0.5)
+    assert (run["embedder"], run["started"]) == ("descriptor-v1", 1e9)
     assert {"apache-beam", "av", "numpy"} <= set(run["versions"])
     assert run["index"] == {"kind": "none", "seeds": 0, "recall": None}
 
