@@ -23,7 +23,7 @@ from flax import nnx
 from models.data.loader import Batch, Source, TrainingData
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
-from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.factory import make_model, make_tokenizer
 from models.training.optimizers import make_optimizer
 from models.training.overrides import override
 from models.training.step import TrainState, make_step
@@ -33,7 +33,7 @@ def measure(
     config: TrainConfig, captions: list[str], steps: int, reading: bool = False
 ) -> dict[str, float]:
     """Clips a second of the pipeline and, unless only that, of the step and of both."""
-    tokenizer = tokenizer_of(make_tokenizer(config, captions))
+    tokenizer = make_tokenizer(config, captions)
     data = TrainingData(config.data, config.segment, config.augment, tokenizer)
 
     def batches(count: int) -> Iterator[Batch]:

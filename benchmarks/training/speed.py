@@ -28,7 +28,7 @@ from clipseed.io.scratch import scratch_folder
 from models.data.loader import Batch, Source, TrainingData
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
-from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.factory import make_model, make_tokenizer
 from models.training.optimizers import make_optimizer
 from models.training.overrides import override
 from models.training.step import TrainState, loss_and_gradients, make_step
@@ -51,7 +51,7 @@ def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, An
         peak_tflops: of all devices together; 0: utilisation is not told.
     """
     captions = [f"a made caption {number}" for number in range(100)]
-    tokenizer = tokenizer_of(make_tokenizer(config, captions))
+    tokenizer = make_tokenizer(config, captions)
     data = TrainingData(config.data, config.segment, config.augment, tokenizer)
     batches = data.batches(config.batch_size, 0, steps + 1)
     first = next(batches)

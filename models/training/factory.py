@@ -15,29 +15,23 @@ from models.nn.attention import Compute
 from models.pretrained.preprocessing import CLIP_SCALE, read_scale
 from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoder
-from models.tokenizers.base import Tokenizer
-from models.tokenizers.clip_bpe import ClipBpe, read_merges
-from models.tokenizers.wordpiece import WordPiece, build_vocabulary, read_vocabulary
+from models.tokenizers.byte_pairs import clip_bpe, read_merges
+from models.tokenizers.caption_tokenizer import CaptionTokenizer
+from models.tokenizers.wordpiece import learn_vocabulary, read_vocabulary, word_piece
 from models.training.config import TrainConfig
 
-# The first line of a list of merges, as it is published.
-_MERGES_HEADER = "#version: 0.2"
 
-
-def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
-    """The vocabulary of a run: the one named, or one made of the captions.
-
-    Returns:
-        the lines of its file, which `tokenizer_of` reads.
+def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> CaptionTokenizer:
+    """Return the tokenizer of a run: of the vocabulary named, or of one learned.
 
     Raises:
         InputError: `bad_vocabulary` if the text encoder has no embedding for some ids.
     """
     if isinstance(config.model, Clip4ClipConfig):
-        return _merges(config, config.model)
+        return _clip_tokenizer(config, config.model)
     most = config.model.text.vocabulary
     if not config.vocabulary:
-        return build_vocabulary(captions, most)
+        return word_piece(learn_vocabulary(captions, most))
     words = read_vocabulary(config.vocabulary)
     if len(words) > most:
         raise InputError(
@@ -45,33 +39,25 @@ def make_tokenizer(config: TrainConfig, captions: Iterable[str]) -> list[str]:
             f"{config.vocabulary} has {len(words)} words, the text encoder {most}: set "
             f"model.text.vocabulary={len(words)}",
         )
-    return words
+    return word_piece(words)
 
 
-def _merges(config: TrainConfig, model: Clip4ClipConfig) -> list[str]:
-    """CLIP's merges, as lines: of the file named, or beside the checkpoint."""
+def _clip_tokenizer(config: TrainConfig, model: Clip4ClipConfig) -> CaptionTokenizer:
+    """Return CLIP's tokenizer, its merges from a file or beside the checkpoint."""
     uri = config.vocabulary
     if config.clip and not uri:
         uri = storage.join(config.clip, "merges.txt")
-    merges = read_merges(uri) if uri else []
-    end_id = ClipBpe(merges).end_id
-    if (end_id, end_id + 1) != (model.clip.text.end_id, model.clip.text.vocabulary):
+    tokenizer = clip_bpe(read_merges(uri) if uri else [])
+    size, end_id = tokenizer.size, tokenizer.end_id
+    if (end_id, size) != (model.clip.text.end_id, model.clip.text.vocabulary):
         raise InputError(
             "bad_vocabulary",
-            f"{uri or 'the vocabulary of bytes'} has {end_id + 1} tokens, the last one "
+            f"{uri or 'the vocabulary of bytes'} has {size} tokens, the last of which "
             "ends a text; the text tower is made for another: set "
-            f"model.clip.text.vocabulary={end_id + 1} model.clip.text.end_id={end_id}, "
+            f"model.clip.text.vocabulary={size} model.clip.text.end_id={end_id}, "
             "or name CLIP's merges by vocabulary=FILE",
         )
-    return [_MERGES_HEADER, *map(" ".join, merges)]
-
-
-def tokenizer_of(vocabulary: Sequence[str]) -> Tokenizer:
-    """The tokenizer of a vocabulary, of whichever kind its first line says it is."""
-    if _MERGES_HEADER not in vocabulary[:1]:
-        return WordPiece(vocabulary)
-    pairs = (line.split(" ") for line in vocabulary[1:])
-    return ClipBpe([(first, second) for first, second in pairs])
+    return tokenizer
 
 
 def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:

@@ -6,7 +6,7 @@ from models.retrieval.clip4clip import Clip4Clip
 from models.retrieval.dual_encoder import DualEncoder
 from models.retrieval.evaluate import Encoder
 from models.training.config import TrainConfig
-from models.training.factory import make_model, tokenizer_of
+from models.training.factory import make_model
 from models.training.loop import load_into, read_run
 from models.training.overrides import from_json
 
@@ -34,10 +34,10 @@ def load_trained(output: str) -> Trained:
     Raises:
         InputError: `no_training_run`, `no_checkpoint`, `checkpoint_mismatch`.
     """
-    settings, vocabulary = read_run(output)
+    settings, tokenizer = read_run(output)
     # The parameters come from the run: what it started from need not be there.
     started = dict.fromkeys(("vision", "text", "clip", "init"), "")
     config: Any = from_json(TrainConfig(), settings | started)
     model = make_model(config)
     load_into(model, output)
-    return Trained(config, model, Encoder(model, tokenizer_of(vocabulary)))
+    return Trained(config, model, Encoder(model, tokenizer))

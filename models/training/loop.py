@@ -2,7 +2,7 @@
 
     train(load_config("tiny", ["data=..."]), "out")
 
-The output directory holds `config.json`, `vocabulary.txt`, `trained_on.json`,
+The output directory holds `config.json`, `tokenizer.json`, `trained_on.json`,
 `checkpoints/`, `metrics.csv` and `tensorboard/`.
 """
 
@@ -22,18 +22,19 @@ from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clips import open_clips
 from models.data.loader import Batch, TrainingData
-from models.tokenizers.wordpiece import read_vocabulary, write_vocabulary
+from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training import sharding
 from models.training.checkpoints import Checkpoints
 from models.training.config import TrainConfig
-from models.training.factory import make_model, make_tokenizer, tokenizer_of
+from models.training.factory import make_model, make_tokenizer
 from models.training.history import write_lineage
 from models.training.log import TrainLog
 from models.training.optimizers import make_optimizer
 from models.training.overrides import as_json
 from models.training.step import Metrics, TrainState, make_step
 
-CONFIG, VOCABULARY = "config.json", "vocabulary.txt"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+_MAX_BYTES = 1 << 26
 # What may change between the attempts at one run.
 _FREE = ("checkpoint_every", "keep", "log_every", "micro_batch", "remat", "shard_from")
 
@@ -56,12 +57,12 @@ def train(config: TrainConfig, output: str) -> Metrics:
         raise InputError("no_data", "name a run to train on: --data RUN_DIR")
     sharding.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
-    vocabulary = _prepare(config, directory)
+    tokenizer = _prepare(config, directory)
     data = TrainingData(
         config.data,
         config.segment,
         config.augment,
-        tokenizer_of(vocabulary),
+        tokenizer,
         config.seed,
     )
     write_lineage(output, config.init, data.runs)
@@ -118,22 +119,25 @@ def load_into(model: nnx.Module, output: str, step: int | None = None) -> None:
         nnx.update(model, checkpoints.restore_params(params, step))
 
 
-def read_run(output: str) -> tuple[dict[str, Any], list[str]]:
-    """The configuration and the vocabulary that a run was trained with.
+def read_run(output: str) -> tuple[dict[str, Any], CaptionTokenizer]:
+    """Return the configuration and the tokenizer that a run was trained with.
 
     Raises:
         InputError: `no_training_run`.
     """
     try:
-        data = storage.read_bytes(storage.join(output, CONFIG), 1 << 24)
-        return json.loads(data), read_vocabulary(storage.join(output, VOCABULARY))
+        config, tokenizer = (
+            storage.read_bytes(storage.join(output, name), _MAX_BYTES).decode()
+            for name in (CONFIG, TOKENIZER)
+        )
+        return json.loads(config), CaptionTokenizer.from_json(tokenizer)
     except (InputError, ValueError) as error:
         raise InputError(
             "no_training_run", f"{output} is no training run: train there first"
         ) from error
 
 
-def _prepare(config: TrainConfig, directory: Path) -> list[str]:
+def _prepare(config: TrainConfig, directory: Path) -> CaptionTokenizer:
     """Writes settings and vocabulary, or holds them against those that are there."""
     directory.mkdir(parents=True, exist_ok=True)
     settings = as_json(config)
@@ -149,11 +153,11 @@ def _prepare(config: TrainConfig, directory: Path) -> list[str]:
                 f"{directory} holds a run with another {', '.join(differ)}: go on with "
                 "the same settings, or give another output",
             )
-        return read_vocabulary(str(directory / VOCABULARY))
-    words = make_tokenizer(config, _captions(config))
-    write_vocabulary(str(directory / VOCABULARY), words)
+        return CaptionTokenizer.from_json((directory / TOKENIZER).read_text())
+    tokenizer = make_tokenizer(config, _captions(config))
+    (directory / TOKENIZER).write_text(tokenizer.to_json())
     path.write_text(json.dumps(settings, indent=2) + "\n")
-    return words
+    return tokenizer
 
 
 def _captions(config: TrainConfig) -> Iterator[str]:

@@ -16,7 +16,7 @@ from models.data.augment import AugmentConfig, mask_spectrogram
 from models.data.index_sampler import draw
 from models.data.loader import Batch, EvaluationData, Source, TrainingData
 from models.data.segments import SegmentConfig
-from models.tokenizers.base import Tokens, pack
+from models.tokenizers.base import Tokens
 from tests.support.tiny_run import clip_record, gray, write_run
 
 CLIPS = 7
@@ -40,7 +40,9 @@ class Letters:
     size = 130
 
     def encode(self, captions: Sequence[str], length: int = 8) -> Tokens:
-        return pack([[ord(c) for c in text] for text in captions], length, 1, 2, 0)
+        rows = [[1, *map(ord, text[: length - 2]), 2] for text in captions]
+        ids = np.array([row + [0] * (length - len(row)) for row in rows], np.int32)
+        return Tokens(ids, ids > 0)
 
 
 @pytest.fixture(scope="module")

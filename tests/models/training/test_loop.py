@@ -94,8 +94,8 @@ def test_it_learns_and_notes_what_it_did(trained: Path) -> None:
     assert [int(row["step"]) for row in noted] == list(range(10, 151, 10))
     assert float(noted[0]["loss"]) > float(noted[-1]["loss"])
     assert any((trained / "tensorboard").iterdir())
-    words = (trained / "vocabulary.txt").read_text().split()
-    assert set(WORDS) <= set(words)
+    tokenizer = json.loads((trained / "tokenizer.json").read_text())["tokenizer"]
+    assert set(WORDS) <= set(tokenizer["model"]["vocab"])
     assert json.loads((trained / "config.json").read_text())["batch_size"] == 6
 
 
