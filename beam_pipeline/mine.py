@@ -26,7 +26,7 @@ from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import InputError
-from clipseed.io.download import copies_deleted
+from clipseed.io.download import downloads_deleted
 from index_service.client.shard_client import ShardDown
 from transforms.clips.write import WriteClips
 from transforms.frames.embed import Embed
@@ -275,7 +275,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if kept:
         print(f"resuming with what was kept: {kept}", file=sys.stderr)
     send_whole_elements_only()
-    with summary.Progress(), copies_deleted(), refusing_other_seeds(steps.older):
+    with summary.Progress(), downloads_deleted(), refusing_other_seeds(steps.older):
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, steps)
         result = pipeline.run()

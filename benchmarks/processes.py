@@ -49,7 +49,7 @@ class Cost(NamedTuple):
 def run(
     command: Sequence[str], cores: int | None = None, watch_memory: bool = False
 ) -> Cost:
-    """Runs a command to its end.
+    """Run a command to its end.
 
     Args:
         command: program and arguments; the repository's modules can be imported.
@@ -80,7 +80,7 @@ def run(
 
 
 def run_python(*arguments: str, cores: int | None = None, watch: bool = False) -> Cost:
-    """Runs this interpreter with arguments."""
+    """Run this interpreter with arguments."""
     return run([sys.executable, *arguments], cores, watch)
 
 
@@ -102,7 +102,7 @@ def _limited_to(cores: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watching(pid: int, really: bool) -> Iterator[list[int]]:
-    """Keeps the peaks of tree, parent and children up to date while inside."""
+    """Keep the peaks of tree, parent and children up to date while inside."""
     peaks, done = [0, 0, 0], threading.Event()
 
     def watch() -> None:

@@ -1,7 +1,8 @@
-"""What travels between the steps of a job.
+"""The elements that travel between the steps of a job.
 
-Only ids, spans and scores cross machines (DESIGN.md, "What flows"); arrays live and
-die inside one fused step. Times are integer microseconds from the first video frame.
+Only ids, time ranges and scores cross machines. Decoded images and embeddings are
+created and consumed inside one fused step, because a shuffle of them would cost more
+than decoding. Times are integer microseconds from the first video frame.
 """
 
 from typing import Any, NamedTuple
@@ -16,8 +17,8 @@ class SeedRow(NamedTuple):
         reference: the image as the source names it (stable across machines).
         uri: what is opened: a path, `gs://`, `http(s)://`, or a tar shard.
         caption: UTF-8 text, byte for byte as in the source.
-        offset_bytes: where the image starts in a tar shard; -1 when `uri` is the image.
-        size_bytes: its length there; -1 when `uri` is the image.
+        offset_bytes: start of the image in a tar shard; -1 when `uri` is the image.
+        size_bytes: its length in the shard; -1 when `uri` is the image.
         embedding: float32 bytes of a precomputed embedding, or empty.
     """
 
@@ -30,7 +31,7 @@ class SeedRow(NamedTuple):
 
 
 class Seed(NamedTuple):
-    """A seed image after loading: its id (content hash) and one caption of it."""
+    """A loaded seed image: its id (a content hash) and one of its captions."""
 
     seed_id: str
     reference: str
@@ -55,7 +56,7 @@ class VideoPart(NamedTuple):
     """A part `[start_us, end_us)` of a video that one worker samples.
 
     Attributes:
-        keep_as: the name that its frames' embeddings are kept under; "" for not at all.
+        keep_as: name of its file in the frame embedding cache; "" for no caching.
     """
 
     video: Video
@@ -79,13 +80,16 @@ class Match(NamedTuple):
 
 
 class ImageChunk(NamedTuple):
-    """Images to embed together; what is in a chunk depends on its source alone.
+    """Images to embed together.
+
+    The content of a chunk depends on its source alone, so that a rerun on another
+    runner embeds the same batches and yields the same bits.
 
     Attributes:
-        source: where they come from: a `Video`, or the name of a batch of seeds.
-        keys: one key an image: a frame's time in µs, or a seed's id and reference.
+        source: the images' origin: a `Video`, or the name of a batch of seeds.
+        keys: one key per image: a frame's time in µs, or a seed's id and reference.
         images: uint8 [n, h, w, 3], RGB.
-        keep_as: the file to write their embeddings to; "" for none.
+        keep_as: name of the file to write their embeddings to; "" for none.
     """
 
     source: Any
@@ -95,13 +99,13 @@ class ImageChunk(NamedTuple):
 
 
 class EmbeddedChunk(NamedTuple):
-    """What an embedder made of an `ImageChunk`.
+    """The embeddings of an `ImageChunk`.
 
     Attributes:
-        source: the chunk's.
-        keys: the keys of the images that have an embedding, in order.
+        source: as in the chunk.
+        keys: the keys of the images that could be embedded, in order.
         embeddings: float32 [n, d], unit norm.
-        keep_as: the chunk's.
+        keep_as: as in the chunk.
     """
 
     source: Any

@@ -6,11 +6,11 @@ from typing import NamedTuple
 class InputError(Exception):
     """An input that cannot be used, with a reason that a user can act on.
 
-    Steps catch this class and no other: anything else is a bug and stops the job.
+    Steps catch this class only: any other exception is a bug and stops the job.
 
     Attributes:
         reason: a stable snake_case name, counted in `run.json`.
-        message: what is wrong with this input, in words.
+        message: what failed, why, and what to do about it.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -20,7 +20,14 @@ class InputError(Exception):
 
 
 class DeadLetter(NamedTuple):
-    """A dead letter: one input that a stage dropped, and why."""
+    """The record of one input that a stage dropped.
+
+    Attributes:
+        stage: name of the stage.
+        key: identifies the input: a reference, an id, or a table's row.
+        reason: as in `InputError`.
+        message: as in `InputError`.
+    """
 
     stage: str
     key: str

@@ -36,7 +36,7 @@ def problems_of(
     published: Iterable[PublishedRun],
     limits: Limits,
 ) -> Iterator[str]:
-    """Yields why a run must not be published, and what to do; nothing if it is fit.
+    """Yield why a run must not be published, and what to do; nothing if it is fit.
 
     Args:
         manifest: its `run.json`.
@@ -59,7 +59,7 @@ def problems_of(
 def comparable(
     candidate: PublishedRun, published: Iterable[PublishedRun]
 ) -> Iterator[PublishedRun]:
-    """Yields the earlier runs that looked for the same in the same way."""
+    """Yield the earlier runs that looked for the same in the same way."""
     for run in published:
         same = (run.embedder, run.seeds, run.threshold) == (
             candidate.embedder,

@@ -56,7 +56,7 @@ class StepOperator(BaseOperator):
         self._hook = SubprocessHook()
 
     def execute(self, context: Any) -> Any:
-        """Gives the step's result; the last line that it prints."""
+        """Give the step's result; the last line that it prints."""
         command = [_PYTHON, str(_HERE / "daily_steps.py"), *self.arguments]
         done = self._hook.run_command(command, cwd=str(_HERE))
         if done.exit_code == _NOTHING:
@@ -68,7 +68,7 @@ class StepOperator(BaseOperator):
         return json.loads(done.output)
 
     def on_kill(self) -> None:
-        """Ends the step with its task."""
+        """End the step with its task."""
         self._hook.send_sigterm()
 
 

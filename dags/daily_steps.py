@@ -42,7 +42,7 @@ class Stop(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a step; gives its exit status."""
+    """Run a step; gives its exit status."""
     flags = _parser().parse_args(argv)
     try:
         result = flags.step(flags)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def list_uploads(flags: argparse.Namespace) -> dict[str, Any]:
-    """Writes the manifest of a day's uploads; gives the flags to mine it with."""
+    """Write the manifest of a day's uploads; gives the flags to mine it with."""
     for name in ("seeds", "videos", "output"):
         _check_place(name, getattr(flags, name))
     day = flags.day.isoformat()
@@ -107,7 +107,7 @@ def _nothing(flags: argparse.Namespace, day: str, published: bool) -> Stop:
 
 
 def check(flags: argparse.Namespace) -> dict[str, Any]:
-    """Holds a run against its checksums, its sums and the runs before it."""
+    """Hold a run against its checksums, its sums and the runs before it."""
     from beam_pipeline.commands.inspect import damage, open_run
 
     manifest = open_run(flags.run)
@@ -126,7 +126,7 @@ def check(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def publish_day(flags: argparse.Namespace) -> dict[str, Any]:
-    """Moves the pointer to a run that was checked."""
+    """Move the pointer to a run that was checked."""
     from beam_pipeline.commands.inspect import open_run
 
     day = flags.day.isoformat()
@@ -138,7 +138,7 @@ def publish_day(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def retract(flags: argparse.Namespace) -> dict[str, Any]:
-    """Takes a day off the published list; its files stay."""
+    """Take a day off the published list; its files stay."""
     runs = read_published(flags.output)
     left = without_day(runs, flags.day.isoformat())
     if len(left) != len(runs):
@@ -147,7 +147,7 @@ def retract(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def train(flags: argparse.Namespace) -> dict[str, Any]:
-    """Trains on all that is published, if enough of it is new."""
+    """Train on all that is published, if enough of it is new."""
     runs = read_published(flags.output)
     models = flags.models or storage.join(flags.output, "models")
     if storage.is_remote(models):

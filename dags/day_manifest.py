@@ -37,7 +37,7 @@ class Uploads:
 
 
 def uploads_of(videos: str, day: date) -> Uploads:
-    """Picks a day's uploads from a corpus.
+    """Pick a day's uploads from a corpus.
 
     Args:
         videos: a manifest with upload dates (see `transforms.videos.manifest`).
@@ -71,7 +71,7 @@ def uploads_of(videos: str, day: date) -> Uploads:
 
 
 def write_manifest(entries: Sequence[VideoEntry], uri: str) -> None:
-    """Writes a manifest that `list_videos` reads back; at once or not at all."""
+    """Write a manifest that `list_videos` reads back; at once or not at all."""
     with (
         storage.writing(uri) as path,
         open(path, "w", newline="", encoding="utf-8") as file,

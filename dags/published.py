@@ -68,7 +68,7 @@ def describe(day: str, run: str, manifest: dict[str, Any]) -> PublishedRun:
 
 
 def digest(files: Iterable[dict[str, Any]]) -> str:
-    """Names the result of a run by the checksums of its pairs and clips."""
+    """Name the result of a run by the checksums of its pairs and clips."""
     lines = sorted(
         f"{file['sha256']} {file['path']}\n"
         for file in files
@@ -89,12 +89,12 @@ def free_place(runs: Iterable[PublishedRun], day: str) -> str:
 
 
 def with_run(runs: Iterable[PublishedRun], new: PublishedRun) -> list[PublishedRun]:
-    """Lists a run; it takes the place of what its day had before."""
+    """List a run; it takes the place of what its day had before."""
     return sorted([*without_day(runs, new.day), new], key=lambda run: run.day)
 
 
 def without_day(runs: Iterable[PublishedRun], day: str) -> list[PublishedRun]:
-    """Takes a day off the list."""
+    """Take a day off the list."""
     return [run for run in runs if run.day != day]
 
 
@@ -132,7 +132,7 @@ def write_published(root: str, runs: list[PublishedRun]) -> None:
 
 
 def publish(root: str, new: PublishedRun) -> PublishedRun:
-    """Moves the pointer to a run, and removes what its day had in the other place.
+    """Move the pointer to a run, and removes what its day had in the other place.
 
     Where the day's published run holds the same, that one stays, and the new one goes:
     mining a day again changes nothing.

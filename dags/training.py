@@ -55,7 +55,7 @@ def read_trained(models: str) -> dict[str, str]:
 
 
 def write_trained(models: str, training: Training) -> None:
-    """Says that a training has ended; at once or not at all."""
+    """Say that a training has ended; at once or not at all."""
     record = {"format": _FORMAT, "model": training.name, "days": training.days}
     data = json.dumps(record, indent=2) + "\n"
     storage.write_bytes(storage.join(models, "trained.json"), data.encode())

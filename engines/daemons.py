@@ -34,7 +34,7 @@ class Daemons:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
     ) -> int:
-        """Starts a process in the background; gives its id."""
+        """Start a process in the background; gives its id."""
         (self.folder / "pids").mkdir(parents=True, exist_ok=True)
         self.log(name).parent.mkdir(exist_ok=True)
         with self.log(name).open("ab") as log:
@@ -54,7 +54,7 @@ class Daemons:
         return self.folder / "logs" / f"{name}.log"
 
     def running(self) -> dict[str, int]:
-        """Names and ids of those that live."""
+        """Name and ids of those that live."""
         found = {}
         for file in sorted((self.folder / "pids").glob("*")):
             pid, _, began = file.read_text().partition(" ")
@@ -63,7 +63,7 @@ class Daemons:
         return found
 
     def stop(self) -> None:
-        """Ends all, their children too; those that do not heed are killed."""
+        """End all, their children too; those that do not heed are killed."""
         groups = {*self.running().values(), *self._orphaned()}
         for number in (signal.SIGTERM, signal.SIGKILL):
             for group in groups:
@@ -82,7 +82,7 @@ class Daemons:
         return "\n".join(text.splitlines()[-lines:])
 
     def _orphaned(self) -> set[int]:
-        """Groups whose leader is gone, killed perhaps, and whose children live."""
+        """Group whose leader is gone, killed perhaps, and whose children live."""
         pids = {int(f.read_text().split()[0]) for f in (self.folder / "pids").glob("*")}
         # An id is not given away while a group of that name has members.
         return {pid for pid in pids if not _began(pid) and _group_lives(pid)}
@@ -94,7 +94,7 @@ class Daemons:
 def wait_until(
     ready: Callable[[], bool], timeout_s: float, alive: Callable[[], bool]
 ) -> bool:
-    """Waits for something to become true; gives up early when nothing lives."""
+    """Wait for something to become true; gives up early when nothing lives."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and alive():
         if ready():
@@ -116,7 +116,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens at a port of the loopback interface."""
+    """Return whether somebody listens at a port of the loopback interface."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -139,7 +139,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a group has a member that is no zombie."""
+    """Return whether a group has a member that is no zombie."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]

@@ -139,7 +139,7 @@ def commands(ports: Ports, folder: Path, worker_mib: int) -> dict[str, list[str]
 
 
 def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
-    """Starts a cluster and waits until it is whole; gives the flags.
+    """Start a cluster and waits until it is whole; gives the flags.
 
     Args:
         folder: for pid files, logs and scratch; what is in it is deleted.
@@ -171,7 +171,7 @@ def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
 
 
 def stop(folder: Path = FOLDER) -> None:
-    """Ends all that `start` began, and deletes its scratch; the logs stay."""
+    """End all that `start` began, and deletes its scratch; the logs stay."""
     Daemons(folder).stop()
     shutil.rmtree(folder / "tmp", ignore_errors=True)
 

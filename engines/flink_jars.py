@@ -34,7 +34,7 @@ class MissingEngine(Exception):
 
 
 def fetch() -> Path:
-    """Makes the cache complete; gives its folder.
+    """Make the cache complete; gives its folder.
 
     Raises:
         MissingEngine: a tool is missing, or a download failed.
@@ -68,7 +68,7 @@ def require(program: str, debian_package: str) -> str:
 
 
 def _fetch_flink(scratch: Path, target: Path) -> None:
-    """Unpacks the jars of the source distribution; nothing of it is built or run."""
+    """Unpack the jars of the source distribution; nothing of it is built or run."""
     source = ["download", "--no-deps", "--no-binary=:all:", "--no-build-isolation"]
     _run([sys.executable, "-m", "pip", *source, "-d", str(scratch), _PACKAGE])
     archive = next(scratch.glob("apache*flink*.tar.gz"))
@@ -123,7 +123,7 @@ def _job_server_jars() -> list[Path]:
 
 
 def write_launcher(path: Path, jars: list[Path]) -> None:
-    """Writes a jar that holds nothing but where the others are, and what to start."""
+    """Write a jar that holds nothing but where the others are, and what to start."""
     manifest = {
         "Manifest-Version": "1.0",
         "Main-Class": JOB_SERVER,

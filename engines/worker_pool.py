@@ -40,7 +40,7 @@ class WorkerPool(wire.BeamFnExternalWorkerPoolServicer):
     def StartWorker(
         self, request: api.StartWorkerRequest, context: Any
     ) -> api.StartWorkerResponse:
-        """Starts a worker."""
+        """Start a worker."""
         control = request.control_endpoint.url
         command = [sys.executable, "-c", _WORKER, control, request.worker_id]
         with self._lock:
@@ -56,7 +56,7 @@ class WorkerPool(wire.BeamFnExternalWorkerPoolServicer):
 
 
 def serve(port: int, memory_mib: int | None) -> None:
-    """Serves on loopback until the process is ended.
+    """Serve on loopback until the process is ended.
 
     Args:
         port: where.

@@ -8,7 +8,7 @@ _counts: Counter[str] = Counter()
 
 
 def add(name: str, count: int = 1) -> None:
-    """Counts work done: `videos`, `frames`, `clips`."""
+    """Count work done: `videos`, `frames`, `clips`."""
     with _lock:
         _counts[name] += count
 
@@ -20,6 +20,6 @@ def snapshot() -> Counter[str]:
 
 
 def reset() -> None:
-    """Starts a new run at zero."""
+    """Start a new run at zero."""
     with _lock:
         _counts.clear()

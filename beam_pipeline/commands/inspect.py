@@ -16,7 +16,7 @@ from beam_pipeline.report.examples import Row, load_examples, span, survey
 from beam_pipeline.report.summary import read_run, summary
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
-from clipseed.io.gcs import blob_of, is_gs, rejecting
+from clipseed.io.gcs import blob_of, input_errors, is_gs
 from transforms.run.manifest import FORMAT
 
 _MAX_EXAMPLES = 200
@@ -130,7 +130,7 @@ def damage(run_dir: str, manifest: Row, verify: bool) -> Iterator[str]:
 
 def _size(uri: str) -> int:
     """Bytes of a file, without reading it: a run may hold terabytes."""
-    with rejecting(uri):
+    with input_errors(uri):
         if not is_gs(uri):
             return os.path.getsize(uri)
         blob = blob_of(uri)
@@ -139,7 +139,7 @@ def _size(uri: str) -> int:
 
 
 def _sha256(uri: str) -> str:
-    with storage.localize(uri) as path, rejecting(uri), open(path, "rb") as file:
+    with storage.localize(uri) as path, input_errors(uri), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

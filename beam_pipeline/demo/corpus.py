@@ -81,7 +81,7 @@ def render_corpus(
     films: tuple[Film, ...] = FILMS,
     absent_seeds: int = 4,
 ) -> list[Truth]:
-    """Writes videos, seeds, their two tables and `truth.json` below a directory.
+    """Write videos, seeds, their two tables and `truth.json` below a directory.
 
     Args:
         directory: made if need be; files of the same names are replaced.
@@ -118,7 +118,7 @@ def render_corpus(
 
 
 def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:
-    """Draws scenes that differ in place, or else in both object and color.
+    """Draw scenes that differ in place, or else in both object and color.
 
     The last `absent` have places of their own as far as there are enough: that no video
     shows them is then plain to see, whatever the embedder makes of small objects.
@@ -159,7 +159,7 @@ def _seed_path(scene: Scene) -> str:
 
 
 def _write_seed(path: Path, scene: Scene, seed: int, rng: np.random.Generator) -> None:
-    """Writes a still of a scene as another hand would have: reframed and recolored."""
+    """Write a still of a scene as another hand would have: reframed and recolored."""
     still = REEL.frame(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), seed)
     write_still(path, reframe(still, rng), REEL.height, REEL.width)
 

@@ -45,7 +45,7 @@ def write_film(
     seed: int,
     track: Track = "scenes",
 ) -> None:
-    """Encodes scenes, the header of the file in front.
+    """Encode scenes, the header of the file in front.
 
     Args:
         path: of an MP4; replaced. The same arguments write the same bytes.
@@ -79,7 +79,7 @@ def write_film(
 
 
 def cut_off(path: Path, frame: int) -> None:
-    """Ends a film within a frame, its header still promising all."""
+    """End a film within a frame, its header still promising all."""
     with av.open(str(path)) as container:
         packets = container.demux(container.streams.video[0])
         ends = [each.pos + each.size // 2 for each in packets if each.pos is not None]
@@ -87,7 +87,7 @@ def cut_off(path: Path, frame: int) -> None:
 
 
 def _video_frame(image: np.ndarray) -> av.VideoFrame:
-    """Wraps uint8 [h, w, 3], RGB, for the encoder."""
+    """Wrap uint8 [h, w, 3], RGB, for the encoder."""
     frame = av.VideoFrame.from_ndarray(image, format="rgb24")
     # The encoder would convert it too, by as many threads as there are cores: other
     # slices, other bytes.
@@ -95,7 +95,7 @@ def _video_frame(image: np.ndarray) -> av.VideoFrame:
 
 
 def _audio_frame(wave: np.ndarray, rate: int) -> av.AudioFrame:
-    """Wraps float32 [1, n] for the encoder."""
+    """Wrap float32 [1, n] for the encoder."""
     frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
     frame.sample_rate = rate
     return frame

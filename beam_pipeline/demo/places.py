@@ -16,7 +16,7 @@ Layer = Callable[[np.ndarray, np.random.Generator], None]
 def paint_place(
     place: str, height: int, width: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Paints a backdrop at twice the size and averages, so that edges are smooth.
+    """Paint a backdrop at twice the size and averages, so that edges are smooth.
 
     Returns:
         uint8 [height, width, 3], RGB; mirrored and lit differently from visit to visit.

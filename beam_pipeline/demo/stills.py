@@ -20,7 +20,7 @@ def reframe(still: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_still(path: Path, still: np.ndarray, height: int, width: int) -> None:
-    """Writes uint8 [h, w, 3], RGB, as a JPEG of another size.
+    """Write uint8 [h, w, 3], RGB, as a JPEG of another size.
 
     The same pixels write the same bytes.
     """

@@ -51,24 +51,24 @@ class Verdict(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether every scene was found and nothing was invented."""
+        """Return whether every scene was found and nothing was invented."""
         return self.found == self.expected and not self.wrong
 
 
 def write_truth(directory: Path, truth: list[Truth]) -> None:
-    """Writes `truth.json`."""
+    """Write `truth.json`."""
     text = json.dumps([each._asdict() for each in truth], indent=1)
     (directory / "truth.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read_truth(directory: Path) -> list[Truth]:
-    """Reads what `write_truth` wrote."""
+    """Read what `write_truth` wrote."""
     rows = json.loads((directory / "truth.json").read_text(encoding="utf-8"))
     return [Truth(**row) for row in rows]
 
 
 def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
-    """Compares mined pairs with the truth.
+    """Compare mined pairs with the truth.
 
     Args:
         pairs_csv: VideoCC layout (video, start µs, end µs, caption), with or without

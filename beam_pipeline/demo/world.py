@@ -109,7 +109,7 @@ class Scene:
 
 
 def caption(scene: Scene) -> str:
-    """Says all five facts in one sentence; different scenes, different sentences."""
+    """Say all five facts in one sentence; different scenes, different sentences."""
     article = "an" if scene.color[0] in "aeiou" else "a"
     motion = MOTION_PHRASES[scene.motion].format(verb=VERBS[scene.object])
     place, sound_ = PLACE_PHRASES[scene.place], SOUND_PHRASES[scene.sound]
@@ -124,7 +124,7 @@ def draw(
     seed: int = 0,
     zoom: float = 1.0,
 ) -> np.ndarray:
-    """Draws one instant of a scene, the camera panning gently.
+    """Draw one instant of a scene, the camera panning gently.
 
     Args:
         scene: what to show.
@@ -145,7 +145,7 @@ def draw(
 
 
 def sound(scene: Scene, n_samples: int, rate: int, seed: int = 0) -> np.ndarray:
-    """Synthesises what is heard in a scene from its beginning.
+    """Synthesize what is heard in a scene from its beginning.
 
     Returns:
         float32 [n_samples], mono, root mean square `RMS`, peaks below 1.
@@ -179,7 +179,7 @@ _MOTIONS: dict[str, Callable[[float], tuple[float, float, float]]] = {
 
 
 def _stamp(frame: np.ndarray, scene: Scene, t_s: float, zoom: float) -> None:
-    """Draws the object of a scene into `frame`, uint8 [h, w, 3], in place."""
+    """Draw the object of a scene into `frame`, uint8 [h, w, 3], in place."""
     height, width = frame.shape[:2]
     x, y, size = _MOTIONS[scene.motion](t_s / PERIOD_S % 1)
     x_px, y_px, radius_px = x * width, y * height, 0.21 * zoom * size * height

@@ -76,7 +76,7 @@ def _ask(config: ClientConfig) -> IndexManifest:
 
 
 def warn_about_recall(index: ExternalIndex, min_similarity: float) -> None:
-    """Says when the index was tuned for fewer pairs than will be asked for."""
+    """Say when the index was tuned for fewer pairs than will be asked for."""
     manifest = index.manifest
     if manifest.kind == "scann" and min_similarity < manifest.threshold:
         logging.warning(

@@ -1,9 +1,9 @@
-"""A local path for any video: what FFmpeg reads must lie on this machine.
+"""A local path for any video, because FFmpeg reads local files only.
 
     with local_copy("https://host/film.mp4", FetchConfig()) as path:
         ...
 
-FFmpeg could open URLs itself, but to any address and for any time.
+FFmpeg could open URLs itself, but without the SSRF guard and without a deadline.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ from clipseed.io.scratch import refusing_when_full, scratch_folder
 from clipseed.io.storage import localize
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
-_copies = DownloadCache()
+_downloads = DownloadCache()
 
 
 @contextlib.contextmanager
 def local_copy(uri: str, config: FetchConfig) -> Iterator[str]:
-    """Gives a local path: the file itself, or a copy on the scratch disk.
+    """Yield a local path: the file itself, or a copy on the scratch disk.
 
-    The copy keeps the name's suffix, which some decoders look at. This process may keep
-    it for those who ask next, until `copies_deleted` or its end.
+    The copy keeps the suffix of the name, which some decoders look at. It may stay in
+    this process's download cache until `downloads_deleted` or the end of the process.
 
     Args:
         uri: a local path, `gs://`, `http://` or `https://`.
-        config: bounds of a download, `scratch_bytes` of all copies; `max_bytes` is for
-            images and not looked at.
+        config: bounds of a download, and `scratch_bytes` of all copies; `max_bytes` is
+            for images and is ignored.
 
     Raises:
         InputError: as `storage.localize` and `DownloadCache.use`, and for URLs as
-            `fetch.download`.
+            `http.download`.
     """
     if not (is_web(uri) or uri.startswith("gs://")):
         with localize(uri) as path:
@@ -52,38 +52,38 @@ def local_copy(uri: str, config: FetchConfig) -> Iterator[str]:
         else:
             copy_object(uri, path, make_room)
 
-    with _copies.use(uri, _suffix(uri), fetch, config.scratch_bytes) as path:
+    with _downloads.use(uri, _suffix(uri), fetch, config.scratch_bytes) as path:
         yield path
 
 
 @contextlib.contextmanager
-def copies_deleted() -> Iterator[None]:
-    """Deletes the copies kept by this process at the end, whatever happens."""
+def downloads_deleted() -> Iterator[None]:
+    """Empty this process's download cache at the end of the block, also on errors."""
     try:
         yield
     finally:
-        _copies.empty()
+        _downloads.empty()
 
 
 def _suffix(uri: str) -> str:
-    """The suffix of a name's path if it looks like one, else ""."""
+    """Return the suffix of a name's path if it looks like one, else ""."""
     try:
         suffix = posixpath.splitext(urlsplit(uri).path)[1]
-    except ValueError:  # no URL; the download says so
+    except ValueError:  # not a URL; the download reports it
         return ""
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 @contextlib.contextmanager
 def local_tree(uri: str) -> Iterator[str]:
-    """Gives the folder itself, or a scratch copy of it deleted at the end.
+    """Yield the folder itself, or a scratch copy of it that is deleted at the end.
 
     Example:
         with local_tree("gs://bucket/models/mobilenet") as path:
             model = load(path)
 
     Raises:
-        InputError: `not_found` when nothing is there, `unreadable`, `scratch_full`.
+        InputError: `not_found` for a missing folder, `unreadable`, `scratch_full`.
     """
     if not is_gs(uri):
         yield uri
@@ -94,7 +94,9 @@ def local_tree(uri: str) -> Iterator[str]:
         for name in names:
             if ".." in name.split("/"):
                 raise InputError(
-                    "unreadable", f"{root}{name}: take '..' out of the name"
+                    "unreadable",
+                    f"{root}{name} has '..' in its name and would be written outside "
+                    "the copy; rename the object",
                 )
             path = os.path.join(folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -1,15 +1,32 @@
-"""Copies of remote files, each made once for all who use it at about the same time.
+"""The download cache: one scratch copy per remote file, shared by all who use it.
 
-    copies = DownloadCache()
-    with copies.use("gs://bucket/film.mp4", ".mp4", fetch, limit_bytes=2**34) as path:
+    cache = DownloadCache()
+    with cache.use("gs://bucket/film.mp4", ".mp4", fetch, limit_bytes=2**34) as path:
         ...
 
-A copy is kept after its use, so that the parts of a film fetch it once, while all that
-are kept take no more of the disk than is left free on it for others. What was not used
-for longest goes first.
+States of a copy, and what ends each:
 
-When the room ends, copies in use are waited for: one after the other has the scratch
-disk to itself. Only a file that finds no room alone is refused.
+    absent ──use──► fetching ──whole──► in use ──last user leaves──► idle ──evicted──►
+                       │ └─ crowded: deleted, retried alone            │  (absent)
+                       └─ failed: deleted (absent)                     └──use──► in use
+
+Each rule prevents one failure:
+
+- Only one thread fetches a file, and others wait for it. Otherwise the parts of a film,
+  which many threads sample at once, would download it several times.
+- A copy stays cached after its use, because the next part of the film comes soon.
+- Idle copies never take more of the disk than they leave free, because other programs
+  share the disk. The least recently used is evicted first.
+- A fetch that finds no room (the limit, or the disk) raises `_Crowded`: its partial
+  copy is deleted, and the fetch is repeated while it has the cache to itself. Otherwise
+  two large files that fit one at a time would both fail.
+- While one fetch waits for that, no other fetch may start (`_gate`); otherwise small
+  files would starve it.
+- A thread must not use two copies at a time: it would wait for itself to finish.
+- Only a file that has no room even alone fails, with `scratch_full`.
+
+diskcache and similar libraries evict whole files by size, but wait for no user and know
+nothing of the disk's free space.
 """
 
 import atexit
@@ -29,23 +46,23 @@ Fetch = Callable[[str, MakeRoom], None]
 
 
 class _Crowded(Exception):
-    """There would be room if others had ended."""
+    """A fetch had no room, but might have it once other copies are gone."""
 
 
 @dataclass(eq=False)
 class _Copy:
-    """A file on the scratch disk; `bytes` is what it has, or has asked for."""
+    """A file on the scratch disk; `bytes` is its size, or what it has reserved."""
 
     path: str
     users: int = 1
     bytes: int = 0
-    is_fetched: bool = False
+    is_fetching: bool = False
     is_whole: bool = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether its room will come free without our doing."""
-        return self.is_fetched or (self.is_whole and self.users > 0)
+        """Whether its room becomes free without the cache's doing."""
+        return self.is_fetching or (self.is_whole and self.users > 0)
 
     @property
     def is_idle(self) -> bool:
@@ -53,14 +70,14 @@ class _Copy:
 
 
 class DownloadCache:
-    """The copies of one process. A thread must not use two at a time."""
+    """The cache of one process; see the module's docstring."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._gate = threading.Lock()  # Held by who waits to have the disk alone.
-        self._copies: dict[str, _Copy] = {}  # Those not used for longest come first.
+        self._gate = threading.Lock()  # Held by a fetch that waits to be alone.
+        self._copies: dict[str, _Copy] = {}  # The least recently used comes first.
         self._folder: str | None = None
-        self._made = 0
+        self._created = 0
         self._cleanup = contextlib.ExitStack()
         atexit.register(self._cleanup.close)
 
@@ -68,18 +85,18 @@ class DownloadCache:
     def use(
         self, key: str, suffix: str, fetch: Fetch, limit_bytes: int
     ) -> Iterator[str]:
-        """Gives the path of a copy, which stays until the end of the block at least.
+        """Yield the path of a copy, which exists at least until the end of the block.
 
         Args:
-            key: the file's name; the same key gives the same copy.
+            key: the file's name; the same key yields the same copy.
             suffix: of the copy's name.
-            fetch: `fetch(path, make_room)` writes the file; it calls `make_room(size)`
-                before the file grows to so many bytes, and may do so several times.
-            limit_bytes: of all copies, kept or in use.
+            fetch: `fetch(path, make_room)` writes the file. It calls `make_room(size)`
+                before the file grows to that many bytes, as often as it likes.
+            limit_bytes: of all copies, idle or in use.
 
         Raises:
             InputError: `too_large` above the limit, `scratch_full` when the disk has no
-                room for this copy alone, and what `fetch` raises.
+                room for this copy alone, and whatever `fetch` raises.
         """
         copy = self._claim(key, suffix)
         try:
@@ -90,7 +107,7 @@ class DownloadCache:
             self._release(key, copy)
 
     def empty(self) -> None:
-        """Deletes what nobody uses."""
+        """Delete the idle copies."""
         with self._changed:
             self._evict(lambda: True)
             if not self._copies:
@@ -98,16 +115,19 @@ class DownloadCache:
                 self._folder = None
 
     def _claim(self, key: str, suffix: str) -> _Copy:
-        """The copy, whole, or for the caller to make; waits while another makes it."""
+        """Return the whole copy, or a new one for the caller to fetch.
+
+        Wait while another thread fetches it.
+        """
         with self._changed:
             while (copy := self._copies.get(key)) is not None:
                 if copy.is_whole:
-                    self._copies[key] = self._copies.pop(key)  # The last to go.
+                    self._copies[key] = self._copies.pop(key)  # Most recently used.
                     copy.users += 1
                     return copy
                 self._changed.wait()
-            self._made += 1
-            path = os.path.join(self._open_folder(key), f"{self._made}{suffix}")
+            self._created += 1
+            path = os.path.join(self._open_folder(key), f"{self._created}{suffix}")
             copy = self._copies[key] = _Copy(path)
             return copy
 
@@ -118,8 +138,9 @@ class DownloadCache:
         return self._folder
 
     def _fill(self, copy: _Copy, key: str, fetch: Fetch, limit_bytes: int) -> None:
+        """Fetch a copy beside others; if there is no room, wait and fetch it alone."""
         with self._gate:
-            copy.is_fetched = True
+            copy.is_fetching = True
         try:
             self._attempt(copy, key, fetch, limit_bytes)
             return
@@ -131,7 +152,7 @@ class DownloadCache:
                     lambda: not any(other.is_busy for other in self._copies.values())
                 )
                 self._evict(lambda: True)
-                copy.is_fetched = True
+                copy.is_fetching = True
             try:
                 self._attempt(copy, key, fetch, limit_bytes)
             except _Crowded as error:
@@ -147,7 +168,7 @@ class DownloadCache:
             raise
         finally:
             with self._changed:
-                copy.is_fetched = False
+                copy.is_fetching = False
                 if not copy.is_whole:
                     _delete(copy)
                 self._changed.notify_all()
@@ -155,11 +176,12 @@ class DownloadCache:
     def _make_room(
         self, copy: _Copy, key: str, limit_bytes: int, size_bytes: int
     ) -> None:
+        """Reserve room for a copy; evict idle ones while all exceed the limit."""
         if size_bytes > limit_bytes:
             raise InputError(
                 "too_large",
                 f"{key} has more than the {limit_bytes} bytes that copies may take "
-                "on the scratch disk (--scratch_gib)",
+                "on the scratch disk; raise --scratch_gib",
             )
 
         def is_over() -> bool:
@@ -180,11 +202,12 @@ class DownloadCache:
             self._changed.notify_all()
 
     def _crowds_others(self, folder: str) -> bool:
-        kept_bytes = sum(copy.bytes for copy in self._copies.values() if copy.is_idle)
-        return kept_bytes > shutil.disk_usage(folder).free
+        """Return whether idle copies take more of the disk than they leave free."""
+        idle_bytes = sum(copy.bytes for copy in self._copies.values() if copy.is_idle)
+        return idle_bytes > shutil.disk_usage(folder).free
 
     def _evict(self, is_needed: Callable[[], bool]) -> None:
-        """Deletes idle copies while there are any and it is needed."""
+        """Delete idle copies, the least recently used first, while it is needed."""
         for key, copy in list(self._copies.items()):
             if copy.is_idle and is_needed():
                 del self._copies[key]

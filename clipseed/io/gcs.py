@@ -1,8 +1,8 @@
-"""The two places where files lie: a local disk and Google Cloud Storage.
+"""Google Cloud Storage: which names belong to it, its objects, and its errors.
 
-Tells them apart, reaches the objects of the second, and makes one `InputError` of what
-either may raise. `STORAGE_EMULATOR_HOST` is honoured; the cloud library is loaded with
-the first `gs://` name.
+`input_errors` turns the exceptions of both the local disk and the cloud library into
+`InputError`. `STORAGE_EMULATOR_HOST` is respected. The cloud library is imported with
+the first `gs://` name, because its import takes a second.
 """
 
 import base64
@@ -17,33 +17,38 @@ from typing import Any
 from clipseed.errors import InputError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-# The machine's troubles, not the input's: dropping inputs for them would lose data.
+# Failures of the machine, not of the input: dropping inputs for them would lose data.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def scheme(uri: str) -> str:
-    """What stands before `://` (`gs`, `https`), or "" for a local path."""
+    """Return the scheme of a URI (`gs`, `https`), or "" for a local path."""
     found = _SCHEME.match(uri)
     return found[1] if found else ""
 
 
 def is_gs(uri: str) -> bool:
-    """Whether a name is in Google Cloud Storage and not local.
+    """Return whether a URI is in Google Cloud Storage rather than local.
 
     Raises:
-        InputError: `unsupported_scheme` for what is neither.
+        InputError: `unsupported_scheme` for a URI that is neither.
     """
     if scheme(uri) not in ("", "gs"):
         raise InputError(
             "unsupported_scheme",
-            f"{uri}: only local paths and gs:// can be opened here",
+            f"{uri}: {scheme(uri)}:// cannot be read here; copy it to a local path or "
+            "to gs://",
         )
     return scheme(uri) == "gs"
 
 
 @functools.cache
 def _client(emulator: str | None) -> Any:
-    """One client a process; keyed by the emulator, which the client reads once."""
+    """Return this process's client.
+
+    The emulator's address is the key of the cache: a client reads it once, when it is
+    created.
+    """
     from google.cloud import storage
 
     del emulator
@@ -51,25 +56,25 @@ def _client(emulator: str | None) -> Any:
 
 
 def bucket_and_key(uri: str) -> tuple[Any, str]:
-    """The bucket of a `gs://` name, and the rest of the name, which may be empty."""
+    """Split a `gs://` URI into its bucket and the object's name, which may be ""."""
     name, _, key = uri.removeprefix("gs://").partition("/")
     if not name:
-        raise InputError("unreadable", f"{uri} names no bucket; write gs://BUCKET/NAME")
-    with rejecting(uri):
+        raise InputError("unreadable", f"{uri} has no bucket; write gs://BUCKET/NAME")
+    with input_errors(uri):
         return _client(os.environ.get("STORAGE_EMULATOR_HOST")).bucket(name), key
 
 
 def blob_of(uri: str) -> Any:
-    """The object of a `gs://` name, whether it is there or not."""
+    """Return the object of a `gs://` URI, whether it exists or not."""
     bucket, key = bucket_and_key(uri)
     if not key:
-        raise InputError("unreadable", f"{uri} names no object; write gs://BUCKET/NAME")
+        raise InputError("unreadable", f"{uri} is a bucket; write gs://BUCKET/NAME")
     return bucket.blob(key)
 
 
 @contextlib.contextmanager
-def rejecting(uri: str) -> Iterator[None]:
-    """Turns what reading may raise into a `InputError`."""
+def input_errors(uri: str) -> Iterator[None]:
+    """Turn the exceptions that reading `uri` may raise into an `InputError`."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -81,16 +86,18 @@ def rejecting(uri: str) -> Iterator[None]:
             raise
         raise InputError("unreadable", f"{uri}: {error.strerror or error}") from error
     except ValueError as error:  # a NUL, or a lone surrogate from bytes not UTF-8
-        raise InputError("unreadable", f"{uri!r} is no file name: {error}") from error
+        raise InputError(
+            "unreadable", f"{uri!r} is not a valid file name: {error}"
+        ) from error
     except Exception as error:
-        reject = _cloud_reject(uri, error)
-        if reject is None:
+        input_error = _cloud_input_error(uri, error)
+        if input_error is None:
             raise
-        raise reject from error
+        raise input_error from error
 
 
-def _cloud_reject(uri: str, error: Exception) -> InputError | None:
-    """The `InputError` for an error of the Google libraries, else None."""
+def _cloud_input_error(uri: str, error: Exception) -> InputError | None:
+    """Return the `InputError` for an exception of Google's libraries, else None."""
     if scheme(uri) != "gs" or isinstance(error, InputError):
         return None
     from google.api_core.exceptions import GoogleAPIError, NotFound
@@ -100,41 +107,44 @@ def _cloud_reject(uri: str, error: Exception) -> InputError | None:
     if isinstance(error, NotFound):
         return InputError("not_found", f"{uri} does not exist; check the name")
     if isinstance(error, GoogleAuthError):
-        return InputError("unreadable", f"{uri}: {error}; give Google credentials")
+        return InputError(
+            "unreadable",
+            f"{uri}: {error}; log in with `gcloud auth application-default login`",
+        )
     if isinstance(error, GoogleAPIError | DataCorruption | InvalidResponse):
         return InputError("unreadable", f"{uri}: {error}")
     return None
 
 
-# The library gives up on a request two minutes after its start, also when all that time
-# bytes came. So an object is asked for in pieces, each with its own two minutes.
+# The library aborts a request two minutes after its start even while bytes arrive. So
+# an object is requested in pieces, each with two minutes of its own.
 _PIECE_BYTES = 16 * 2**20
 
 
 def copy_object(
     uri: str, path: str, make_room: Callable[[int], None] = lambda size_bytes: None
 ) -> None:
-    """Streams an object to a local file, which is overwritten; checks its CRC32C.
+    """Stream an object to a local file, which is overwritten; checks its CRC32C.
 
     Args:
         uri: `gs://BUCKET/NAME`.
-        path: local; after a failure it holds what came, for the caller to delete.
-        make_room: told the size of the file before it is written.
+        path: local; after a failure it may hold a part, for the caller to delete.
+        make_room: called with the size of the file before it is written.
 
     Raises:
-        InputError: `not_found`; `unreadable` also when transient errors did not pass,
-            or the object was replaced on the way.
-        OSError: what cannot be written; no fault of the input.
+        InputError: `not_found`; `unreadable` also when transient errors persist, or
+            when the object is replaced during the copy.
+        OSError: `path` cannot be written, which is not the input's fault.
     """
     import google_crc32c
 
-    with rejecting(uri):
+    with input_errors(uri):
         blob = blob_of(uri)
         blob.reload()
-        # Downloading overwrites what the blob says of itself.
+        # Downloading overwrites the metadata of the blob.
         size, generation, crc32c = blob.size, blob.generation, blob.crc32c
         make_room(size)
-        if blob.content_encoding == "gzip":  # Unpacked by the server, without ranges.
+        if blob.content_encoding == "gzip":  # The server decompresses; no ranges then.
             blob.download_to_filename(path)
             return
         digest = google_crc32c.Checksum()
@@ -144,10 +154,12 @@ def copy_object(
                     start=start,
                     end=min(start + _PIECE_BYTES, size) - 1,
                     raw_download=True,
-                    checksum=None,  # The server knows that of the whole only.
+                    checksum=None,  # The server has one for the whole object only.
                     if_generation_match=generation,
                 )
                 file.write(piece)
                 digest.update(piece)
     if digest.digest() != base64.b64decode(crc32c):
-        raise InputError("unreadable", f"{uri} came with another CRC32C; run again")
+        raise InputError(
+            "unreadable", f"{uri}: the copy does not match its CRC32C; run again"
+        )

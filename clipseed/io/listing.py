@@ -1,8 +1,11 @@
-"""Listing files, local or in Google Cloud Storage, by folder or glob.
+"""Files in a folder or matching a glob, local or in Google Cloud Storage.
 
-for uri in list_files("gs://bucket/videos/**/*.mp4"):
-    with localize(uri) as path:
-        ...
+    for uri in list_files("gs://bucket/videos/**/*.mp4"):
+        with localize(uri) as path:
+            ...
+
+`glob` and Beam's `FileSystems.match` do not do: the first reads no bucket, and neither
+lists a folder recursively, leaves out hidden files, or survives a cycle of links.
 """
 
 import os
@@ -12,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from clipseed.errors import InputError
-from clipseed.io.gcs import bucket_and_key, is_gs, rejecting
+from clipseed.io.gcs import bucket_and_key, input_errors, is_gs
 from clipseed.io.storage import is_remote
 
 _GLOB = re.compile(r"[*?\[]")
 
 
 def list_files(folder_or_glob: str) -> list[str]:
-    """Lists the files in a folder (recursively), or those that match a glob.
+    """List the files in a folder (recursively), or those that match a glob.
 
     `*`, `?` and `[...]` match within one name, `**` any number of folders. Hidden files
-    and folders are left out, and so is what is neither file nor folder. Links are
-    followed, each folder once. A broken link is listed: opening it gives the reason.
+    and folders are left out, and so are sockets and devices. Links are followed, each
+    folder once. A broken link is listed, so that opening it reports why it fails.
 
     Returns:
         Names that start as `folder_or_glob` does, sorted.
@@ -34,7 +37,7 @@ def list_files(folder_or_glob: str) -> list[str]:
     if not is_gs(folder_or_glob) and os.path.isfile(folder_or_glob):
         return [folder_or_glob]
     root, patterns = _split_glob(folder_or_glob)
-    with rejecting(folder_or_glob):
+    with input_errors(folder_or_glob):
         if is_gs(root):
             names = _walk_bucket(root)
         else:
@@ -50,7 +53,7 @@ def list_files(folder_or_glob: str) -> list[str]:
 
 
 def _split_glob(pattern: str) -> tuple[str, list[str]]:
-    """`"a/b/*.mp4"` to `("a/b", ["*.mp4"])`; a folder is everything under it."""
+    """Split `"a/b/*.mp4"` into `("a/b", ["*.mp4"])`; a folder is `**` below itself."""
     parts = pattern.split("/")
     magic = [index for index, part in enumerate(parts) if _GLOB.search(part)]
     if not magic or (not is_remote(pattern) and os.path.isdir(pattern)):
@@ -72,7 +75,7 @@ def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
 
 
 def _walk(folder: str, depth: int | None, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Names under a folder, relative to it, at most `depth` levels down."""
+    """Yield names under a folder, relative to it, at most `depth` levels down."""
     status = os.stat(folder)
     if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second way here
         return
@@ -92,7 +95,7 @@ def _walk(folder: str, depth: int | None, seen: set[tuple[int, int]]) -> Iterato
 
 
 def _walk_bucket(root: str) -> Iterator[str]:
-    """Names of objects under a `gs://` prefix, relative to it; "" for itself."""
+    """Yield names of objects under a `gs://` prefix, relative to it; "" for itself."""
     bucket, key = bucket_and_key(root.rstrip("/"))
     folder = key + "/" if key else ""
     fields = "items(name),nextPageToken"
@@ -100,7 +103,7 @@ def _walk_bucket(root: str) -> Iterator[str]:
         if blob.name == key and not key.endswith("/"):
             yield ""
         name = blob.name.removeprefix(folder)
-        is_marker = name.endswith("/") or not name  # how consoles make empty folders
+        is_marker = name.endswith("/") or not name  # Consoles create empty folders so.
         if not blob.name.startswith(folder) or is_marker or re.search(r"(^|/)\.", name):
             continue
         yield name

@@ -1,10 +1,10 @@
 """Folders on the scratch disk: the system's folder for temporary files (`TMPDIR`).
 
     with scratch_folder() as folder:
-        ...  # deleted at the end, whatever happens
+        ...  # deleted at the end, also on errors
 
-A process that is killed deletes nothing. So each folder is locked by the process that
-made it, and the next process on the machine deletes those whose maker is gone.
+A process that is killed deletes nothing. Therefore each folder is locked by the process
+that created it, and the next process on the machine deletes the unlocked ones.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from collections.abc import Iterator
 
 from clipseed.errors import InputError
 
-# What starts so is swept away: nothing that a user would name a folder of their own.
+# Folders with this prefix are swept, so it must not be a name that a user would choose.
 PREFIX = ".clipseed-scratch-"
-# Between the making of a folder and its locking it looks as if its maker were gone.
+# A folder that was just created is not locked yet and would look abandoned.
 _YOUNG_S = 60.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[str]:
-    """Makes a folder, and deletes it with all that is in it."""
+    """Create a folder, and delete it with its content at the end of the block."""
     _sweep(tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix=PREFIX)
     lock = os.open(folder, os.O_RDONLY)
@@ -42,22 +42,22 @@ def scratch_folder() -> Iterator[str]:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether an error says that a disk, or what one may use of it, is full."""
+    """Return whether an error means that a disk, or the quota on it, is full."""
     return error.errno in _FULL
 
 
 def no_room(uri: str) -> InputError:
-    """The `InputError` of a file that the scratch disk has no room for."""
+    """Return the `InputError` of a file that the scratch disk has no room for."""
     return InputError(
         "scratch_full",
-        f"{uri}: no room for a copy of it on the disk of {tempfile.gettempdir()}; free "
-        "some, or set TMPDIR to a folder on a larger disk",
+        f"{uri}: the disk of {tempfile.gettempdir()} has no room for a copy; free "
+        "some space, or set TMPDIR to a folder on a larger disk",
     )
 
 
 @contextlib.contextmanager
 def refusing_when_full(uri: str) -> Iterator[None]:
-    """Turns the error of a full disk into the `InputError` of the file copied to it."""
+    """Turn the error of a full disk into the `InputError` of the file being copied."""
     try:
         yield
     except OSError as error:
@@ -68,9 +68,9 @@ def refusing_when_full(uri: str) -> Iterator[None]:
 
 @functools.cache
 def _sweep(root: str) -> None:
-    """Deletes, once a process, what killed processes left."""
+    """Delete, once per process, the folders that killed processes left."""
     for folder in glob.glob(os.path.join(glob.escape(root), f"{PREFIX}*")):
-        with contextlib.suppress(OSError):  # Of another user, or swept by another.
+        with contextlib.suppress(OSError):  # Another user's, or being swept.
             if not _is_abandoned(folder):
                 continue
             shutil.rmtree(folder)

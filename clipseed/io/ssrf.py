@@ -1,13 +1,22 @@
-"""Connections to hosts that strangers name: where they may go, how long they may take.
+"""Connections to untrusted hosts: which addresses are allowed, and for how long.
 
     target = parse_url("https://host/cat.jpg")
     with connect(target, Deadline(10, 10), is_public) as sock:
         ...
 
-A host name is resolved once, every address is judged, and the connection is made to an
-address that was judged, not to the name (a name may resolve differently a moment
-later). Proxy variables of the environment are not used: through a proxy the address
-could not be judged.
+The tables' URLs are untrusted, so a request must not reach the worker's own network
+(server-side request forgery, SSRF). Each rule is for one way around that:
+
+- A host name is resolved once, all its addresses are checked, and the connection is
+  made to a checked address rather than to the name, because a name may resolve to
+  another address a moment later (DNS rebinding).
+- IPv6 addresses that carry an IPv4 address are judged by the IPv4 address.
+- The caller repeats this for every redirect.
+- The environment's proxy variables are ignored: a proxy would resolve the name itself.
+- A deadline covers the whole exchange, because a socket's own timeout restarts with
+  every byte that a slow server sends.
+
+requests, httpx and urllib3 resolve and connect in one call and check none of this.
 """
 
 import functools
@@ -23,13 +32,13 @@ from urllib.parse import quote, urljoin, urlsplit
 from clipseed.errors import InputError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: carries an IPv4 address
-# Special, though Python counts them as global: IETF protocol assignments (a cloud's
-# metadata among them), and the address of Azure's host.
+# Not public, though Python counts them as global: IETF protocol assignments (among them
+# a cloud's metadata server), and the address of Azure's host.
 _SPECIAL = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "168.63.129.16/32")]
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is an ordinary one of the internet.
+    """Return whether an IP address is an ordinary address of the internet.
 
     False for loopback, private, link-local (cloud metadata), shared, multicast and
     reserved ranges (IANA special-purpose registries), and for IPv6 addresses that
@@ -50,7 +59,7 @@ def is_public(address: str) -> bool:
 
 
 class Target(NamedTuple):
-    """A URL taken apart; `path` is percent-encoded and holds the query."""
+    """The parts of a URL; `path` is percent-encoded and includes the query."""
 
     url: str
     scheme: str
@@ -60,7 +69,7 @@ class Target(NamedTuple):
 
 
 def parse_url(reference: str, base: str = "") -> Target:
-    """Takes a URL apart, or a reference that a page at `base` makes.
+    """Split a URL, or a reference relative to `base`, into its parts.
 
     Raises:
         InputError: `invalid_url`; `unsupported_scheme` if it is not http(s).
@@ -77,18 +86,21 @@ def parse_url(reference: str, base: str = "") -> Target:
             "invalid_url", f"{reference}: {error}; correct the URL"
         ) from error
     if parts.scheme not in ("http", "https"):
-        raise InputError("unsupported_scheme", f"{url}: give an http(s) URL")
+        raise InputError(
+            "unsupported_scheme",
+            f"{url}: {parts.scheme!r} is not supported here; use an http(s) URL",
+        )
     if not host:
-        raise InputError("invalid_url", f"{url} names no host; correct the URL")
+        raise InputError("invalid_url", f"{url} has no host; correct the URL")
     return Target(url, parts.scheme, host, port, f"{path}?{query}" if query else path)
 
 
 class Deadline:
-    """When to stop waiting: some time after the last progress, and at the latest.
+    """The time left: limited since the last progress, and in total.
 
     Attributes:
-        patience_s: seconds without progress.
-        total_s: seconds in all, from the making of this object.
+        patience_s: longest time without progress.
+        total_s: longest time in total, from the creation of this object.
     """
 
     def __init__(self, patience_s: float, total_s: float) -> None:
@@ -96,11 +108,15 @@ class Deadline:
         self._start_s = self._progress_s = time.monotonic()
 
     def renew(self) -> None:
-        """Tells of progress."""
+        """Restart the wait for progress."""
         self._progress_s = time.monotonic()
 
     def left_s(self) -> float:
-        """Seconds left, more than 0; else raises `TimeoutError`."""
+        """Return the seconds left, more than 0.
+
+        Raises:
+            TimeoutError: no time is left.
+        """
         end_s = min(self._progress_s + self.patience_s, self._start_s + self.total_s)
         left_s = end_s - time.monotonic()
         if left_s <= 0:
@@ -111,23 +127,22 @@ class Deadline:
 def connect(
     target: Target, deadline: Deadline, permitted: Callable[[str], bool]
 ) -> socket.socket:
-    """Connects to the first address that answers; TLS is judged by the host's name.
+    """Connect to the first address that answers; TLS verifies the host's name.
 
     Args:
-        target: where to.
+        target: the URL to request.
         deadline: of the connection and the TLS handshake.
         permitted: whether an IP address may be connected to.
 
     Raises:
-        InputError: `private_address` for one that may not; `unreachable` for no
-        address.
-        OSError: what the system and the TLS library raise.
+        InputError: `private_address` for an address that is not permitted;
+            `unreachable` for a host without an address.
+        OSError: the connection or the TLS handshake fails.
     """
     addresses = _resolve(target, permitted)
     for index, address in enumerate(addresses):
-        share_s = deadline.left_s() / (
-            len(addresses) - index
-        )  # a dead IPv6 leaves time
+        # An equal share, so that a dead IPv6 address leaves time for the next one.
+        share_s = deadline.left_s() / (len(addresses) - index)
         try:
             sock = socket.create_connection((address, target.port), share_s)
             break
@@ -145,7 +160,7 @@ def connect(
 
 
 def _resolve(target: Target, permitted: Callable[[str], bool]) -> list[str]:
-    """The host's addresses, all of them permitted."""
+    """Return the host's addresses, all of them permitted."""
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -157,8 +172,8 @@ def _resolve(target: Target, permitted: Callable[[str], bool]) -> list[str]:
         if not permitted(address):
             raise InputError(
                 "private_address",
-                f"{target.host} is {address}, not on the internet; if you trust every "
-                "URL of the table, allow private addresses",
+                f"{target.host} resolves to {address}, which is not a public address; "
+                "if you trust every URL of the table, allow private addresses",
             )
     return addresses
 
@@ -169,34 +184,34 @@ def _tls() -> ssl.SSLContext:
 
 
 class DeadlineSocket(io.RawIOBase):
-    """As much of a socket as http.client uses, under one deadline for all of it.
+    """The part of a socket's interface that http.client uses, under one deadline.
 
-    A socket's own timeout starts anew with every byte, so a server that drips could
-    hold it for ever.
+    A socket's own timeout restarts with every byte, so a server that sends a byte now
+    and then could hold a worker forever.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock, self._deadline = sock, deadline
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """A buffered reader; `mode` is always "rb"."""
+        """Return a buffered reader; `mode` is always "rb"."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Waits for bytes, which are progress."""
+        """Wait for bytes, and count them as progress."""
         self._sock.settimeout(self._deadline.left_s())
         count = self._sock.recv_into(buffer)
         self._deadline.renew()
         return count
 
     def sendall(self, data: bytes) -> None:
-        """Sends the request."""
+        """Send all of `data`."""
         self._sock.settimeout(self._deadline.left_s())
         self._sock.sendall(data)
 
     def close(self) -> None:
-        """Nothing: http.client closes early, and the socket has an owner."""
+        """Do nothing: http.client closes early, and the socket has an owner."""

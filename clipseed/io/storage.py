@@ -5,12 +5,15 @@
     with writing("gs://bucket/run/clips-00000-of-00010") as path:
         ...  # appears under its name only when the block succeeds
 
-A string without a scheme is a local path. Reading fails with a `InputError`
-(`not_found`, `unreadable`, `too_large`, ...); writing fails with whatever the system
-says, because an output that cannot be written stops the job. Transient errors of
+A string without a scheme is a local path. Reading fails with an `InputError`
+(`not_found`, `unreadable`, `too_large`, ...). Writing fails with the system's own
+exception, because an output that cannot be written stops the job. Transient errors of
 `gs://` are retried by google-cloud-storage's own `DEFAULT_RETRY` (408, 429, 5xx,
-connection errors; exponential backoff for two minutes); what comes whole is checked
-against its CRC32C. `STORAGE_EMULATOR_HOST` is honoured.
+connection errors; exponential backoff for two minutes); a whole object is checked
+against its CRC32C. `STORAGE_EMULATOR_HOST` is respected.
+
+fsspec and Beam's `FileSystems` do neither: publish by an atomic rename after an fsync,
+nor check what they read, nor tell an input's failure from the machine's.
 """
 
 import contextlib
@@ -28,8 +31,8 @@ from clipseed.io.gcs import (
     blob_of,
     bucket_and_key,
     copy_object,
+    input_errors,
     is_gs,
-    rejecting,
     scheme,
 )
 from clipseed.io.scratch import is_full, refusing_when_full, scratch_folder
@@ -38,15 +41,15 @@ from clipseed.io.scratch import is_full, refusing_when_full, scratch_folder
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a name has a scheme (`gs://`, `https://`) and so is no local path."""
+    """Return whether a name has a scheme (`gs://`, `https://`), so is not local."""
     return scheme(uri) != ""
 
 
 def join(root: str, reference: str) -> str:
-    """Resolves a reference found in a table that lies in `root`.
+    """Resolve a reference found in a table of the folder `root`.
 
     Returns:
-        `reference` itself if it is absolute or has a scheme, else its place under
+        `reference` itself if it is absolute or has a scheme, else its path under
         `root`: `join("gs://b/seeds", "../img/1.jpg") == "gs://b/img/1.jpg"`.
     """
     if is_remote(reference) or os.path.isabs(reference):
@@ -60,7 +63,7 @@ def join(root: str, reference: str) -> str:
 
 
 def parent(uri: str) -> str:
-    """The folder that a file lies in; a bucket is its own parent."""
+    """Return the folder of a file; a bucket is its own parent."""
     if not is_remote(uri):
         return os.path.dirname(uri) or "."
     kind, _, rest = uri.partition("://")
@@ -71,22 +74,22 @@ def parent(uri: str) -> str:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or a folder of this name is there."""
+    """Return whether a file or a folder of this name exists."""
     if not is_gs(uri):
         return os.path.exists(uri)
     bucket, key = bucket_and_key(uri)
     folder = key.rstrip("/") + "/" if key else ""
-    with rejecting(uri):
+    with input_errors(uri):
         if key and bucket.blob(key).exists():
             return True
         return any(True for _ in bucket.list_blobs(prefix=folder, max_results=1))
 
 
 def read_range(uri: str, offset: int, size: int) -> bytes:
-    """Reads `size` bytes at `offset`; `unreadable` if the file is shorter."""
+    """Read `size` bytes at `offset`; `unreadable` if the file is shorter."""
     if size == 0:
         return b""
-    with rejecting(uri):
+    with input_errors(uri):
         if is_gs(uri):
             data = blob_of(uri).download_as_bytes(
                 start=offset, end=offset + size - 1, raw_download=True
@@ -97,15 +100,17 @@ def read_range(uri: str, offset: int, size: int) -> bytes:
                 data = file.read(size)
     if len(data) != size:
         raise InputError(
-            "unreadable", f"{uri} ends before byte {offset + size}; copy anew"
+            "unreadable",
+            f"{uri} ends before byte {offset + size}; it may be truncated, copy it "
+            "again",
         )
     return data
 
 
 def read_bytes(uri: str, max_bytes: int) -> bytes:
-    """Reads a whole file of at most `max_bytes`, else `InputError("too_large")`."""
+    """Read a whole file of at most `max_bytes`, else `InputError("too_large")`."""
     sink = _Bounded(uri, max_bytes)
-    with rejecting(uri):
+    with input_errors(uri):
         if is_gs(uri):
             blob_of(uri).download_to_file(sink)
         else:
@@ -115,21 +120,21 @@ def read_bytes(uri: str, max_bytes: int) -> bytes:
 
 
 def open_binary(uri: str) -> BinaryIO:
-    """Opens a file for reading; from `gs://` it comes in pieces as it is read."""
-    with rejecting(uri):
+    """Open a file for reading; `gs://` is streamed in pieces."""
+    with input_errors(uri):
         if not is_gs(uri):
             return open(uri, "rb")
         blob = blob_of(uri)
-        blob.reload()  # so that a missing object is told now, not at the first read
+        blob.reload()  # so that a missing object fails here, not at the first read
         return blob.open("rb")
 
 
 def open_text(uri: str) -> TextIO:
-    r"""Opens UTF-8 text for reading, with or without a byte order mark.
+    r"""Open UTF-8 text for reading, with or without a byte order mark.
 
-    Line ends are left as they are (what `csv` asks for). Bytes that are not UTF-8
-    become lone surrogates, so that one bad line does not cost the file: a string that
-    holds one fails `text.encode()` with UnicodeEncodeError.
+    Line ends are kept, as `csv` requires. Bytes that are not UTF-8 become lone
+    surrogates, so that one bad line does not make the file unreadable: a string with
+    one fails `text.encode()` with UnicodeEncodeError.
     """
     return io.TextIOWrapper(
         open_binary(uri), encoding="utf-8-sig", errors="surrogateescape", newline=""
@@ -138,10 +143,13 @@ def open_text(uri: str) -> TextIO:
 
 @contextlib.contextmanager
 def localize(uri: str) -> Iterator[str]:
-    """Gives a local path: the file itself, or a scratch copy deleted at the end.
+    """Yield a local path: the file itself, or a scratch copy deleted at the end.
 
-    The copy keeps the name's suffix, which some decoders look at. `InputError
-    ("scratch_full")` when the disk has no room for it.
+    The copy keeps the suffix of the name, which some decoders look at.
+
+    Raises:
+        InputError: `not_found`, `unreadable`; `scratch_full` when the disk has no room
+            for the copy.
     """
     if not is_gs(uri):
         if not os.path.isfile(uri):
@@ -157,7 +165,7 @@ def localize(uri: str) -> Iterator[str]:
 
 
 class _Bounded(io.BytesIO):
-    """A buffer that refuses to grow beyond a limit."""
+    """A buffer that fails to grow beyond a limit."""
 
     def __init__(self, uri: str, max_bytes: int) -> None:
         super().__init__()
@@ -166,7 +174,8 @@ class _Bounded(io.BytesIO):
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > self._max_bytes:
             raise InputError(
-                "too_large", f"{self._uri} has more than {self._max_bytes} bytes"
+                "too_large",
+                f"{self._uri} has more than the {self._max_bytes} bytes allowed",
             )
         return super().write(data)
 
@@ -176,9 +185,10 @@ class _Bounded(io.BytesIO):
 
 @contextlib.contextmanager
 def writing(uri: str) -> Iterator[str]:
-    """Gives a local path to write to, and publishes it if the block succeeds.
+    """Yield a local path to write to, and publish it if the block succeeds.
 
-    A local file is written beside its final name, under a hidden one.
+    A local file is written in its final folder under a hidden name, so that publishing
+    it is one rename within a file system.
     """
     with contextlib.ExitStack() as cleanup:
         if is_gs(uri):
@@ -193,17 +203,17 @@ def writing(uri: str) -> Iterator[str]:
             yield path
         except OSError as error:
             if is_full(error):
-                where = f"the disk of {folder} is full; {uri} is not written. Free some"
-                raise OSError(error.errno, f"{where}, and start again") from error
+                message = f"{uri} is not written: the disk of {folder} is full; free "
+                raise OSError(error.errno, message + "space, and run again") from error
             raise
         publish(path, uri)
 
 
 def publish(local_path: str, uri: str) -> None:
-    """Moves a finished file to its name, at once or not at all; overwrites.
+    """Move a finished file to its name atomically, replacing what is there.
 
-    Local: flushed to disk and renamed, by way of a copy beside the target if that is
-    on another file system. `gs://`: uploaded with its CRC32C, then removed here.
+    Local: flushed to disk and renamed, by way of a copy in the target's folder if that
+    is on another file system. `gs://`: uploaded with its CRC32C, then deleted here.
     """
     if is_gs(uri):
         blob_of(uri).upload_from_filename(local_path, checksum="crc32c")
@@ -223,25 +233,25 @@ def publish(local_path: str, uri: str) -> None:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Writes a whole file, at once or not at all; overwrites."""
+    """Write a whole file atomically, replacing what is there."""
     with writing(uri) as path, open(path, "wb") as file:
         file.write(data)
 
 
 def remove_tree(uri: str) -> None:
-    """Removes a file, or a folder with all that is in it; nothing if there is none.
+    """Remove a file, or a folder with its content, if it exists.
 
     Raises:
-        ValueError: for a whole bucket or file system, which nobody means.
+        ValueError: for a whole bucket or file system, which is always a mistake.
     """
     if is_gs(uri):
         bucket, key = bucket_and_key(uri.rstrip("/"))
         if not key:
-            raise ValueError(f"refused to empty {uri}")
+            raise ValueError(f"refusing to delete all of {uri}; name a folder in it")
         blobs = [bucket.blob(key), *bucket.list_blobs(prefix=key + "/")]
         bucket.delete_blobs(blobs, on_error=lambda blob: None)  # already gone
     elif os.path.realpath(uri) == os.path.realpath(os.sep):
-        raise ValueError(f"refused to empty {uri}")
+        raise ValueError(f"refusing to delete all of {uri}; name a folder in it")
     elif os.path.isdir(uri) and not os.path.islink(uri):
         shutil.rmtree(uri)
     elif os.path.lexists(uri):
@@ -249,7 +259,7 @@ def remove_tree(uri: str) -> None:
 
 
 def _sync(path: str) -> None:
-    """Flushes a file, or the names in a folder, to disk: a rename outlives a crash."""
+    """Flush a file, or the names in a folder, so that a rename survives a crash."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

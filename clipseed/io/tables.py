@@ -1,7 +1,7 @@
 """Rows of a table, one by one, from CSV, TSV, JSONL or Parquet.
 
-Text tables may be gzipped; all are read as a stream, so memory does not grow with the
-table. A row that cannot be read is a `BadRow` and costs nothing but itself.
+Text tables may be gzipped; all are streamed, so memory does not grow with the table. A
+row that cannot be read becomes a `BadRow` and never affects other rows.
 
     columns = read_columns("pairs.csv")
     image = require_column("pairs.csv", columns, "image", ("image", "path"))
@@ -49,7 +49,7 @@ _PARQUET_BATCH_ROWS = 1024
 
 
 def table_format(uri: str) -> str | None:
-    """Returns "csv", "tsv", "jsonl" or "parquet" by extension, None for the rest."""
+    """Return "csv", "tsv", "jsonl" or "parquet" by extension, None for the rest."""
     name = uri.lower()
     stem = name.removesuffix(".gz")
     found = next((form for end, form in _FORMATS.items() if stem.endswith(end)), None)
@@ -57,7 +57,7 @@ def table_format(uri: str) -> str | None:
 
 
 def read_columns(uri: str) -> tuple[str, ...]:
-    """Returns a table's column names as written, in order.
+    """Return a table's column names as written, in order.
 
     For JSONL these are the keys of its first hundred rows.
 
@@ -73,22 +73,23 @@ def read_columns(uri: str) -> tuple[str, ...]:
 
 
 def read_rows(uri: str, only: Sequence[str] | None = None) -> Iterator[Row | BadRow]:
-    """Yields the rows of a table that has a header (or keys, or a schema).
+    """Yield the rows of a table that has a header (or keys, or a schema).
 
     Args:
-        uri: local path or `gs://`; the extension tells the format.
-        only: columns that the caller needs, as `read_columns` names them (Parquet
-            reads no other; text formats have to read all anyway).
+        uri: local path or `gs://`; the extension decides the format.
+        only: columns that the caller needs, as `read_columns` names them. Parquet
+            reads these only; text formats have to read all.
 
     Raises:
-        InputError: `unknown_table_format`; `unreadable_table` for what is no Parquet.
+        InputError: `unknown_table_format`; `unreadable_table` for a damaged Parquet
+            file.
     """
     form = _required_format(uri)
     return _parquet_rows(uri, only) if form == "parquet" else text_rows(uri, form)
 
 
 def read_metadata(uri: str) -> dict[str, str]:
-    """Returns the key-value metadata of a Parquet table; odd bytes are escaped."""
+    """Return the key-value metadata of a Parquet table; non-UTF-8 is escaped."""
     with _parquet(uri) as table:
         metadata = table.schema_arrow.metadata or {}
     return {
@@ -98,16 +99,18 @@ def read_metadata(uri: str) -> dict[str, str]:
 
 
 def find_column(columns: Iterable[str], aliases: Sequence[str]) -> str | None:
-    """Returns the column with the earliest of `aliases` (any case), or None.
+    """Return the column with the earliest of `aliases` (any case), or None.
 
     Raises:
-        InputError: `ambiguous_column` when two columns bear the name.
+        InputError: `ambiguous_column` when two columns have the name.
     """
     names = list(columns)
     for alias in aliases:
         found = [name for name in names if name.strip().lower() == alias.lower()]
         if len(found) > 1:
-            raise InputError("ambiguous_column", f"two columns are named {alias!r}")
+            raise InputError(
+                "ambiguous_column", f"two columns are named {alias!r}; rename one"
+            )
         if found:
             return found[0]
     return None
@@ -116,11 +119,11 @@ def find_column(columns: Iterable[str], aliases: Sequence[str]) -> str | None:
 def require_column(
     uri: str, columns: Sequence[str], field: str, aliases: Sequence[str]
 ) -> str:
-    """Returns the column of table `uri` that holds `field`.
+    """Return the column of table `uri` that holds `field`.
 
     Raises:
-        InputError: `missing_column`, with the columns that are there;
-        `ambiguous_column`.
+        InputError: `missing_column`, with the columns of the table;
+            `ambiguous_column`.
     """
     found = find_column(columns, aliases)
     if found is None:
@@ -137,8 +140,8 @@ def _required_format(uri: str) -> str:
     if form is None:
         raise InputError(
             "unknown_table_format",
-            f"{uri} is no table by its name; use one of {', '.join(_FORMATS)} "
-            "(text tables also with .gz)",
+            f"{uri} does not have the extension of a table; use one of "
+            f"{', '.join(_FORMATS)} (text tables also with .gz)",
         )
     return form
 
@@ -148,7 +151,7 @@ def _required_format(uri: str) -> str:
 
 @contextmanager
 def _parquet(uri: str) -> Iterator[Any]:
-    """Opens a `pyarrow.parquet.ParquetFile`."""
+    """Open a `pyarrow.parquet.ParquetFile`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -157,7 +160,7 @@ def _parquet(uri: str) -> Iterator[Any]:
             table = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
-                "unreadable_table", f"{uri} is no Parquet: {error}"
+                "unreadable_table", f"{uri} is not a Parquet file: {error}"
             ) from None
         with table:
             yield table
@@ -175,12 +178,12 @@ def _parquet_rows(uri: str, only: Sequence[str] | None) -> Iterator[Row | BadRow
                     number = row.number
                     yield row
         except (pa.ArrowException, OSError) as error:
-            message = f"{uri} cannot be read after row {number}: {error}"
+            message = f"{uri} cannot be read after row {number}: {error}; copy it again"
             yield BadRow(number + 1, "truncated_table", message)
 
 
 def _batch_rows(batch: Any, first_number: int) -> Iterator[Row | BadRow]:
-    """Yields the rows of a `pyarrow.RecordBatch`."""
+    """Yield the rows of a `pyarrow.RecordBatch`."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     vectors = {n: c for n, c in columns.items() if _is_vector(c.type)}
     texts = {n: _cell_values(c) for n, c in columns.items() if n not in vectors}
@@ -198,7 +201,7 @@ def _is_vector(kind: Any) -> bool:
 
 
 def _cell_values(column: Any) -> list[Any]:
-    """Returns Python values; text as bytes, so that one bad cell fails alone."""
+    """Return Python values; text as bytes, so that a bad cell affects its row only."""
     import pyarrow as pa
     import pyarrow.types as t
 

@@ -1,7 +1,9 @@
-"""Rows of CSV, TSV and JSONL tables, one by one; `clipseed.io.tables` is the front.
+"""Rows of CSV, TSV and JSONL tables, one by one; use them through `clipseed.io.tables`.
 
 A row that cannot be read (not UTF-8, wrong number of cells, broken quoting or JSON)
-is a `BadRow` among the good ones and costs nothing but itself.
+becomes a `BadRow` among the good ones and never affects them. pandas, Polars and Arrow
+read these formats too, but a bad byte or a stray quote fails their whole table or
+swallows the rows after it.
 """
 
 import csv
@@ -28,7 +30,7 @@ class Row(NamedTuple):
 
     Attributes:
         number: 1 for the first row after the header; blank lines do not count.
-        cells: the text of a cell by column name; "" where the table has none.
+        cells: the text of a cell by column name; "" for an empty cell.
         vectors: float32 bytes of the cells that are lists of numbers (Parquet).
     """
 
@@ -46,7 +48,7 @@ class BadRow(NamedTuple):
 
 
 def text_columns(uri: str, form: str) -> tuple[str, ...]:
-    """Returns the column names of a "csv", "tsv" or "jsonl" table.
+    """Return the column names of a "csv", "tsv" or "jsonl" table.
 
     Raises:
         InputError: `unreadable_table`, `empty_table`, `not_utf8`.
@@ -55,7 +57,7 @@ def text_columns(uri: str, form: str) -> tuple[str, ...]:
         names = _jsonl_columns(uri) if form == "jsonl" else _csv_header(uri, form)
     except _BROKEN_STREAM as error:
         raise InputError(
-            "unreadable_table", f"{uri} is not sound gzip: {error}"
+            "unreadable_table", f"{uri} is not valid gzip: {error}; compress it again"
         ) from None
     if not _is_utf8(names):
         raise InputError(
@@ -65,15 +67,15 @@ def text_columns(uri: str, form: str) -> tuple[str, ...]:
 
 
 def text_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
-    """Yields the rows of a "csv", "tsv" or "jsonl" table."""
+    """Yield the rows of a "csv", "tsv" or "jsonl" table."""
     rows = _jsonl_rows(uri) if form == "jsonl" else _csv_rows(uri, form)
     return _until_break(uri, rows)
 
 
 def read_plain_tsv(uri: str, columns: Sequence[str]) -> Iterator[Row | BadRow]:
-    """Yields the rows of a headerless TSV without quoting (CC3M, CC12M).
+    """Yield the rows of a headerless TSV without quoting (CC3M, CC12M).
 
-    Quotes are ordinary characters here; a tab always ends a cell.
+    Quotes are ordinary characters in these files; a tab always ends a cell.
     """
 
     def rows() -> Iterator[Row | BadRow]:
@@ -88,14 +90,14 @@ def read_plain_tsv(uri: str, columns: Sequence[str]) -> Iterator[Row | BadRow]:
 def utf8_row(
     number: int, cells: dict[str, str], vectors: dict[str, bytes]
 ) -> Row | BadRow:
-    """Makes a row of cells in which bytes that are not UTF-8 became surrogates."""
+    """Make a row from cells in which bytes that are not UTF-8 are surrogates."""
     if not _is_utf8(cells.values()):
         return BadRow(number, "not_utf8", "the row is not UTF-8; save it as UTF-8")
     return Row(number, cells, vectors)
 
 
 def as_text(value: Any) -> str:
-    """Writes a JSON or Parquet value as a CSV cell would hold it."""
+    """Write a JSON or Parquet value as a CSV cell would hold it."""
     match value:
         case str():
             return value
@@ -113,9 +115,9 @@ def as_text(value: Any) -> str:
 
 
 def _lines(uri: str, newline: str) -> Iterator[str]:
-    """Yields lines with their ends; bytes that are not UTF-8 become surrogates.
+    """Yield lines with their ends; bytes that are not UTF-8 become surrogates.
 
-    The surrogates let one bad row be told from its neighbors.
+    The surrogates show which row is bad; a strict decoder would fail the whole stream.
     """
     with open_binary(uri) as raw:
         zipped = uri.lower().endswith(".gz")
@@ -135,20 +137,22 @@ def _is_utf8(texts: Iterable[str]) -> bool:
 
 
 def _until_break(uri: str, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """Yields `rows`; a stream that breaks off becomes one last bad row."""
+    """Yield `rows`; a stream that ends early becomes one last bad row."""
     number = 0
     try:
         for row in rows:
             number = row.number
             yield row
     except _BROKEN_STREAM as error:
-        message = f"{uri} breaks off after row {number}: {error}"
+        message = f"{uri} is truncated after row {number}: {error}; copy it again"
         yield BadRow(number + 1, "truncated_table", message)
 
 
 def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | BadRow:
     if len(cells) != len(columns):
-        message = f"the row has {len(cells)} cells, the table {len(columns)} columns"
+        message = (
+            f"the row has {len(cells)} cells, but the table has {len(columns)} columns"
+        )
         return BadRow(number, "wrong_cell_count", message)
     return utf8_row(number, dict(zip(columns, cells, strict=True)), {})
 
@@ -159,7 +163,7 @@ def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | Bad
 def _csv_header(uri: str, form: str) -> tuple[str, ...]:
     header = next(_csv_records(_lines(uri, newline=""), _DELIMITERS[form]), None)
     if header is None:
-        raise InputError("empty_table", f"{uri} has no header row")
+        raise InputError("empty_table", f"{uri} has no header row; add one")
     if isinstance(header, InputError):
         raise InputError("unreadable_table", f"the header of {uri}: {header.message}")
     return tuple(header)
@@ -169,7 +173,7 @@ def _csv_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
     records = _csv_records(_lines(uri, newline=""), _DELIMITERS[form])
     header = next(records, None)
     if not isinstance(header, list):
-        return  # `text_columns` tells why
+        return  # `text_columns` reports why
     for number, cells in enumerate(records, start=1):
         if isinstance(cells, InputError):
             yield BadRow(number, cells.reason, cells.message)
@@ -180,10 +184,11 @@ def _csv_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
 def _csv_records(
     lines: Iterator[str], delimiter: str
 ) -> Iterator[list[str] | InputError]:
-    """Yields the cells of each record; blank lines are skipped.
+    """Yield the cells of each record; blank lines are skipped.
 
-    A stray quote makes a parser swallow the lines after it. So when a record cannot be
-    parsed only its first line is given up, and the lines after it are read again.
+    A stray quote makes a parser swallow the lines after it. Therefore, when a record
+    cannot be parsed, only its first line is dropped and the lines after it are read
+    again.
     """
     waiting: deque[str] = deque()
     while True:
@@ -204,7 +209,7 @@ def _csv_records(
 
 
 def _take(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
-    """Yields lines, the waiting ones first, and notes each in `taken`."""
+    """Yield lines, the waiting ones first, and append each to `taken`."""
     while True:
         line = waiting.popleft() if waiting else next(lines, None)
         if line is None:
@@ -218,14 +223,14 @@ def _take(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterat
 
 def _jsonl_columns(uri: str) -> tuple[str, ...]:
     names: dict[str, None] = {}  # a set that keeps its order
-    complaint = "it has no rows"
+    why = "it has no rows"
     for row in islice(_jsonl_rows(uri), _JSONL_ROWS_FOR_COLUMNS):
         if isinstance(row, Row):
             names.update(dict.fromkeys(row.cells))
         else:
-            complaint = row.message
+            why = row.message
     if not names:
-        raise InputError("empty_table", f"{uri} cannot be used: {complaint}")
+        raise InputError("empty_table", f"{uri} has no column: {why}")
     return tuple(names)
 
 

@@ -222,7 +222,7 @@ def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
 
 
 def name_build(ids: Sequence[str], embeddings: np.ndarray, embedder_id: str) -> str:
-    """Names what all shards of an index are made of, whatever its order."""
+    """Name what all shards of an index are made of, whatever its order."""
     order = sorted(range(len(ids)), key=ids.__getitem__)
     digest = hashlib.sha256(f"{embedder_id}\n{embeddings.shape[1]}\n".encode())
     for row in order:

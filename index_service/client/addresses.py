@@ -13,12 +13,12 @@ Shards = tuple[tuple[str, ...], ...]
 
 
 def is_served(index: str) -> bool:
-    """Whether an index is named by addresses, not by a directory."""
+    """Return whether an index is named by addresses, not by a directory."""
     return index.startswith(SCHEME)
 
 
 def parse_shards(text: str) -> Shards:
-    """Reads addresses: commas between shards, `|` between the replicas of a shard.
+    """Read addresses: commas between shards, `|` between the replicas of a shard.
 
     Returns:
         `host:port` of each replica of each shard.

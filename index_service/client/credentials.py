@@ -86,7 +86,7 @@ def read_token(path: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -105,7 +105,7 @@ class TokenInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Passes a call on, or refuses it."""
+        """Pass a call on, or refuses it."""
         if handler_call_details.method.startswith(_OPEN_METHODS):
             return continuation(handler_call_details)
         metadata = dict(handler_call_details.invocation_metadata)

@@ -113,13 +113,13 @@ class IndexClient:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._pool.shutdown()
         for shard in self.shards:
             shard.close()
 
     def check(self) -> list[Any]:
-        """Asks every shard what it serves.
+        """Ask every shard what it serves.
 
         Returns:
             A `StatsResponse` of each shard.
@@ -155,7 +155,7 @@ class IndexClient:
         return stats
 
     def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Found:
-        """Finds the best k of all shards.
+        """Find the best k of all shards.
 
         Args:
             queries: float32 [m, d], unit norm.
@@ -176,7 +176,7 @@ class IndexClient:
         )
 
     def hits_above(self, queries: np.ndarray, threshold: float) -> Hits:
-        """Finds all hits above a threshold: asks again where k cut.
+        """Find all hits above a threshold: asks again where k cut.
 
         Raises:
             InputError: a query has more than the servers give; raise their `--max_k`.

@@ -18,12 +18,12 @@ _ELSEWHERE = (
 
 
 def is_worth_another_try(error: grpc.RpcError) -> bool:
-    """Whether another replica, or the same one later, may answer."""
+    """Return whether another replica, or the same one later, may answer."""
     return error.code() in _ELSEWHERE or is_overload(error)
 
 
 def is_overload(error: grpc.RpcError) -> bool:
-    """Whether a server has too much to do; a message too large is not of this kind."""
+    """Return whether a server is overloaded; a message too large is another error."""
     exhausted = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     return exhausted and "larger than max" not in (error.details() or "")
 
@@ -62,7 +62,7 @@ class Waits:
         self._tries = 0
 
     def another(self) -> bool:
-        """Waits (full jitter), then says True; False when patience is at an end."""
+        """Wait (full jitter), then says True; False when patience is at an end."""
         backoff = self._backoff
         longest = min(backoff.most_s, backoff.first_s * 2**self._tries)
         wait_s = longest * backoff.chance()
@@ -88,7 +88,7 @@ class Pace:
         self.slept_s = 0.0
 
     def wait(self) -> None:
-        """Pauses before a call."""
+        """Pause before a call."""
         if self.pause_s:
             self._sleep(self.pause_s)
             self.slept_s += self.pause_s

@@ -58,7 +58,7 @@ class ShardClient:
         self._current = random.randrange(len(self._stubs))
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         for channel in self._channels:
             channel.close()
 

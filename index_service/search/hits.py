@@ -25,7 +25,7 @@ class Hits(NamedTuple):
 
 
 def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
-    """Joins what shards found for the same queries: the best k of each query.
+    """Join what shards found for the same queries: the best k of each query.
 
     Args:
         parts: at least one; disjoint sets of seeds, the same m queries.
@@ -63,7 +63,7 @@ def slice_hits(hits: Hits, start: int, end: int) -> Hits:
 
 
 def join_hits(parts: Sequence[Hits]) -> Hits:
-    """Puts the hits of different queries one after the other."""
+    """Put the hits of different queries one after the other."""
     if not parts:
         none = np.zeros(0, np.int64)
         return Hits(none, [], np.zeros(0, np.float32), none.astype(bool))

@@ -38,7 +38,7 @@ class Searcher:
 
     @property
     def version(self) -> str:
-        """Names the content, see `IndexManifest.version`."""
+        """Name the content, see `IndexManifest.version`."""
         return self.manifest.version
 
     def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:

@@ -39,7 +39,7 @@ class ShardedSearcher:
 
     @property
     def version(self) -> str:
-        """Names the content of all shards."""
+        """Name the content of all shards."""
         return self.manifest.version
 
     def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:

@@ -89,7 +89,7 @@ class Batcher:
         return self._queries
 
     def submit(self, request: Request) -> Future[Answer]:
-        """Queues a request. The future may be canceled.
+        """Queue a request. The future may be canceled.
 
         Raises:
             Overloaded: the queue is full, or closed.
@@ -107,7 +107,7 @@ class Batcher:
         return waiting.future
 
     def close(self) -> None:
-        """Answers what waits, takes no more, and ends the threads."""
+        """Answer what waits, takes no more, and ends the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -172,7 +172,7 @@ def search_together(
     version: str,
     requests: list[Request],
 ) -> list[Answer | InputError]:
-    """Searches requests of one k and threshold at once, and takes the hits apart."""
+    """Search requests of one k and threshold at once, and takes the hits apart."""
     queries = np.concatenate([request.queries for request in requests])
     hits = search(queries, requests[0].k, requests[0].threshold)
     ends = np.cumsum([len(request.queries) for request in requests])

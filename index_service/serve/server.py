@@ -88,7 +88,7 @@ class IndexServer:
         self._tell(health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
-        """Says that it is going, lets calls end, and ends."""
+        """Say that it is going, lets calls end, and ends."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self._drain_s).wait()
         self.service.batcher.close()

@@ -123,7 +123,7 @@ class IndexService(rpc.IndexServiceServicer):
         return wire.ReloadResponse(version=version, previous_version=previous)
 
     def reload(self, directory: str = "", other: bool = False) -> tuple[str, str]:
-        """Swaps the version; gives the old one's name and the new one's.
+        """Swap the version; gives the old one's name and the new one's.
 
         Raises:
             InputError: see `Versions.reload`.
@@ -165,7 +165,7 @@ class IndexService(rpc.IndexServiceServicer):
             self._refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
 
     def _search(self, requests: list[Request]) -> list[Answer | InputError]:
-        """Searches a batch in one version, whatever is swapped meanwhile."""
+        """Search a batch in one version, whatever is swapped meanwhile."""
         searcher = self._versions.current
         held = searcher.manifest
         good = [r for r in requests if _fits(r, held.embedder_id, held.dimension)]
@@ -183,7 +183,7 @@ class IndexService(rpc.IndexServiceServicer):
     def _note(
         self, searcher: Searcher, requests: list[Request], answers: list[Any]
     ) -> None:
-        """Counts a batch; now and then compares it with an exact search."""
+        """Count a batch; now and then compares it with an exact search."""
         self._metrics.batch.observe(sum(len(r.queries) for r in requests))
         self._batches += 1
         every, threshold = self._limits.audit_one_in, requests[0].threshold
@@ -218,7 +218,7 @@ class IndexService(rpc.IndexServiceServicer):
 
 
 def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
-    """Checks a `SearchRequest` against the index.
+    """Check a `SearchRequest` against the index.
 
     Raises:
         InputError: with what is wrong; nothing that gets through can give an answer

@@ -34,7 +34,7 @@ class Versions:
         return self._searcher
 
     def reload(self, directory: str = "", other_embedder: bool = False) -> str:
-        """Loads a version beside the current one, then swaps.
+        """Load a version beside the current one, then swaps.
 
         Args:
             directory: its name beside the directory served now, or its path there;

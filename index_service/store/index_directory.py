@@ -79,7 +79,7 @@ class IndexManifest:
 
     @property
     def version(self) -> str:
-        """Names the content: two indexes of one version give the same answers."""
+        """Name the content: two indexes of one version give the same answers."""
         fields = asdict(self)
         for name in (
             "threshold",

@@ -17,7 +17,7 @@ def shard_name(shard: int, shards: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether a directory is a shard by its name."""
+    """Return whether a directory is a shard by its name."""
     return _NAME.fullmatch(name) is not None
 
 

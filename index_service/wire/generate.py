@@ -13,7 +13,7 @@ _PROTO = "index_service/wire/search.proto"
 
 
 def generate(directory: Path) -> int:
-    """Writes `index_service/wire/search_pb2*` under a directory; gives the status."""
+    """Write `index_service/wire/search_pb2*` under a directory; gives the status."""
     from grpc_tools import protoc
 
     outputs = [f"--{kind}_out={directory}" for kind in ("python", "pyi", "grpc_python")]

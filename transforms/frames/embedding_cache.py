@@ -24,7 +24,7 @@ import numpy as np
 from clipseed.elements import EmbeddedChunk, Video, VideoPart
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
-from clipseed.io.gcs import blob_of, is_gs, rejecting
+from clipseed.io.gcs import blob_of, input_errors, is_gs
 from clipseed.io.http import is_web
 from transforms.media.sample_frames import Break, SamplingConfig
 
@@ -170,7 +170,7 @@ def video_version(uri: str) -> str:
     if is_web(uri):
         return uri
     try:
-        with rejecting(uri):
+        with input_errors(uri):
             if not is_gs(uri):
                 status = os.stat(uri)
                 return f"{status.st_size} {status.st_mtime_ns}"

@@ -77,7 +77,7 @@ class BuildIndex(beam.PTransform):
     spans: beam.PCollection
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Writes parts, waits for all of them, builds; tags `manifest` and `files`."""
+        """Write parts, waits for all of them, builds; tags `manifest` and `files`."""
         parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
         sample = self.spans | "SampleSpans" >> beam.CombineGlobally(
             SamplePartsFn(_SAMPLE_SPANS)
@@ -106,12 +106,12 @@ class SamplePartsFn(beam.CombineFn):
         return []
 
     def add_input(self, sample: list[VideoPart], span: VideoPart) -> list[VideoPart]:
-        """Adds a span, and trims when twice the number is held."""
+        """Add a span, and trims when twice the number is held."""
         sample.append(span)
         return self.compact(sample) if len(sample) >= 2 * self._count else sample
 
     def merge_accumulators(self, samples: Iterable[list[VideoPart]]) -> list[VideoPart]:
-        """Joins partial samples."""
+        """Join partial samples."""
         return self.compact([span for sample in samples for span in sample])
 
     def compact(self, sample: list[VideoPart]) -> list[VideoPart]:
@@ -132,7 +132,7 @@ def _sampling_order(span: VideoPart) -> bytes:
 
 
 def write_part(chunk: EmbeddedChunk, run_dir: str) -> str:
-    """Writes a chunk's ids and embeddings as one file; gives its URI."""
+    """Write a chunk's ids and embeddings as one file; gives its URI."""
     uri = storage.join(run_dir, f"work/seeds/{chunk.source}.npz")
     ids = np.array([seed_id for seed_id, _ in chunk.keys])
     with storage.writing(uri) as path, open(path, "wb") as file:
@@ -171,7 +171,7 @@ def _build(
 
 @contextlib.contextmanager
 def _published(directory: str) -> Iterator[str]:
-    """Gives a folder, and puts what is in it to its place when the block succeeds.
+    """Give a folder, and puts what is in it to its place when the block succeeds.
 
     What an attempt before this one left there, on an engine that tries again, goes.
     """
@@ -209,7 +209,7 @@ def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
 def sample_queries(
     spans: Iterable[VideoPart], config: BuildConfig
 ) -> np.ndarray | None:
-    """Embeds a few keyframes of each span: float32 [n, d], or None if there are none.
+    """Embed a few keyframes of each span: float32 [n, d], or None if there are none.
 
     Spans that cannot be decoded are passed over here; the decoding step reports them.
     """
@@ -276,7 +276,7 @@ def describe_index(directory: Path, count: int) -> Iterator[WrittenFile]:
 
 
 def upload_directory(local: str, uri: str) -> None:
-    """Moves the files of a local directory to a bucket, `manifest.json` last."""
+    """Move the files of a local directory to a bucket, `manifest.json` last."""
     paths = sorted(path for path in Path(local).rglob("*") if path.is_file())
     for path in sorted(paths, key=lambda path: path.name == "manifest.json"):
         name = path.relative_to(local).as_posix()

@@ -74,7 +74,7 @@ class _SeedColumns(NamedTuple):
 
 
 def list_seed_files(seeds: str) -> list[str]:
-    """Returns the files of a seeds source (a file, folder or glob), sorted.
+    """Return the files of a seeds source (a file, folder or glob), sorted.
 
     In a folder only shards and tables count. Where there are shards the tables beside
     them are img2dataset's side files, and are left out.
@@ -100,7 +100,7 @@ def list_seed_files(seeds: str) -> list[str]:
 def read_seeds(
     uri: str, config: SeedsConfig = SeedsConfig()
 ) -> Iterator[SeedRow | DeadLetter]:
-    """Yields the rows of one file of a seeds source, and those it had to drop.
+    """Yield the rows of one file of a seeds source, and those it had to drop.
 
     Args:
         uri: local path or `gs://`, as `list_seed_files` gives it.
@@ -123,7 +123,7 @@ def read_seeds(
 
 
 def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
-    """Tells the format of a seeds file by its extension and, for TSV, its first rows.
+    """Tell the format of a seeds file by its extension and, for TSV, its first rows.
 
     Raises:
         InputError: `unknown_seeds_format`.
@@ -142,7 +142,7 @@ def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
 
 
 def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
-    """Returns what a Parquet table with an `embedding` column holds, None for others.
+    """Return what a Parquet table with an `embedding` column holds, None for others.
 
     The embedder stands in the file's key-value metadata (`embedder`) or in a column of
     that name, whose first row counts.
@@ -163,7 +163,7 @@ def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
 
 
 def _tsv_format(uri: str) -> SeedsFormat:
-    """Tells CC3M, CC12M and TSV with a header apart by where the references stand."""
+    """Tell CC3M, CC12M and TSV with a header apart by where the references stand."""
     rows = islice(read_plain_tsv(uri, ("first", "second")), _ROWS_TO_SNIFF)
     pairs = [tuple(row.cells.values()) for row in rows if isinstance(row, Row)]
     if not pairs or (find_column(pairs[0], _IMAGE) and find_column(pairs[0], _CAPTION)):
@@ -200,7 +200,7 @@ def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | DeadLetter
 def _seed(
     uri: str, row: Row | BadRow, columns: _SeedColumns, info: EmbeddingInfo | None
 ) -> SeedRow | DeadLetter:
-    """Makes a seed of one table row."""
+    """Make a seed of one table row."""
     place = f"{uri}:{row.number}"
     if isinstance(row, BadRow):
         return DeadLetter(_STAGE, place, row.reason, row.message)
@@ -225,7 +225,7 @@ def _usable(seed: SeedRow) -> SeedRow | DeadLetter:
 
 
 def _embedding(row: Row, columns: _SeedColumns, info: EmbeddingInfo | None) -> bytes:
-    """Returns a row's embedding as unit-norm float32 bytes.
+    """Return a row's embedding as unit-norm float32 bytes.
 
     Raises:
         InputError: `missing_embedding`, `bad_embedding`, `embedder_mismatch`.

@@ -55,7 +55,7 @@ class LoadedBatch:
 
 
 def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
-    """Loads the images of a batch; one image with several captions is loaded once.
+    """Load the images of a batch; one image with several captions is loaded once.
 
     A seed's id is a hash of its image's bytes (of its reference, where a precomputed
     embedding stands in for the image): copies of an image under several names are one
@@ -120,7 +120,7 @@ def _stack(arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[tuple, np.ndarray
 
 
 def batches(rows: Iterable[SeedRow], name: str, size: int) -> Iterator[SeedBatch]:
-    """Cuts a file's rows into batches of `size`, named by file and number."""
+    """Cut a file's rows into batches of `size`, named by file and number."""
     held: list[SeedRow] = []
     number = 0
     for row in rows:
@@ -139,7 +139,7 @@ class LoadSeeds(beam.PTransform):
     config: LoadConfig
 
     def expand(self, batches: beam.PCollection) -> Any:
-        """Loads each batch on the worker that embeds it."""
+        """Load each batch on the worker that embeds it."""
         return batches | "LoadImages" >> beam.FlatMap(
             _load_tagged, self.config
         ).with_outputs("seeds", "embedded", "rejected", main="images")

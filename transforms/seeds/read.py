@@ -27,7 +27,7 @@ class ReadSeeds(beam.PTransform):
     config: SeedsConfig
 
     def expand(self, files: beam.PCollection) -> Any:
-        """Reads each file on one worker; rows travel, images do not."""
+        """Read each file on one worker; rows travel, images do not."""
         return files | "ReadRows" >> beam.FlatMap(_read, self.config).with_output_types(
             SeedBatch
         ).with_outputs("rejected", main="batches")

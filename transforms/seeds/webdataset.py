@@ -25,7 +25,7 @@ _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
-    """Yields the samples of one tar shard, in order.
+    """Yield the samples of one tar shard, in order.
 
     Samples whose download failed, without a caption or without an image are dead
     letters. A shard that is cut or corrupt gives what came before the break, and the
@@ -57,7 +57,7 @@ def _broken(uri: str) -> DeadLetter:
 
 
 def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
-    """Yields the plain files of a tar whose bytes are all there."""
+    """Yield the plain files of a tar whose bytes are all there."""
     size_bytes = os.path.getsize(path)
     try:
         for member in tar:
@@ -70,7 +70,7 @@ def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]
 
 
 def _ended_well(tar: tarfile.TarFile, path: str) -> bool:
-    """Whether reading stopped at the end mark; tarfile also stops at rubbish."""
+    """Return whether reading stopped at the end mark; tarfile also stops at rubbish."""
     with open(path, "rb") as file:
         file.seek(tar.offset)
         return file.read(_BLOCK_BYTES) == bytes(_BLOCK_BYTES)
@@ -88,7 +88,7 @@ def _extension(member: tarfile.TarInfo) -> str:
 def _sample(
     tar: tarfile.TarFile, uri: str, key: str, members: dict[str, tarfile.TarInfo]
 ) -> SeedRow | DeadLetter:
-    """Makes a row of one sample; `key` names it when it has no URL."""
+    """Make a row of one sample; `key` names it when it has no URL."""
     try:
         facts = _facts(tar, members)
         image = next((members[end] for end in _IMAGES if end in members), None)
@@ -110,7 +110,7 @@ def _sample(
 def _facts(
     tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
 ) -> dict[str, str | None]:
-    """Returns `url` and `caption` as KEY.json tells them, each None if it does not.
+    """Return `url` and `caption` as KEY.json tells them, each None if it does not.
 
     Raises:
         InputError: the download's status when it failed; `bad_json`, `not_utf8`.
@@ -132,7 +132,7 @@ def _facts(
 
 
 def _own_text(value: object) -> str | None:
-    """Returns `value` if it is text; JSON can smuggle in half characters."""
+    """Return `value` if it is text; JSON can smuggle in half characters."""
     if not isinstance(value, str):
         return None
     try:

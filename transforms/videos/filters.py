@@ -56,7 +56,7 @@ class _Hit(NamedTuple):
 
 
 def filter_reason(entry: VideoEntry, config: FilterConfig) -> DeadLetter | None:
-    """Returns the dead letter of a video that is not to be mined, None for the others.
+    """Return the dead letter of a video that is not to be mined, None for the others.
 
     The first filter that objects gives the reason: `denied_id`, `denied_host`,
     `view_count`, `duration`, `too_old`, `too_recent`, `content_safety`.
@@ -68,7 +68,7 @@ def filter_reason(entry: VideoEntry, config: FilterConfig) -> DeadLetter | None:
 
 
 def read_denylist(uri: str) -> frozenset[str]:
-    """Reads ids or hosts, one a line; blank lines and what follows a # are left out.
+    """Read ids or hosts, one a line; blank lines and what follows a # are left out.
 
     Raises:
         InputError: `not_utf8`.
@@ -129,7 +129,7 @@ def _age(entry: VideoEntry, config: FilterConfig) -> _Hit | None:
 
 
 def years_before(day: date, years: int) -> date:
-    """Returns the same day `years` earlier; 29 February may become the 28th."""
+    """Return the same day `years` earlier; 29 February may become the 28th."""
     year = max(day.year - years, date.min.year)
     try:
         return day.replace(year=year)

@@ -25,7 +25,7 @@ class ListVideos(beam.PTransform):
     filters: FilterConfig
 
     def expand(self, places: beam.PCollection) -> Any:
-        """Lists on one worker; only names travel on."""
+        """List on one worker; only names travel on."""
         return places | "List" >> beam.FlatMap(_listed, self.filters).with_output_types(
             Video
         ).with_outputs("rejected", main="videos")

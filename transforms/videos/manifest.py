@@ -77,7 +77,7 @@ class VideoEntry(NamedTuple):
 
 
 def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
-    """Yields every video of a corpus once, and what had to be left out.
+    """Yield every video of a corpus once, and what had to be left out.
 
     Args:
         videos: a folder (searched to the bottom), a glob, a manifest (CSV, TSV, JSONL,
@@ -102,7 +102,7 @@ def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
 
 
 def video_id_of(reference: str) -> str:
-    """Returns the id of a video that its corpus gives none: a hash of its name."""
+    """Return the id of a video that its corpus gives none: a hash of its name."""
     return content_id(reference)
 
 
@@ -130,7 +130,7 @@ def _from_files(videos: str) -> Iterator[VideoEntry | DeadLetter]:
 
 
 def fixed_root(pattern: str) -> str:
-    """Returns the part of a folder or glob that no file's name in the corpus needs.
+    """Return the part of a folder or glob that no file's name in the corpus needs.
 
     For example `a/b/*.mp4` and `a/b` both give `a/b`.
     """
@@ -141,7 +141,7 @@ def fixed_root(pattern: str) -> str:
 
 
 def _file_entry(uri: str, name: str) -> VideoEntry | DeadLetter:
-    """Makes an entry of one file; `name` is its path within the corpus."""
+    """Make an entry of one file; `name` is its path within the corpus."""
     reference = _printable(name)
     if _printable(uri) != uri:
         message = "its name is not UTF-8, and could not be written down; rename it"
@@ -150,7 +150,7 @@ def _file_entry(uri: str, name: str) -> VideoEntry | DeadLetter:
 
 
 def _special_files(folder: str) -> Iterator[DeadLetter]:
-    """Yields what is neither file nor folder: opening a pipe could wait for ever."""
+    """Yield what is neither file nor folder: opening a pipe could wait for ever."""
     for parent_folder, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (os.path.join(parent_folder, name) for name in sorted(names)):
@@ -162,7 +162,7 @@ def _special_files(folder: str) -> Iterator[DeadLetter]:
 
 
 def _printable(name: str) -> str:
-    """Escapes the bytes of a file name that are not UTF-8."""
+    """Escape the bytes of a file name that are not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
@@ -228,7 +228,7 @@ def _metadata(row: Row, columns: _Columns) -> VideoMetadata:
 def _value(
     row: Row, column: str | None, parse: Callable[[str], _Value]
 ) -> _Value | None:
-    """Returns what a cell says, None where it is empty or not there.
+    """Return what a cell says, None where it is empty or not there.
 
     Raises:
         InputError: `bad_metadata`, with the column and the value.
@@ -247,7 +247,7 @@ def _value(
 
 
 def parse_count(text: str) -> int:
-    """Reads a count; pandas writes whole numbers as 1000.0 where some are missing."""
+    """Read a count; pandas writes whole numbers as 1000.0 where some are missing."""
     count = int(text) if text.isdecimal() else float(text)
     if count < 0 or count != int(count):
         raise ValueError(text)
@@ -255,7 +255,7 @@ def parse_count(text: str) -> int:
 
 
 def parse_duration_s(text: str) -> float:
-    """Reads seconds, [H:]MM:SS, or ISO 8601 (PT1H2M3S) into seconds."""
+    """Read seconds, [H:]MM:SS, or ISO 8601 (PT1H2M3S) into seconds."""
     if clock := _CLOCK.fullmatch(text):
         hours, minutes, seconds = clock.groups(default="0")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
@@ -270,7 +270,7 @@ def parse_duration_s(text: str) -> float:
 
 
 def parse_date(text: str) -> date:
-    """Reads an ISO date or time, YYYYMMDD, or seconds since 1970, as a day in UTC."""
+    """Read an ISO date or time, YYYYMMDD, or seconds since 1970, as a day in UTC."""
     if _EPOCH_S.fullmatch(text):
         return datetime.fromtimestamp(float(text), UTC).date()
     moment = datetime.fromisoformat(text.removesuffix(".0"))
@@ -278,7 +278,7 @@ def parse_date(text: str) -> date:
 
 
 def parse_safe(text: str, yes: bool = True) -> bool:
-    """Reads a safety flag: whether the video is safe.
+    """Read a safety flag: whether the video is safe.
 
     Args:
         text: yes or no in the usual spellings, or "safe", "nsfw" and their like.

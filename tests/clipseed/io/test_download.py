@@ -11,7 +11,7 @@ import pytest
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from clipseed.io.download import copies_deleted, local_copy
+from clipseed.io.download import downloads_deleted, local_copy
 from clipseed.io.http import FetchConfig, download
 from tests.support.web_server import Handler, Server, in_turn, ok, raw, respond
 
@@ -24,11 +24,11 @@ UNBOUNDED = b"HTTP/1.1 200 OK\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder where copies are made, empty."""
+    """Point the scratch disk at an empty folder."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    with copies_deleted():
+    with downloads_deleted():
         yield folder
 
 
@@ -39,8 +39,8 @@ def reason(uri: str, config: FetchConfig = OPEN) -> str:
 
 
 def left_in(scratch: Path) -> list[str]:
-    """What lies on the scratch disk when the job has ended."""
-    with copies_deleted():
+    """List the scratch disk after the end of the job."""
+    with downloads_deleted():
         pass
     return os.listdir(scratch)
 
@@ -94,7 +94,7 @@ def test_a_film_is_fetched_once_while_it_is_kept(server: Server, bucket: str) ->
             with local_copy(uri, OPEN) as path:
                 paths.add(path)
         assert len(paths) == 1
-        with copies_deleted():
+        with downloads_deleted():
             assert os.path.exists(path)
         assert not os.path.exists(path)
     assert len(server.requests) == 1
@@ -160,7 +160,7 @@ def test_a_drip_ends_at_the_total(server: Server, tmp_path: Path) -> None:
     assert 1.0 <= time.monotonic() - start_s < 2.5
 
 
-def test_the_total_spans_the_tries(server: Server, tmp_path: Path) -> None:
+def test_the_total_limits_all_attempts(server: Server, tmp_path: Path) -> None:
     def slow(handler: Handler) -> None:
         time.sleep(0.2)
         respond(503)(handler)

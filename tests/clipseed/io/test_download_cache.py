@@ -142,7 +142,7 @@ def test_a_fetch_that_fails_leaves_nothing_and_may_be_repeated(
 
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A disk of 4 MiB for temporary files."""
+    """Mount a disk of 4 MiB for temporary files."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]

@@ -68,7 +68,7 @@ def test_tries_end(server: Server) -> None:
     assert len(server.requests) == 1 + OPEN.retries
 
 
-def test_retry_after_is_honoured_up_to_a_bound(server: Server) -> None:
+def test_retry_after_is_followed_up_to_a_limit(server: Server) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     server.answer = in_turn(
         respond(429, Retry_After="7"),
@@ -149,7 +149,7 @@ def test_a_drip_ends_at_the_deadline(server: Server, pieces: list[bytes]) -> Non
     assert len(server.requests) == 1
 
 
-def test_the_deadline_spans_redirects(server: Server) -> None:
+def test_the_deadline_covers_redirects(server: Server) -> None:
     def slow(handler: Handler) -> None:
         time.sleep(0.15)
         respond(302, Location=f"/{len(server.requests)}")(handler)
@@ -212,7 +212,7 @@ def test_redirects_lead_to_http_only(
 
 
 def test_every_hop_is_judged(serve: Callable[..., Server]) -> None:
-    """127.0.0.2 stands for the internet here, 127.0.0.1 for the inside."""
+    """127.0.0.2 plays the internet, 127.0.0.1 the private network."""
     outside, inside = serve("127.0.0.2"), serve("127.0.0.1")
     outside.answer = respond(302, Location=inside.url)
     with pytest.raises(InputError) as caught:

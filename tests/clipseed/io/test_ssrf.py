@@ -101,7 +101,7 @@ def test_ordinary_addresses_are_public(address: str) -> None:
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's TLS context for `localhost`, which no client has reason to trust."""
+    """Make a server's TLS context for `localhost` that no client trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)

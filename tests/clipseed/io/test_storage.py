@@ -11,7 +11,7 @@ import pytest
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from clipseed.io.gcs import rejecting
+from clipseed.io.gcs import input_errors
 from clipseed.io.listing import list_files
 
 
@@ -209,7 +209,7 @@ def test_remove_tree_leaves_what_a_link_points_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("uri", ["/", "//", "/..", "gs://seeds", "gs://seeds/"])
 def test_remove_tree_refuses_to_empty_everything(bucket: str, uri: str) -> None:
     storage.write_bytes(f"{bucket}/precious", b"1")
-    with pytest.raises(ValueError, match="refused"):
+    with pytest.raises(ValueError, match="refusing"):
         storage.remove_tree(uri)
     assert storage.exists(f"{bucket}/precious")
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
         pytest.skip("needs /dev/full")
     with (
         pytest.raises(OSError, match="No space"),
-        rejecting("/dev/full"),
+        input_errors("/dev/full"),
         open("/dev/full", "wb") as file,
     ):
         file.write(b"x")
@@ -247,7 +247,7 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
 
 def test_a_full_disk_is_named_with_what_it_costs(root: str) -> None:
     with (
-        pytest.raises(OSError, match=r"disk of .* is full; .*/shard is not written"),
+        pytest.raises(OSError, match="/shard is not written: the disk of"),
         storage.writing(f"{root}/shard"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -36,7 +36,7 @@ def cells(uri: str) -> list[dict[str, str]]:
 
 
 def summary(uri: str) -> list[object]:
-    """Cells of the good rows, reasons of the bad ones."""
+    """Return the cells of good rows and the reasons of bad ones."""
     return [
         list(row.cells.values()) if isinstance(row, Row) else row.reason
         for row in read_rows(uri)
@@ -73,9 +73,9 @@ def test_a_row_that_is_not_utf8_fails_alone(
 def test_wrong_number_of_cells_fails_alone(tmp_path: Path) -> None:
     uri = write(tmp_path / "t.csv", b"a,b\n1\n1,2\n1,2,3\n")
     assert summary(uri) == ["wrong_cell_count", ["1", "2"], "wrong_cell_count"]
-    assert next(read_rows(uri)) == BadRow(
-        1, "wrong_cell_count", "the row has 1 cells, the table 2 columns"
-    )
+    first = next(read_rows(uri))
+    assert isinstance(first, BadRow) and first.number == 1
+    assert "1 cells" in first.message and "2 columns" in first.message
 
 
 @pytest.mark.parametrize("stray", [b'"never closed,1', b'"closed" early,1', b'"x,"1"2'])
