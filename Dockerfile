@@ -11,7 +11,7 @@
 # --build-arg ACCELERATOR=cuda or tpu adds what TensorFlow and JAX need for GPUs
 # (Dataflow installs the driver: install-nvidia-driver) or for TPUs.
 
-# Both as requirements.lock pins Beam, for the same Python minor version.
+# Both as requirements/mine.lock pins Beam, for the same Python minor version.
 ARG BEAM_VERSION=2.77.0
 ARG LAUNCHER_TAG=flex_templates_base_image_release_20240628_RC00
 
@@ -20,20 +20,21 @@ FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:${LAUNCHER_
 FROM apache/beam_python3.11_sdk:${BEAM_VERSION} AS worker
 ARG ACCELERATOR=cpu
 WORKDIR /clipseed
-COPY requirements.lock requirements-*.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements.lock \
+# Locks are complete: nothing is resolved, whatever has been published since.
+COPY requirements requirements
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/mine.lock \
     && if [ "$ACCELERATOR" != cpu ]; then \
         pip install --no-cache-dir --no-deps --require-hashes \
-            -r "requirements-$ACCELERATOR.lock"; \
+            -r "requirements/$ACCELERATOR.lock"; \
     fi
-COPY setup.py pyproject.toml ./
+COPY setup.py pyproject.toml README.md LICENSE ./
 COPY beam_pipeline beam_pipeline
 COPY clipseed clipseed
 COPY index_service index_service
 COPY models models
 COPY transforms transforms
 # Fails here, not on a thousand workers, when a library does not load.
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
+RUN pip install --no-cache-dir --no-index --no-deps --no-build-isolation . \
     && python -c "import beam_pipeline.mine, scann, tensorflow_io, jax, av"
 # One TPU chip (v5e, topology 1x1) a worker; without a TPU nothing reads these.
 ENV TPU_SKIP_MDS_QUERY=1 \

@@ -13,8 +13,7 @@ if ! cksum <"$lock" | cmp -s - "$venv/lock.cksum"; then
     echo "Setting up $venv (a minute or two, once) ..." >&2
     rm -rf "$venv"
     "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check \
-        --no-compile --no-deps -r "$lock"
+    "$root/requirements/install.sh" "$venv" "$lock"
     cksum <"$lock" >"$venv/lock.cksum"
 fi
 export AIRFLOW_HOME="${AIRFLOW_HOME:-$root/.cache/airflow_home}"

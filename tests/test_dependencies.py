@@ -1,14 +1,17 @@
-"""What requirements.in names is installed as requirements.lock pins it, and imports."""
+"""What pyproject.toml requires is installed as the locks pin it, and imports."""
 
 import importlib
+import itertools
 import re
+import tomllib
 from importlib import metadata
+from typing import Any
 
 import pytest
 
 from tests.support.paths import ROOT
 
-# Where the module is not named like the distribution; tools have no module to import.
+# The module that each distribution is imported for.
 MODULES = {
     "apache-beam": "apache_beam",
     "av": "av",
@@ -17,12 +20,18 @@ MODULES = {
     "flax": "flax.nnx",
     "gcp-storage-emulator": "gcp_storage_emulator",
     "google-cloud-storage": "google.cloud.storage",
+    "google-crc32c": "google_crc32c",
     "grpcio": "grpc",
     "grpcio-health-checking": "grpc_health.v1.health",
     "grpcio-reflection": "grpc_reflection.v1alpha.reflection",
     "grpcio-tools": "grpc_tools",
+    "hypothesis": "hypothesis",
+    "import-linter": "importlinter",
     "jax": "jax",
     "matplotlib": "matplotlib",
+    "mkdocs-material": "material",
+    "mkdocstrings": "mkdocstrings",
+    "ml-dtypes": "ml_dtypes",
     "mypy": "mypy",
     "numpy": "numpy",
     "optax": "optax",
@@ -30,36 +39,51 @@ MODULES = {
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
     "protobuf": "google.protobuf",
+    "psutil": "psutil",
     "pyarrow": "pyarrow",
     "pydub": "pydub",
     "pytest": "pytest",
     "pytest-timeout": "pytest_timeout",
     "pytest-xdist": "xdist",
+    "rich": "rich",
     "ruff": "ruff",
     "safetensors": "safetensors",
     "scann": "scann",
     "setuptools": "setuptools",
+    "tenacity": "tenacity",
     "tensorflow": "tensorflow",
     "tensorflow-hub": "tensorflow_hub",
     "tensorflow-io": "tensorflow_io",
+    "tokenizers": "tokenizers",
+    "tyro": "tyro",
+    "uv": "uv",
 }
 
 
-def named(file: str) -> list[str]:
-    """The distributions of the lines of a requirements file."""
-    lines = (ROOT / file).read_text().splitlines()
-    return [m[0] for line in lines if (m := re.match(r"[A-Za-z0-9._-]+", line))]
+LOCKS = ("dev", "mine", "read", "serve", "train")
 
 
-def pins() -> dict[str, str]:
-    text = (ROOT / "requirements.lock").read_text()
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def direct() -> set[str]:
+    """The distributions that pyproject.toml requires, for any extra."""
+    extras = project()["optional-dependencies"]
+    lines = [*project()["dependencies"], *itertools.chain(*extras.values())]
+    found = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines}
+    return found - {project()["name"]}
+
+
+def pins(lock: str = "dev") -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{lock}.lock").read_text()
     return dict(
         re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, re.M)
     )
 
 
 def test_every_direct_dependency_is_tried_and_pinned() -> None:
-    assert sorted(named("requirements.in")) == sorted(MODULES)
+    assert direct() == set(MODULES)
     assert set(MODULES) <= set(pins())
 
 
@@ -68,3 +92,21 @@ def test_every_direct_dependency_is_tried_and_pinned() -> None:
 def test_it_imports_in_the_version_that_is_pinned(name: str) -> None:
     assert metadata.version(name) == pins()[name]
     importlib.import_module(MODULES[name])
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_locks_agree_on_versions(lock: str) -> None:
+    assert pins(lock).items() <= pins().items()
+    required = project()["optional-dependencies"].get(lock, [])
+    named = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in required}
+    assert named - {project()["name"]} <= set(pins(lock))
+
+
+def test_what_users_install_is_what_they_use() -> None:
+    tools = {"faiss-cpu", "hypothesis", "matplotlib", "mypy", "pytest", "ruff", "uv"}
+    assert tools <= set(pins())
+    assert not tools & {name for lock in LOCKS[1:] for name in pins(lock)}
+    heavy = {"apache-beam", "tensorflow", "jax", "scann"}
+    assert not heavy & set(pins("read"))
+    assert heavy & set(pins("serve")) == {"tensorflow", "scann"}
+    assert "apache-beam" not in pins("train")

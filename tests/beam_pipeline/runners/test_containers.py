@@ -5,9 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import requires as requirements_of
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 from beam_pipeline.mining.config import mine_parser, parse_mine
 from beam_pipeline.runners.flex_template import as_json, metadata, to_flags
@@ -94,37 +100,62 @@ def test_other_parameters_are_flags_already() -> None:
 
 def pins(file: str) -> dict[str, str]:
     line = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.M)
-    return dict(line.findall((ROOT / file).read_text()))
+    return dict(line.findall((ROOT / "requirements" / file).read_text()))
 
 
 def test_the_images_beam_and_python_are_the_locked_ones() -> None:
     (version,) = re.findall(r"^ARG BEAM_VERSION=(\S+)$", DOCKERFILE, re.M)
-    assert version == pins("requirements.lock")["apache-beam"]
+    assert version == pins("mine.lock")["apache-beam"]
     (minor,) = re.findall(r"^FROM apache/beam_python([0-9.]+)_sdk:", DOCKERFILE, re.M)
     assert minor == ".".join(map(str, sys.version_info[:2]))
 
 
-def test_the_image_holds_every_package_of_the_distribution(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import setuptools  # noqa: F401, I001  # Brings the `distutils` that is used next.
-    from distutils.core import run_setup
-
-    monkeypatch.chdir(ROOT)
-    packages = run_setup("setup.py", stop_after="config").packages or ()
-    copied = set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.M))
+def test_the_image_holds_every_package_of_the_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = find_packages(str(ROOT), include=include)
+    copied = set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.M)) - {"requirements"}
     allowed = (ROOT / ".dockerignore").read_text().splitlines()
     assert copied == {package.partition(".")[0] for package in packages} != set()
-    assert all(f"!{package}" in allowed for package in copied)
+    sent = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
+    files = {name for line in sent for name in line.split()}
+    assert all(f"!{name.partition('/')[0]}" in allowed for name in files)
 
 
-@pytest.mark.parametrize("accelerator", ["cuda", "tpu"])
+def test_the_image_is_installed_from_locks_alone() -> None:
+    installs = re.findall(r"pip install (.+?)(?: &&|;|$)", joined(DOCKERFILE), re.M)
+    assert len(installs) == 3
+    assert all("--no-deps" in line for line in installs)
+    assert all(("-r " in line) == ("--require-hashes" in line) for line in installs)
+    assert all("-r " in line or "--no-index" in line for line in installs)
+
+
+def joined(text: str) -> str:
+    return re.sub(r"\s*\\\n\s*", " ", text)
+
+
+EXTRAS = {"cuda": "cuda12", "tpu": "tpu"}  # of JAX
+
+
+def required(distribution: str, extra: str) -> dict[str, SpecifierSet]:
+    """What the installed distribution wants for an extra of its own."""
+    listed = [Requirement(line) for line in requirements_of(distribution) or ()]
+    return {
+        canonicalize_name(r.name): r.specifier
+        for r in listed
+        if r.marker and "extra" in str(r.marker) and r.marker.evaluate({"extra": extra})
+    }
+
+
+@pytest.mark.parametrize("accelerator", EXTRAS)
 def test_accelerators_add_to_the_lock_and_change_nothing(accelerator: str) -> None:
-    locked, added = pins("requirements.lock"), pins(f"requirements-{accelerator}.lock")
+    locked, added = pins("mine.lock"), pins(f"{accelerator}.lock")
     assert added and not set(added) & set(locked)
-    text = (ROOT / f"requirements-{accelerator}.lock").read_text()
-    made_from = dict(re.findall(r"(\w+)\[[\w-]+\]==([0-9.]+[0-9])", text))
-    assert made_from == {name: locked[name] for name in made_from} != {}
+    of_jax = required("jax", EXTRAS[accelerator])
+    wanted = {**of_jax, **required("tensorflow", "and-cuda")}
+    assert all(added[name] in wanted[name] for name in set(added) & set(wanted))
+    assert set(of_jax) <= {*added, *locked}
+    text = (ROOT / "requirements" / f"{accelerator}.lock").read_text()
     assert text.count("--hash=sha256:") >= len(added)
 
 
