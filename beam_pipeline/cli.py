@@ -25,7 +25,7 @@ _INTERRUPTED = (
 )
 
 _MODULES = {
-    "mine": "beam_pipeline.mine",
+    "mine": "beam_pipeline.commands.mine",
     "inspect": "beam_pipeline.commands.inspect",
     "estimate-cost": "beam_pipeline.commands.estimate_cost",
     "index": "beam_pipeline.commands.index",

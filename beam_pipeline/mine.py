@@ -250,7 +250,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """
-    config, beam_flags = parse_mine(argv)
+    config, beam_flags = parse_mine(sys.argv[1:] if argv is None else argv)
     _quiet()
     try:
         options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))

@@ -143,7 +143,7 @@ def _filters(config: MineConfig) -> FilterConfig:
         max_duration_s=config.max_duration_s,
         max_age_years=config.max_age_years,
         min_age_days=config.min_age_days,
-        require_safe=config.require_safe,
+        require_safe=not config.allow_unsafe,
         deny_ids=denied,
         deny_hosts=denied,
     )

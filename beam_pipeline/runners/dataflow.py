@@ -25,11 +25,12 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.preflight import ConfigError
+from clipseed.flags import flags_of
 from clipseed.io.storage import is_remote
 
 _ACCELERATOR = "beam:resources:accelerator:v1"
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
-_PATHS = ("seeds", "videos", "output", "index", "reuse_embeddings_from", "merge_with")
+_READ_HERE = {"denylist"}  # when the job is built; no worker opens it
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
@@ -68,10 +69,10 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
             "--dataflow_service_options=worker_accelerator=... (for all workers) "
             "exclude each other: give one"
         )
-    for name in _PATHS:
-        path = getattr(config, name, None)
-        if path and not is_remote(path):
-            raise ConfigError(f"--{name} {path}: {_OUT_OF_REACH}")
+    for flag in flags_of(MineConfig):
+        path = getattr(config, flag.name) if flag.details.remote else None
+        if path and flag.name not in _READ_HERE and not is_remote(path):
+            raise ConfigError(f"{flag.option} {path}: {_OUT_OF_REACH}")
     model = config.embedder.partition(":")[2]
     if model and not is_remote(model) and os.path.exists(model):
         raise ConfigError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")

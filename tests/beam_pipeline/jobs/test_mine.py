@@ -133,7 +133,7 @@ def test_other_workers_write_the_same_bytes(
         "--runner=FnApiRunner",
         "--direct_num_workers=1",
         "--direct_running_mode=in_memory",
-        "--no-isolate_decoder",
+        "--no_isolate_decoder",
         "--part_s=7",
     )
     names = ("pairs.csv", "clips/*", "rejected/*")

@@ -172,7 +172,7 @@ def results(run_dir: Path) -> dict[str, bytes]:
         (
             "--direct_num_workers=1",
             "--direct_running_mode=in_memory",
-            "--no-isolate_decoder",
+            "--no_isolate_decoder",
         ),
     ],
     ids=["again", "one worker"],

@@ -49,7 +49,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--min_view_count=5", "--max_duration_s=6", "--max_age_years=7",
         "--min_age_days=8", "--allow_unsafe", f"--denylist={denylist}",
         "--sample_fps=0.5", "--sampling=keyframe", "--part_s=30", "--video_timeout_s=9",
-        "--no-isolate_decoder", "--threshold=0.8", "--min_similarity=0.4", "--top_k=3",
+        "--no_isolate_decoder", "--threshold=0.8", "--min_similarity=0.4", "--top_k=3",
         "--min_gap_s=1.5", "--clip_s=4.25", "--clip_fps=12", "--require_sound",
         "--num_shards=2", "--reuse_embeddings_from=old",
     )  # fmt: skip

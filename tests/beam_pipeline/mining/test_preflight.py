@@ -194,5 +194,7 @@ def test_embeddings_of_another_embedder_are_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_embedder_is_refused() -> None:
     with pytest.raises(preflight.ConfigError) as caught:
-        preflight.check_embedder(config("resnet"), [])
-    assert str(caught.value).startswith("--embedder: unknown embedder 'resnet': use ")
+        preflight.check_embedder(config("keras:resnet"), [])
+    assert str(caught.value).startswith(
+        "--embedder: unknown embedder 'keras:resnet': use "
+    )

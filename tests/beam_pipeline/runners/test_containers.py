@@ -15,8 +15,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from setuptools import find_packages
 
-from beam_pipeline.mining.config import mine_parser, parse_mine
-from beam_pipeline.runners.flex_template import as_json, metadata, to_flags
+from beam_pipeline.mining.config import COMMAND_LINE, MineConfig, parse_mine
+from beam_pipeline.runners.flex_template import as_json, metadata
+from clipseed.flags import flags_of
 from tests.support.paths import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -37,9 +38,7 @@ def test_the_metadata_file_is_what_the_flags_say() -> None:
 
 
 def test_every_flag_is_a_parameter_with_a_label_and_help() -> None:
-    listed = re.findall(
-        r"^  (?:-h, )?--([a-z0-9_]+)", mine_parser().format_help(), re.M
-    )
+    listed = re.findall(r"^  (?:-h, )?--([a-z0-9_]+)", COMMAND_LINE.format_help(), re.M)
     parameters = json.loads(as_json())["parameters"]
     assert [p["name"] for p in parameters] == [n for n in listed if n != "help"]
     assert all(p["label"] and len(p["helpText"]) > 5 for p in parameters)
@@ -74,8 +73,7 @@ def test_validation_tells_good_values_from_bad(name: str, good: str, bad: str) -
 
 
 def test_every_default_is_a_value_that_validates() -> None:
-    defaults = {a.dest: a.default for a in mine_parser()._actions if a.nargs != 0}
-    given = {n: str(v) for n, v in defaults.items() if v not in (None, "")}
+    given = {f.name: f.default_shown for f in flags_of(MineConfig) if f.default_shown}
     assert len(given) > 10
     assert [name for name, value in given.items() if not accepted(name, value)] == []
 
@@ -83,16 +81,11 @@ def test_every_default_is_a_value_that_validates() -> None:
 @pytest.mark.parametrize("name", SWITCHES)
 def test_a_switch_comes_as_true_or_false(name: str) -> None:
     usual = parse_mine(NEEDED)[0].as_json()
-    on = parse_mine([*NEEDED, *to_flags([f"--{name}=true"])])[0].as_json()
-    off = parse_mine([*NEEDED, *to_flags([f"--{name}=false"])])[0].as_json()
+    on = parse_mine([*NEEDED, f"--{name}=true"])[0].as_json()
+    off = parse_mine([*NEEDED, f"--{name}=false"])[0].as_json()
     changed = {field for field in usual if on[field] != off[field]}
     assert len(changed) == 1
     assert usual in (on, off)
-
-
-def test_other_parameters_are_flags_already() -> None:
-    given = ["--top_k=3", "--labels=goog=x", "--overwrite", "--overwrite=maybe"]
-    assert to_flags(given) == given
 
 
 # --- the images ----------------------------------------------------------------------

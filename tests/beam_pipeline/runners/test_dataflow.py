@@ -205,7 +205,8 @@ def test_a_slip_of_the_pen_is_no_flag_of_dataflow(
     with pytest.raises(SystemExit) as caught:
         run(flags(**places, **CLOUD, machine_typ="n2-standard-4"))
     assert caught.value.code == 2
-    assert "unknown flag: --machine_typ=n2-standard-4" in capsys.readouterr().err
+    hint = "unknown flag --machine_typ; did you mean --machine_type?"
+    assert capsys.readouterr().err == f"clipseed mine: {hint}\n"
 
 
 @pytest.mark.parametrize(
