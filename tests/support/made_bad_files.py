@@ -191,8 +191,8 @@ def write_heavy(path: Path) -> None:
             sink.mux(packet)
 
 
-def write_endless(path: Path) -> None:
-    """A live playlist without an end: FFmpeg waits for its next part."""
+def write_playlist(path: Path) -> None:
+    """A live playlist without an end, which names the video beside it."""
     part = write_video(path.with_suffix(".ts"), film(91, 2))
     path.write_text(
         "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n"

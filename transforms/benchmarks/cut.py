@@ -117,7 +117,7 @@ class _Cutter:
         with storage.localize(self._files.find(clip)) as path:
             span = (clip.start_us, clip.end_us)
             (found,) = isolation.iterate(
-                cut_span, path, *span, _CUT, limit_s=_CUT.limit_s
+                cut_span, *span, _CUT, file=path, limit_s=_CUT.limit_s
             )
         return _record(clip, found)
 

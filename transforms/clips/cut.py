@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-import av.container
-
 from transforms.media.audio import Sound, read_sound
 from transforms.media.container import (
     display_size,
@@ -16,10 +14,10 @@ from transforms.media.container import (
     pixel_aspect,
     probe,
     to_rgb,
-    video_stream,
 )
 from transforms.media.frame_sampler import Sampled, sample
 from transforms.media.images import encode_jpeg
+from transforms.media.media_file import Source
 from transforms.media.video_decoder import VideoDecoder
 
 SAMPLE_RATE_HZ = 16_000
@@ -93,7 +91,7 @@ def plan_spans(ends: Iterable[tuple[int, int]], clip_us: int) -> Spans:
 
 
 def cut_clips(
-    path: str, times_us: Sequence[int], config: CutConfig
+    source: Source, times_us: Sequence[int], config: CutConfig
 ) -> Iterator[CutClip]:
     """Yields a clip for each distinct span around the given times.
 
@@ -104,12 +102,12 @@ def cut_clips(
         InputError: as `open_video`, or `decode_timeout`.
     """
     deadline_s = time.monotonic() + config.limit_s
-    duration_us = probe(path).duration_us
+    duration_us = probe(source).duration_us
     spans = plan_spans(((t, duration_us) for t in times_us), config.clip_us)
-    with open_video(path) as container:
+    with open_video(source) as container:
         decoder = VideoDecoder(container, deadline_s)
         cut_short: list[tuple[int, int]] = []
-        for span, clip in _cut(container, decoder, duration_us, spans, config):
+        for span, clip in _cut(source, decoder, duration_us, spans, config):
             if clip is None:
                 continue
             if clip.end_us < span[1] - _TOLERANCE_US and clip.start_us > 0:
@@ -117,13 +115,13 @@ def cut_clips(
             else:
                 yield clip
         moved = plan_spans(cut_short, config.clip_us)
-        for _, clip in _cut(container, decoder, duration_us, moved, config):
+        for _, clip in _cut(source, decoder, duration_us, moved, config):
             if clip is not None:
                 yield clip
 
 
 def _cut(
-    container: av.container.InputContainer,
+    source: Source,
     decoder: VideoDecoder,
     duration_us: int,
     spans: Spans,
@@ -132,9 +130,9 @@ def _cut(
     """Yields each span with its clip, None where no frame could be decoded."""
     if not spans:
         return
-    sounds = {span: read_sound(container, *span, SAMPLE_RATE_HZ) for span in spans}
+    sounds = {span: read_sound(source, *span, SAMPLE_RATE_HZ) for span in spans}
     decoder.rewind()
-    reel = _Reel(config, pixel_aspect(video_stream(container)))
+    reel = _Reel(config, pixel_aspect(decoder.stream))
     waiting = deque(spans)
     instants = sorted({t for span in spans for t in clip_instants(*span, config.fps)})
 

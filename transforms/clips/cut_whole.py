@@ -11,6 +11,7 @@ from clipseed.errors import InputError
 from transforms.clips.cut import SAMPLE_RATE_HZ, CutClip, CutConfig, cut_clips
 from transforms.media.audio import read_sound
 from transforms.media.container import open_media, probe, video_stream
+from transforms.media.media_file import Source
 
 TO_THE_END = -1
 # Of whoever cut a file before to the length of its clip.
@@ -18,13 +19,13 @@ _TOLERANCE_US = 500_000
 
 
 def cut_span(
-    path: str, start_us: int, end_us: int, config: CutConfig
+    source: Source, start_us: int, end_us: int, config: CutConfig
 ) -> Iterator[CutClip]:
     """Yields the clip of a span.
 
     Args:
-        path: a local file. One no longer than the span was cut to it before: all of it
-            is the clip.
+        source: a local file. One no longer than the span was cut to it before: all of
+            it is the clip.
         start_us: from the container's start.
         end_us: likewise, or `TO_THE_END`.
         config: its `clip_us` is not looked at.
@@ -34,14 +35,16 @@ def cut_span(
             after the file's end, `no_tracks`, `no_frames`, `no_duration`,
             `broken_sound`.
     """
-    pictures = _has_pictures(path)
-    duration_us = probe(path).duration_us if pictures else _sound_us(path)
+    pictures = _has_pictures(source)
+    duration_us = probe(source).duration_us if pictures else _sound_us(source)
     start_us, end_us = _fit(start_us, end_us, duration_us)
     if not pictures:
-        yield _cut_sound(path, start_us, end_us, duration_us)
+        yield _cut_sound(source, start_us, end_us, duration_us)
         return
     clip_us = end_us - start_us
-    clips = cut_clips(path, [start_us + clip_us // 2], config._replace(clip_us=clip_us))
+    clips = cut_clips(
+        source, [start_us + clip_us // 2], config._replace(clip_us=clip_us)
+    )
     clip = next(clips, None)
     if clip is None:
         raise InputError("no_frames", "No frame of it could be decoded.")
@@ -61,8 +64,8 @@ def _fit(start_us: int, end_us: int, duration_us: int) -> tuple[int, int]:
     return start_us, min(end_us, duration_us)
 
 
-def _has_pictures(path: str) -> bool:
-    with open_media(path) as container:
+def _has_pictures(source: Source) -> bool:
+    with open_media(source) as container:
         try:
             video_stream(container)
         except InputError:
@@ -72,8 +75,8 @@ def _has_pictures(path: str) -> bool:
         return True
 
 
-def _sound_us(path: str) -> int:
-    with open_media(path) as container:
+def _sound_us(source: Source) -> int:
+    with open_media(source) as container:
         stream = container.streams.audio[0]
         if container.duration:
             return container.duration
@@ -84,9 +87,8 @@ def _sound_us(path: str) -> int:
     )
 
 
-def _cut_sound(path: str, start_us: int, end_us: int, duration_us: int) -> CutClip:
-    with open_media(path) as container:
-        sound = read_sound(container, start_us, end_us, SAMPLE_RATE_HZ)
+def _cut_sound(source: Source, start_us: int, end_us: int, duration_us: int) -> CutClip:
+    sound = read_sound(source, start_us, end_us, SAMPLE_RATE_HZ)
     if not len(sound.samples):
         raise InputError("broken_sound", sound.message)
     return CutClip(start_us, end_us, (start_us,), duration_us, [], 0, 0, sound)

@@ -143,7 +143,11 @@ class _WriteShardFn(beam.DoFn):
         config = self._config
         with local_copy(video.uri, config.fetch) as path:
             for clip in self._isolation.iterate(
-                cut_clips, path, sorted(waiting), config.cut, limit_s=config.cut.limit_s
+                cut_clips,
+                sorted(waiting),
+                config.cut,
+                file=path,
+                limit_s=config.cut.limit_s,
             ):
                 done = waiting & set(clip.times_us)
                 waiting -= done

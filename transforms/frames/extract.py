@@ -89,7 +89,9 @@ class _SplitFn(_DecoderFn):
     def _probe(self, video: Video) -> list[tuple[int, int]]:
         limit_s, part_s = self._config.limit_s, self._config.part_s
         with local_copy(video.uri, self._fetch) as path:
-            parts = self._isolation.iterate(video_parts, path, part_s, limit_s=limit_s)
+            parts = self._isolation.iterate(
+                video_parts, part_s, file=path, limit_s=limit_s
+            )
             return list(parts)
 
 
@@ -117,10 +119,10 @@ class _ExtractFn(_DecoderFn):
             with local_copy(span.video.uri, self._fetch) as path:
                 for item in self._isolation.iterate(
                     extract_frames,
-                    path,
                     span.start_us,
                     span.end_us,
                     self._config,
+                    file=path,
                     limit_s=self._config.limit_s,
                 ):
                     yield from part.take(item)

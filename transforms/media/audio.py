@@ -1,7 +1,6 @@
 """The sound of a span of video: 16 kHz mono, and a verdict on it.
 
-    with open_video("concert.mp4") as container:
-        sound = read_sound(container, 20_000_000, 30_000_000)
+    sound = read_sound("concert.mp4", 20_000_000, 30_000_000)
     sound.verdict, sound.samples.shape            # "ok", (160000,)
 
 PyAV decodes, pydub downmixes and judges raw PCM (so no ffmpeg binary is called), and
@@ -14,11 +13,12 @@ no low-pass filter before it: from 44.1 to 16 kHz a 12 kHz tone comes back as a 
 from typing import NamedTuple
 
 import av
-import av.container
 import numpy as np
 from pydub import AudioSegment
 
 from transforms.media.audio_decoder import AudioBuffer, Run, record
+from transforms.media.container import open_media
+from transforms.media.media_file import Source
 
 NONE = "none"
 BROKEN = "broken"
@@ -33,7 +33,6 @@ SILENT_BELOW_DBFS = -60.0
 CLIPPED_SHARE = 0.001
 
 _FULL_SCALE = 32767
-_READ_TIMEOUT_S = 60.0
 
 
 class Sound(NamedTuple):
@@ -53,19 +52,19 @@ class Sound(NamedTuple):
 
 
 def read_sound(
-    container: av.container.InputContainer,
+    source: Source,
     start_us: int,
     end_us: int,
     rate_hz: int = 16_000,
 ) -> Sound:
-    """Reads the sound of `[start_us, end_us)`; where the track has none, zeros.
+    """Read the sound of `[start_us, end_us)`; where the track has none, zeros.
 
-    The file is opened a second time (2 ms; the first opening keeps its place): AAC
-    decoders fill bands with noise from a generator that only a new decoder starts
-    anew, and a span's bytes must not depend on the spans read before it.
+    The file is opened for each span (2 ms): AAC decoders fill bands with noise from a
+    generator that only a new decoder restarts, and a span's bytes must not depend on
+    the spans read before it.
 
     Args:
-        container: an open video, a local file.
+        source: a local file.
         start_us: from the container's start.
         end_us: likewise.
         rate_hz: samples a second of the result.
@@ -75,14 +74,15 @@ def read_sound(
         of none. Nothing is raised for bad media: the verdict says it.
     """
     nothing = np.zeros(0, np.int16)
-    if not container.streams.audio:
-        return Sound(NONE, nothing, "The video has no audio track.")
-    if container.streams.audio[0].codec_context is None:
-        return Sound(BROKEN, nothing, "No decoder knows the codec of the audio track.")
-    with av.open(
-        container.name, metadata_errors="ignore", timeout=_READ_TIMEOUT_S
-    ) as own:
-        tape, damage = record(own, own.streams.audio[0], start_us / 1e6, end_us / 1e6)
+    with open_media(source) as container:
+        if not container.streams.audio:
+            return Sound(NONE, nothing, "The video has no audio track.")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            return Sound(
+                BROKEN, nothing, "No decoder knows the codec of the audio track."
+            )
+        tape, damage = record(container, stream, start_us / 1e6, end_us / 1e6)
     if damage and not tape.runs:
         return Sound(BROKEN, nothing, damage)
     samples = np.zeros(round((end_us - start_us) * rate_hz / 1_000_000), np.int16)
@@ -125,6 +125,8 @@ def _resample(mono: AudioSegment, rate_hz: int) -> np.ndarray:
     frame.sample_rate = mono.frame_rate
     resampler = av.AudioResampler("s16", "mono", rate_hz)
     pieces = [*resampler.resample(frame), *resampler.resample(None)]
+    if not pieces:  # A few samples may be too short for the filter.
+        return np.zeros(0, np.int16)
     return np.concatenate([piece.to_ndarray()[0] for piece in pieces])
 
 

@@ -8,7 +8,7 @@ import av.audio.stream
 import av.container
 import numpy as np
 
-from transforms.media.container import origin_s
+from transforms.media.container import origin_s, packets
 
 # AAC and Opus need some frames before they sound right after a seek (RFC 7845: 80 ms).
 _PREROLL_S = 1.0
@@ -140,11 +140,11 @@ def _play(
     tape: AudioBuffer,
 ) -> str:
     """Decodes onto the tape until it is full; returns what broke, or ""."""
-    packets = container.demux(stream)
+    coming = packets(container, stream)
     while tape.end_s is None or tape.end_s < tape.stop_s:
         packet = None
         try:
-            packet = next(packets, None)
+            packet = next(coming, None)
             if packet is None:
                 return _shortfall(container, stream, tape)
             if packet.is_corrupt:

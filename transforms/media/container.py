@@ -5,28 +5,47 @@ and of VideoCC's timestamps; `pts` rarely starts there. Nothing here decodes.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, TypeVar
 
 import av
+import av.audio.stream
 import av.container
+import av.error
 import av.stream
 import av.video.frame
 import av.video.stream
 import numpy as np
 
 from clipseed.errors import InputError
+from transforms.media.media_file import MediaFile, Source
 
+# FFmpeg's names of the formats that are read, known by their content. Left out on
+# purpose: playlists, scripts and image sequences, which name other files; subtitles
+# and text; raw data without a header; devices; the formats of old games.
+_VIDEO_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "mpegvideo",
+    "flv", "live_flv", "ogg", "asf", "asf_o", "rm", "mxf", "nut", "ivf", "obu", "dv",
+    "gif", "wtv", "nsv", "h261", "h263", "h264", "hevc", "m4v", "mjpeg", "vc1", "av1",
+    "yuv4mpegpipe",
+)  # fmt: skip
+_SOUND_FORMATS = (
+    "wav", "w64", "aiff", "au", "caf", "mp3", "aac", "flac", "ac3", "eac3", "dts",
+    "amr", "wv", "tta", "ape",
+)  # fmt: skip
+_FORMATS = ",".join(_VIDEO_FORMATS + _SOUND_FORMATS)
+# A read from the file passes through Python; a bigger one spares many of them.
+_BUFFER_BYTES = 1 << 17
 _OPEN_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 60.0
 # What the demuxer cannot know it guesses; a stream that never says its rate is rare.
 _DEFAULT_RATE = Fraction(25)
 # Pixels more oblong than this are a broken header.
 _MOST_OBLONG = 8
-# FFmpeg draws text files as a terminal would.
-_NOT_VIDEO = frozenset({"tty"})
+
+
+_Stream = TypeVar("_Stream", av.video.stream.VideoStream, av.audio.stream.AudioStream)
 
 
 class Probe(NamedTuple):
@@ -50,59 +69,87 @@ class Probe(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_video(path: str) -> Iterator[av.container.InputContainer]:
-    """Opens a local file with moving pictures for reading.
+def open_video(source: Source) -> Iterator[av.container.InputContainer]:
+    """Open a local file with moving pictures for reading.
 
     Raises:
-        InputError: as `open_media`, or `no_video_stream`.
+        InputError: as `open_media` and `video_stream`.
     """
-    with open_media(path) as container:
+    with open_media(source) as container:
         video_stream(container)
         yield container
 
 
 @contextlib.contextmanager
-def open_media(path: str) -> Iterator[av.container.InputContainer]:
-    """Opens a local file for reading; metadata that is not UTF-8 is tolerated.
+def open_media(source: Source) -> Iterator[av.container.InputContainer]:
+    """Open a local file for reading; metadata that is not UTF-8 is tolerated.
+
+    FFmpeg reads the bytes of this file, and can open no other.
 
     Raises:
-        InputError: `empty_file`, `not_a_video` or `unreadable`.
+        InputError: `empty_file`, `not_a_video`, `names_other_files` or `unreadable`.
     """
+    if isinstance(source, str):
+        with MediaFile.open(source) as file, open_media(file) as container:
+            yield container
+        return
     try:
-        if os.path.getsize(path) == 0:
-            raise InputError("empty_file", "The file has no bytes; fetch it again.")
-        container = av.open(
-            path,
+        opened = av.open(
+            source.reader(),
             metadata_errors="ignore",
             timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S),
-            # A playlist must not make FFmpeg open what it names on the network.
-            options={"protocol_whitelist": "file"},
+            options={"format_whitelist": _FORMATS, "protocol_whitelist": ""},
+            buffer_size=_BUFFER_BYTES,
+            io_open=_refuse_to_open,
         )
     except (av.error.InvalidDataError, ValueError, EOFError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            "not_a_video", f"FFmpeg finds no video in it: {error}"
+            "not_a_video", f"It is in no video format that Clipseed reads ({why})."
         ) from error
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError("unreadable", f"It cannot be read: {error}") from error
-    with container:
-        if container.format.name in _NOT_VIDEO:
-            raise InputError("not_a_video", "It is a text file.")
-        yield container
+        why = getattr(error, "strerror", None) or error
+        raise InputError("unreadable", f"It cannot be read: {why}.") from error
+    assert isinstance(opened, av.container.InputContainer)
+    with opened:
+        yield opened
+
+
+def _refuse_to_open(name: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise InputError("names_other_files", "It refers to files besides itself.")
 
 
 def video_stream(
     container: av.container.InputContainer,
 ) -> av.video.stream.VideoStream:
-    """The first video track that is not the cover picture of a song.
+    """Return the first video track that is not the cover picture of a song.
 
     Raises:
-        InputError: `no_video_stream`.
+        InputError: `no_video_stream`, or `unknown_codec` if no decoder knows it.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
+    moving = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    for stream in moving:
+        if stream.codec_context is not None:
             return stream
+    if moving:
+        raise InputError(
+            "unknown_codec", "No decoder knows the codec of its video track."
+        )
     tracks = ", ".join(s.type for s in container.streams) or "none"
     raise InputError("no_video_stream", f"No moving pictures; its tracks: {tracks}.")
+
+
+def packets(
+    container: av.container.InputContainer, stream: _Stream
+) -> "Iterator[av.Packet[_Stream]]":
+    """Yield the packets of a stream, from the container's position to its end."""
+    # Where a stream appears after the opening, PyAV raises this behind the last packet.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(stream)
 
 
 def origin_s(container: av.container.InputContainer) -> Fraction:
@@ -119,8 +166,8 @@ def frame_rate(stream: av.video.stream.VideoStream) -> Fraction:
     return Fraction(rate) if 0 < rate < 1000 else _DEFAULT_RATE
 
 
-def probe(path: str) -> Probe:
-    """Reads what `path` holds without decoding a frame.
+def probe(source: Source) -> Probe:
+    """Read what a file holds without decoding a frame.
 
     The duration comes from the header; where that is silent (a live WebM), from the
     time stamps of the packets.
@@ -129,7 +176,7 @@ def probe(path: str) -> Probe:
         InputError: what `open_video` raises, or `no_frames` for a track without
         packets.
     """
-    with open_video(path) as container:
+    with open_video(source) as container:
         stream = video_stream(container)
         duration_us = header_end_us(container, stream) or container.duration
         if not duration_us:
@@ -167,7 +214,7 @@ def _packet_duration_us(
     period = 1 / frame_rate(stream)
     last, count = Fraction(0), 0
     try:
-        for packet in container.demux(stream):
+        for packet in packets(container, stream):
             if not packet.size:
                 continue
             count += 1
@@ -203,13 +250,23 @@ def display_size(
 def to_rgb(
     frame: av.video.frame.VideoFrame, width_px: int, height_px: int
 ) -> np.ndarray:
-    """The upright picture, bilinearly resized: uint8 `[height_px, width_px, 3]`."""
+    """Return the upright picture, bilinearly resized: uint8 `[height_px, width_px, 3]`.
+
+    Raises:
+        InputError: `unsupported_pixels`.
+    """
     turns = _quarter_turns(frame)
     width, height = (height_px, width_px) if turns % 2 else (width_px, height_px)
     # One thread: starting more for each picture costs twice what the work does.
-    resized = frame.reformat(
-        width, height, "rgb24", interpolation="BILINEAR", threads=1
-    )
+    try:
+        resized = frame.reformat(
+            width, height, "rgb24", interpolation="BILINEAR", threads=1
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        what = f"{frame.width} x {frame.height} pixels of format {frame.format.name}"
+        raise InputError(
+            "unsupported_pixels", f"Pictures of {what} cannot be converted to RGB."
+        ) from error
     return np.ascontiguousarray(np.rot90(resized.to_ndarray(), turns))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from transforms.media.container import open_video, probe, to_rgb
 from transforms.media.frame_sampler import sample
+from transforms.media.media_file import Source
 from transforms.media.video_decoder import VideoDecoder
 
 
@@ -44,7 +45,7 @@ class Break(NamedTuple):
     message: str
 
 
-def video_parts(path: str, part_s: float) -> Iterator[tuple[int, int]]:
+def video_parts(source: Source, part_s: float) -> Iterator[tuple[int, int]]:
     """Yields the `(start_us, end_us)` parts of a video; the last one is open-ended.
 
     Headers lie: whatever the stream holds beyond its announced end belongs to the last.
@@ -52,7 +53,7 @@ def video_parts(path: str, part_s: float) -> Iterator[tuple[int, int]]:
     Raises:
         InputError: as `probe`.
     """
-    duration_us = probe(path).duration_us
+    duration_us = probe(source).duration_us
     part_us = round(part_s * 1_000_000)
     count = max(1, math.ceil(duration_us / part_us))
     for i in range(count):
@@ -60,7 +61,7 @@ def video_parts(path: str, part_s: float) -> Iterator[tuple[int, int]]:
 
 
 def extract_frames(
-    path: str, start_us: int, end_us: int, config: SamplingConfig
+    source: Source, start_us: int, end_us: int, config: SamplingConfig
 ) -> Iterator[Frame | Break]:
     """Yields the frames of one part, then where the stream was damaged.
 
@@ -68,7 +69,7 @@ def extract_frames(
     lies in, a frame that several instants share to the first.
 
     Args:
-        path: a local file.
+        source: a local file.
         start_us: of the part; instants are multiples of 1 / fps from the start.
         end_us: likewise, exclusive.
         config: how to sample.
@@ -76,7 +77,7 @@ def extract_frames(
     Raises:
         InputError: as `open_video`, or `decode_timeout`.
     """
-    with open_video(path) as container:
+    with open_video(source) as container:
         decoder = VideoDecoder(container, time.monotonic() + config.limit_s)
         instants = _instants(start_us, end_us, config.fps)
         for sampled in sample(decoder, instants, config.mode):

@@ -13,7 +13,13 @@ import av.video.codeccontext
 import av.video.frame
 
 from clipseed.errors import InputError
-from transforms.media.container import frame_rate, header_end_us, origin_s, video_stream
+from transforms.media.container import (
+    frame_rate,
+    header_end_us,
+    origin_s,
+    packets,
+    video_stream,
+)
 
 # Formats that store a decoding order and no presentation times.
 _WITHOUT_PTS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
@@ -50,6 +56,7 @@ class VideoDecoder:
 
     Attributes:
         breaks: `(time_us, message)` of each damage met.
+        stream: the video track.
         end_us: how far the packets read so far reach.
         period_us: the time that one frame shows.
         has_presentation_times: False where only the order of frames is known.
@@ -67,7 +74,7 @@ class VideoDecoder:
         self.codec.thread_count = 1
         self.codec.thread_type = "NONE"
         self._container = container
-        self._stream = stream
+        self.stream = stream
         self._time_base = stream.time_base or Fraction(1, 1_000_000)
         self._origin_s = origin_s(container)
         self._deadline_s = deadline_s
@@ -87,7 +94,7 @@ class VideoDecoder:
             next(self.read(), None)
         self._sought, self._decode_us = True, None
         try:
-            self._container.seek(stamp, stream=self._stream, backward=True)
+            self._container.seek(stamp, stream=self.stream, backward=True)
         except av.error.FFmpegError:
             self.rewind()
 
@@ -109,12 +116,12 @@ class VideoDecoder:
             InputError: `decode_timeout` when the deadline has passed.
         """
         self._started = True
-        packets = self._container.demux(self._stream)
+        coming = packets(self._container, self.stream)
         was_whole = not self._sought  # a seek may land inside a packet
         while True:
             self._check_deadline()
             try:
-                packet = next(packets, None)
+                packet = next(coming, None)
             except (av.error.FFmpegError, EOFError) as error:
                 self.breaks.append((self.end_us, f"reading stopped: {error}"))
                 return
@@ -151,7 +158,7 @@ class VideoDecoder:
             )
 
     def _check_end(self) -> None:
-        promised_us = header_end_us(self._container, self._stream)
+        promised_us = header_end_us(self._container, self.stream)
         if promised_us is not None and promised_us - self.end_us > _CUT_US:
             message = (
                 f"the file ends at {self.end_us / 1e6:.1f} s, "

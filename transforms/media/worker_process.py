@@ -1,25 +1,48 @@
-"""Running decoders in a child process, so that one bad file cannot take the job along.
+"""Running decoders in a child process, so that a bad input never affects other inputs.
 
 FFmpeg runs in C: code that hangs or crashes there can be ended only from outside. A
 child also frees the worker's interpreter while it decodes, so that threads of one
 worker keep several cores busy.
 
-The child reads pickled calls from its standard input and answers with pickled items;
-`python -m transforms.media.worker_process` is its main program.
+What may happen to a call, and what becomes of it:
+
+- It raises: a dead letter (`contained`). The child lives on.
+- It hangs: no item within the time limit; the child is killed, `decode_timeout`.
+- Its process dies, or is killed by the system: `decoder_crashed`.
+- It wants too much memory: `decoder_memory`, or a crash.
+- The child dies before it takes the call up: no fault of the input. A new child gets
+  the call; if that dies as well, so be it.
+- The caller stops iterating: the child is killed, as it may be in the middle of C code.
+
+The child reads calls from a socket on its standard input: pickles, and the input as an
+open file. It answers with pickled items on its standard output. Before it starts on the
+first input it confines itself (`sandbox`): what it then can read is that open file and
+Python's own code. `python -m transforms.media.worker_process` is its main program.
 """
 
 import contextlib
+import functools
+import logging
 import os
 import pickle
 import select
 import signal
+import socket
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 from clipseed.errors import InputError
+from transforms.media import sandbox
+from transforms.media.containment import (
+    DECODER_CRASHED,
+    canary,
+    contained,
+    unexpected,
+)
+from transforms.media.media_file import MediaFile
 
 # How much longer than its own time limit a call may take before its child is killed.
 _GRACE_S = 5.0
@@ -27,7 +50,9 @@ _GRACE_S = 5.0
 _PIPE_BYTES = 1 << 20
 # How long a child may take to start and to take up a call: imports, on a busy machine.
 _START_S = 120.0
-_ITEM, _END, _REJECT, _BUG, _TAKEN = 0, 1, 2, 3, 4
+_ITEM, _END, _REJECT, _TAKEN = 0, 1, 2, 3
+# One thread does what a decoder needs, and a confined process starts with one.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Isolation:
@@ -38,135 +63,185 @@ class Isolation:
 
     Example:
         isolation = Isolation(isolate=True)
-        for frame in isolation.iterate(extract_frames, path, config, limit_s=600):
+        for frame in isolation.iterate(extract_frames, config, file=path, limit_s=600):
             ...
     """
 
     def __init__(self, isolate: bool = True) -> None:
         self._isolate = isolate
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
 
     def iterate(
-        self, function: Callable[..., Iterator[Any]], *args: object, limit_s: float
+        self,
+        function: Callable[..., Iterator[Any]],
+        *args: object,
+        file: str | None = None,
+        limit_s: float,
     ) -> Iterator[Any]:
-        """Yields what `function(*args)` yields; the function must be importable.
+        """Yield what `function(*args)` yields; the function must be importable.
 
         Args:
             function: a module-level generator function.
             args: picklable arguments.
+            file: path of the input; it is opened here, and the function gets it as a
+                `MediaFile` before its other arguments.
             limit_s: how long it may take until its next item.
 
         Raises:
-            InputError: what the function raised, `decode_timeout` when it hung, or
-                `decoder_crashed` when its process died.
-            RuntimeError: the function failed in any other way: a bug.
+            InputError: what the function raised, `decoder_error` for any other
+                exception, `decode_timeout` when it hung, `decoder_crashed` when its
+                process died, or `decoder_memory`.
+            TooManyFailures: too many inputs ended unexpectedly.
         """
+        try:
+            with contextlib.ExitStack() as stack:
+                opened = stack.enter_context(MediaFile.open(file)) if file else None
+                yield from self._run(function, args, opened, limit_s)
+        except InputError as error:
+            canary.count(error.reason, error.message)
+            raise
+        canary.count("")
+
+    def _run(
+        self,
+        function: Callable[..., Iterator[Any]],
+        args: tuple[object, ...],
+        file: MediaFile | None,
+        limit_s: float,
+    ) -> Iterator[Any]:
         if not self._isolate:
-            yield from function(*args)
+            yield from contained(function, *([file] if file else []), *args)
             return
         finished = False
-        child = self._hand_over((function, args))
+        child = self._hand_over((function, args, limit_s), file)
         try:
             while True:
-                kind, value = self._receive(child, limit_s)
+                kind, value = child.receive(limit_s)
                 if kind == _END:
                     finished = True
                     return
                 if kind == _REJECT:
                     finished = True
                     raise InputError(*value)
-                if kind == _BUG:
-                    raise RuntimeError(f"in the decoder's process:\n{value}")
                 yield value
         finally:
             if not finished:  # Killed, crashed, failed or abandoned half-way.
                 self.close()
 
     def close(self) -> None:
-        """Ends the child."""
+        """End the child."""
         child, self._child = self._child, None
         if child is not None:
-            child.kill()
-            for pipe in (child.stdin, child.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-            child.wait()
+            child.close()
 
-    def _hand_over(self, call: object) -> subprocess.Popen[bytes]:
-        """Gives a call to the child; to a new one if the old one died with no call.
-
-        What ends a child before it takes up the call is no fault of the input.
-        """
+    def _hand_over(self, call: object, file: MediaFile | None) -> "_Child":
+        """Give a call to the child; to a new one if the old one died with no call."""
         while True:
             is_new = self._child is None
-            child = self._start()
+            child = self._child = self._child or _Child()
             try:
-                self._send(child, call)
-                self._receive(child, _START_S)
+                child.send(call, file)
+                _, missing = child.receive(_START_S)
+                _tell_once(missing)
                 return child
             except InputError:
                 self.close()
                 if is_new:
                     raise
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        if self._child is None:
-            self._child = subprocess.Popen(
+
+class _Child:
+    """The process, and what goes to and from it."""
+
+    def __init__(self) -> None:
+        self._calls, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "transforms.media.worker_process"],
-                stdin=subprocess.PIPE,
+                stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 bufsize=0,  # Read-ahead bytes would hide from select.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={
+                    **os.environ,
+                    **_ONE_THREAD,
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                },
                 pipesize=_PIPE_BYTES,
             )
-        return self._child
 
-    def _send(self, child: subprocess.Popen[bytes], call: object) -> None:
-        assert child.stdin is not None
+    def send(self, call: object, file: MediaFile | None) -> None:
+        suffix = file.suffix if file else None
+        data = pickle.dumps((suffix, pickle.dumps(call, protocol=5)), protocol=5)
         try:
-            child.stdin.write(pickle.dumps(call, protocol=5))
-        except BrokenPipeError:
-            raise self._crash(child) from None
+            header = len(data).to_bytes(8, "big")
+            socket.send_fds(self._calls, [header], [file.fd] if file else [])
+            self._calls.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._crash() from None
 
-    def _receive(
-        self, child: subprocess.Popen[bytes], limit_s: float
-    ) -> tuple[int, Any]:
-        assert child.stdout is not None
-        ready, _, _ = select.select([child.stdout], [], [], limit_s + _GRACE_S)
+    def receive(self, limit_s: float) -> tuple[int, Any]:
+        replies = self._process.stdout
+        assert replies is not None
+        ready, _, _ = select.select([replies], [], [], limit_s + _GRACE_S)
         if not ready:
             raise InputError(
                 "decode_timeout",
-                f"The decoder gave nothing for {limit_s:g} s and was ended "
+                f"The decoder returned nothing for {limit_s:g} s and was ended "
                 "(--video_timeout_s).",
             )
         try:
-            size = int.from_bytes(_read_exactly(child.stdout, 8), "big")
-            return pickle.loads(_read_exactly(child.stdout, size))
+            size = int.from_bytes(_read_exactly(replies, 8), "big")
+            return pickle.loads(_read_exactly(replies, size))
         except EOFError:
-            raise self._crash(child) from None
+            raise self._crash() from None
 
-    def _crash(self, child: subprocess.Popen[bytes]) -> InputError:
-        code = child.wait()
+    def close(self) -> None:
+        self._process.kill()
+        self._calls.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process.wait()
+
+    def _crash(self) -> InputError:
+        code = self._process.wait()
+        if code == -signal.SIGXCPU:
+            return InputError(
+                "decode_timeout",
+                "The decoder used more CPU time than a video may (--video_timeout_s).",
+            )
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return InputError("decoder_crashed", f"The decoder's process died: {how}.")
+        return InputError(DECODER_CRASHED, f"The decoder's process died: {how}.")
 
 
-def _read_exactly(pipe: IO[bytes], size: int) -> bytearray:
+@functools.cache
+def _tell_once(missing: tuple[str, ...]) -> None:
+    if missing:
+        logging.warning(
+            "decoders run with less protection than usual: this kernel does not offer "
+            "%s (docs/security.md)",
+            " and ".join(missing),
+        )
+
+
+def _read_exactly(pipe: Any, size: int) -> bytearray:
     data = bytearray(size)
     rest = memoryview(data)
     while rest:
-        count = pipe.readinto(rest)  # type: ignore[attr-defined]
+        count = pipe.readinto(rest)
         if not count:
             raise EOFError
         rest = rest[count:]
     return data
 
 
+# --- the child ------------------------------------------------------------------------
+
+
 def _serve() -> None:
-    """The child's loop: calls in, items out, until standard input ends."""
+    """Answer calls until there are no more."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What a library prints must not mix with the replies.
+    calls = socket.socket(fileno=os.dup(0))
 
     def reply(kind: int, value: object = None) -> None:
         data = pickle.dumps((kind, value), protocol=5)
@@ -174,21 +249,54 @@ def _serve() -> None:
         replies.write(data)
         replies.flush()
 
-    while True:
-        try:
-            function, args = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        reply(_TAKEN)
-        try:
-            for item in function(*args):
-                reply(_ITEM, item)
-        except InputError as reject:
-            reply(_REJECT, (reject.reason, reject.message))
-        except Exception:  # A bug stops the job here as it would in the parent.
-            reply(_BUG, traceback.format_exc())
-        else:
-            reply(_END)
+    missing: tuple[str, ...] | None = None
+    while (request := _receive_call(calls)) is not None:
+        file, (function, args, limit_s) = request
+        if missing is None:  # Not before: a call names the modules it needs.
+            missing = sandbox.confine(_our_code())
+        sandbox.limit_cpu(limit_s + _GRACE_S)
+        reply(_TAKEN, missing)
+        with file or contextlib.nullcontext():
+            _answer(function, ([file] if file else []) + list(args), reply)
+
+
+def _answer(
+    function: Callable[..., Iterator[Any]],
+    args: list[Any],
+    reply: Callable[..., None],
+) -> None:
+    try:
+        for item in contained(function, *args):
+            reply(_ITEM, item)
+    except InputError as reject:
+        reply(_REJECT, (reject.reason, reject.message))
+    except BrokenPipeError:  # Nobody listens any more.
+        raise
+    except Exception as error:  # An item that cannot be pickled.
+        fault = unexpected(error)
+        reply(_REJECT, (fault.reason, fault.message))
+    else:
+        reply(_END)
+
+
+def _receive_call(calls: socket.socket) -> tuple[MediaFile | None, Any] | None:
+    """Return the input and the call; None when there are no more."""
+    header, fds, _, _ = socket.recv_fds(calls, 8, 1)
+    while 0 < len(header) < 8:
+        header += calls.recv(8 - len(header))
+    if not header:
+        return None
+    with calls.makefile("rb", buffering=0) as pipe:
+        data = _read_exactly(pipe, int.from_bytes(header, "big"))
+    suffix, call = pickle.loads(data)
+    file = MediaFile(fds[0], suffix) if fds else None
+    return file, pickle.loads(call)
+
+
+def _our_code() -> list[str]:
+    """Return the folders of the packages that decoding may still import from."""
+    transforms = Path(__file__).parents[1]
+    return [str(transforms), str(Path(sys.modules["clipseed"].__path__[0]))]
 
 
 if __name__ == "__main__":

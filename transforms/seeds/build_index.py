@@ -252,10 +252,10 @@ def _keyframes(
         with local_copy(span.video.uri, config.fetch) as path:
             for item in isolation.iterate(
                 extract_frames,
-                path,
                 span.start_us,
                 span.end_us,
                 sampling,
+                file=path,
                 limit_s=sampling.limit_s,
             ):
                 if isinstance(item, Frame):

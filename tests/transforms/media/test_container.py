@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from clipseed.errors import InputError
 from transforms.media.container import (
@@ -16,6 +17,7 @@ from transforms.media.container import (
     probe,
     to_rgb,
 )
+from transforms.media.media_file import MediaFile
 
 ONE, MINUS = 0x10000, -0x10000
 # Clockwise turns as ISO 14496-12 writes them: x' = ax + cy, y' = bx + dy.
@@ -90,6 +92,46 @@ def test_probe_tells_what_the_header_says(tmp_path: Path) -> None:
 def test_probe_measures_where_the_header_is_silent(tmp_path: Path) -> None:
     found = probe(str(made(tmp_path / "a.h264", 50)))
     assert found.duration_us == 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{}\n"
+                      "#EXT-X-ENDLIST\n"),
+        ("list.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{}\n"
+                     "#EXT-X-ENDLIST\n"),
+        ("concat.mp4", "ffconcat version 1.0\nfile {}\n"),
+        ("session.sdp", "v=0\nc=IN IP4 127.0.0.1\nm=video 1 RTP/AVP 96\n"),
+        ("manifest.mpd", '<?xml version="1.0"?><MPD><Period><BaseURL>{}</BaseURL>'
+                         "</Period></MPD>"),
+        ("still%02d.png", "still"),
+        ("drawing.svg", '<svg xmlns="http://www.w3.org/2000/svg" width="9" '
+                        'height="9"><image href="{}"/></svg>'),
+    ],
+)  # fmt: skip
+def test_a_file_that_names_others_is_not_read(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    made(tmp_path / "beside.ts")
+    Image.fromarray(quadrants()).save(tmp_path / "still01.png")
+    (tmp_path / name).write_text(text.format("beside.ts"))
+    with pytest.raises(InputError) as caught:
+        probe(str(tmp_path / name))
+    assert caught.value.reason == "not_a_video"
+
+
+def test_no_name_is_opened_while_a_file_is_read(tmp_path: Path) -> None:
+    """FFmpeg itself has no name to open, and is refused any that it asks for."""
+    path = made(tmp_path / "a.mp4")
+    with MediaFile.open(str(path)) as file:
+        path.unlink()
+        with open_video(file) as container:
+            assert len(list(container.decode(video=0))) == 25
+            assert container.name == "input.mp4"
+            with pytest.raises(InputError) as caught:
+                container.io_open("file:/etc/passwd", 1, {})
+    assert caught.value.reason == "names_other_files"
 
 
 def audio_only(path: Path) -> Path:

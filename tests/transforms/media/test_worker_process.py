@@ -2,10 +2,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clipseed.errors import InputError
+from transforms.media.containment import TooManyFailures, canary
+from transforms.media.media_file import MediaFile
 from transforms.media.worker_process import Isolation
 
 
@@ -40,7 +44,46 @@ def crash() -> Iterator[int]:
 
 
 def bug() -> Iterator[int]:
+    yield 1
     yield 1 // 0
+
+
+def succeed() -> Iterator[int]:
+    yield 1
+
+
+def want_memory() -> Iterator[int]:
+    yield 1
+    raise MemoryError
+
+
+def take_memory(size: int) -> Iterator[int]:
+    yield len(bytearray(size))
+
+
+def unpicklable() -> Iterator[object]:
+    yield lambda: None
+
+
+def spin() -> Iterator[int]:
+    while True:
+        pass
+    yield 1
+
+
+def read_all(file: MediaFile, times: int = 1) -> Iterator[tuple]:
+    for _ in range(times):
+        reader = file.reader()
+        whole = reader.read(100)
+        reader.seek(1)
+        yield file.suffix, file.size_bytes, whole, reader.read(100)
+
+
+@pytest.fixture(autouse=True)
+def fresh_canary() -> Iterator[None]:
+    canary.reset()
+    yield
+    canary.reset()
 
 
 @pytest.fixture(params=[True, False], ids=["child", "in-process"])
@@ -120,10 +163,93 @@ def own_pid() -> Iterator[int]:
     yield os.getpid()
 
 
-def test_a_bug_is_no_dead_letter(child: Isolation) -> None:
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        list(child.iterate(bug, limit_s=10))
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [(bug, "decoder_error"), (want_memory, "decoder_memory")],
+)
+def test_whatever_is_raised_ends_one_call_only(
+    isolation: Isolation, function: Any, reason: str
+) -> None:
+    items = isolation.iterate(function, limit_s=10)
+    assert next(items) == 1
+    with pytest.raises(InputError) as caught:
+        next(items)
+    assert caught.value.reason == reason
+    assert list(isolation.iterate(count, 2, limit_s=10)) == [0, 1]
+
+
+def test_an_unexpected_error_says_what_it_was(isolation: Isolation) -> None:
+    with pytest.raises(InputError, match=r"ZeroDivisionError: .*please report"):
+        list(isolation.iterate(bug, limit_s=10))
+
+
+def test_an_item_that_cannot_travel_ends_one_call_only(child: Isolation) -> None:
+    with pytest.raises(InputError) as caught:
+        list(child.iterate(unpicklable, limit_s=10))
+    assert caught.value.reason == "decoder_error"
     assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]
+
+
+def test_memory_is_limited(child: Isolation) -> None:
+    with pytest.raises(InputError) as caught:
+        list(child.iterate(take_memory, 8 << 30, limit_s=10))
+    assert caught.value.reason == "decoder_memory"
+    assert list(child.iterate(take_memory, 1 << 30, limit_s=10)) == [1 << 30]
+
+
+def test_cpu_time_is_limited(child: Isolation, monkeypatch: Any) -> None:
+    monkeypatch.setattr("transforms.media.worker_process._GRACE_S", 60)
+    with pytest.raises(InputError, match="CPU") as caught:
+        list(child.iterate(spin, limit_s=-4))  # In the child the grace is 5 s.
+    assert caught.value.reason == "decode_timeout"
+
+
+def test_the_input_arrives_as_an_open_file(
+    isolation: Isolation, tmp_path: Path
+) -> None:
+    for text in (b"one", b"two"):
+        (tmp_path / "a.mp4").write_bytes(text)
+        path = str(tmp_path / "a.mp4")
+        found = list(isolation.iterate(read_all, 2, file=path, limit_s=10))
+        assert found == [(".mp4", 3, text, text[1:])] * 2
+
+
+def test_a_file_that_cannot_be_opened_is_told(
+    isolation: Isolation, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("pipe.mp4", "absent.mp4", "."):
+        with pytest.raises(InputError) as caught:
+            list(isolation.iterate(read_all, file=str(tmp_path / name), limit_s=10))
+        assert caught.value.reason == "unreadable"
+
+
+def run_out(isolation: Isolation, function: Any, times: int) -> int:
+    """Iterate over a function again and again; return how often it was refused."""
+    refused = 0
+    for _ in range(times):
+        try:
+            list(isolation.iterate(function, limit_s=10))
+        except InputError:
+            refused += 1
+    return refused
+
+
+def test_a_job_whose_first_inputs_all_fail_stops() -> None:
+    with pytest.raises(TooManyFailures, match=r"20 of the first 20 .*ZeroDivision"):
+        run_out(Isolation(isolate=False), bug, 20)
+
+
+def test_what_an_input_may_cause_stops_no_job() -> None:
+    assert run_out(Isolation(isolate=False), refuse, 100) == 100
+
+
+def test_half_of_the_inputs_may_fail_and_later_ones_all() -> None:
+    isolation = Isolation(isolate=False)
+    for _ in range(canary.judged // 2):
+        assert run_out(isolation, succeed, 1) == 0
+        assert run_out(isolation, bug, 1) == 1
+    assert run_out(isolation, bug, 2000) == 2000
 
 
 def test_abandoned_call_does_not_leak_into_the_next(child: Isolation) -> None:
