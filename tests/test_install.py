@@ -47,7 +47,7 @@ def write_wheel(simple: Path, name: str, version: str, requires: list[str]) -> P
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The address of an index on loopback, and a lock of what it held earlier."""
+    """Yield the address of an index, and a lock of what it held earlier."""
     root = tmp_path_factory.mktemp("index")
     wheels = {key: write_wheel(root, *key, OFFERED[key]) for key in OFFERED}
     pins = [
@@ -70,7 +70,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]
 
 
 def environment(url: str, tmp_path: Path) -> dict[str, str]:
-    """Variables under which pip and uv know the made index and no other."""
+    """Return variables under which pip and uv know the made index and no other."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": str(tmp_path),
