@@ -22,8 +22,8 @@ from tests.support.made_bad_files import (
     TRICKY,
     VIDEOS,
     write_corpus,
-    write_playlist,
     write_heavy,
+    write_playlist,
 )
 from tests.support.made_media import film, still, write_video
 
