@@ -16,7 +16,7 @@ from index_service.serve.service import Limits
 _LIMITS = {
     "message_bytes": "largest request",
     "queries": "in a request",
-    "k": "hits a query",
+    "k": "matches a query",
     "requests": "answered at a time; more are refused",
     "waiting": "queries that may wait; more are refused",
     "batch": "queries searched at once",

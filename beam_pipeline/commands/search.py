@@ -53,11 +53,11 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
         ) from error
     trained = load_trained(about["model"])
     index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
-    hits = index.search(trained.encoder.texts([text]), top_k, None)
+    matches = index.search(trained.encoder.texts([text]), top_k, None)
     clips = open_clips(about["run"], verify=False)
-    numbers = [int(name.partition("/")[0]) for name in hits.ids]
+    numbers = [int(name.partition("/")[0]) for name in matches.ids]
     records = [decode(clips.read(number)) for number in numbers]
-    return list(zip(hits.similarities.tolist(), records, strict=True))
+    return list(zip(matches.similarities.tolist(), records, strict=True))
 
 
 def _where(clip: Any) -> str:

@@ -55,7 +55,7 @@ def served(stub: Any, queries: np.ndarray, seconds: float) -> float:
     while time.perf_counter() - began < seconds:
         while len(waiting) < _IN_FLIGHT:
             waiting.append(stub.Search.future(request))
-        count += len(from_wire(waiting.popleft().result()).hits.counts)
+        count += len(from_wire(waiting.popleft().result()).matches.counts)
     elapsed_s = time.perf_counter() - began
     for future in waiting:
         future.result()

@@ -1,8 +1,8 @@
 """Measure the recall of an index against exact search, on real embeddings.
 
-Queries come from two sources: those that the caller gives (a sample of what will be
+Queries come from two sources: the caller's (a sample of the frames that will be
 searched for) and some of the seeds themselves. Each source is halved: settings are
-chosen on one half, the recall that is reported is of the other.
+chosen on one half, and the recall reported is that of the other.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from index_service.search import exact
 PAIRS_BASIS = "pairs_above_threshold"
 TOP_BASIS = "top_10"
 EXACT_BASIS = "exact"
-# With fewer pairs than this a recall of 0.99 cannot be told from 0.97.
+# With fewer pairs, a recall of 0.99 cannot be distinguished from 0.97.
 MIN_PAIRS = 100
 _TOP = 10
-_QUERIES_A_BLOCK = 256
+_BLOCK_QUERIES = 256
 
 # A search: (queries, threshold, k) to pairs, all of them where k is None.
 Find = Callable[[np.ndarray, float, int | None], exact.Pairs]
@@ -29,10 +29,10 @@ class Recall:
     """Recall on the queries of one source.
 
     Attributes:
-        source: `queries` (given by the caller) or `seeds`.
-        queries: how many were searched for.
-        pairs: what exact search finds; a seed and itself are not counted.
-        recall: share of these that the index finds.
+        source: `queries` (the caller's) or `seeds`.
+        queries: number of queries.
+        pairs: pairs that exact search finds, without those of a seed with itself.
+        recall: share of the pairs that the index finds.
     """
 
     source: str
@@ -48,9 +48,9 @@ class Probe:
     Attributes:
         source: `queries` or `seeds`.
         queries: float32 [m, d].
-        seeds: float32 [n, d], what they were compared with.
+        seeds: float32 [n, d], the seeds that they were compared with.
         own_rows: int64 [m], the seed row that is the query itself, or -1.
-        pairs: how many pairs a full recall means.
+        pairs: number of true pairs.
         top: int64 [m, 10] nearest seeds where these are the pairs, else [m, 0].
     """
 
@@ -85,12 +85,12 @@ def draw_sample(
         queries: float32 [m, d], or None.
         threshold: similarity that a pair must exceed.
         size: queries of each source, both halves together.
-        trust_queries: whether the seeds are left out where the queries have enough
-            pairs; a sample of few videos may be easier than all are.
+        trust_queries: whether to leave the seeds out when the queries have enough
+            pairs. A sample of few videos may be easier than the whole corpus.
 
     Returns:
-        The sources with at least `MIN_PAIRS` pairs above the threshold in each half;
-        where there is none, all sources, with the nearest ten seeds as pairs.
+        The sources with at least `MIN_PAIRS` pairs above the threshold in each half; if
+        there are none, all sources, with the nearest ten seeds as pairs.
     """
     sources = [("seeds", vectors, True)]
     if queries is not None and len(queries) >= 2:
@@ -115,7 +115,8 @@ def draw_sample(
 def measure(find: Find, probe: Probe, threshold: float) -> Recall:
     """Count how many of a probe's pairs a search finds.
 
-    A pair counts by the similarity of the float32 vectors, whatever is stored of them.
+    The similarity of a pair is that of the float32 vectors, also for an index that
+    stores bfloat16.
     """
     count = _top_found if probe.top.size else _pairs_found
     found = sum(count(find, part, threshold) for part in _blocks(probe))
@@ -128,9 +129,9 @@ def lowest(recalls: tuple[Recall, ...]) -> float:
 
 
 def _halves(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spread `size` rows evenly over `count`; the first and the second half of them.
+    """Spread `size` rows evenly over `count`; return their first and second half.
 
-    Contiguous halves, since neighboring frames are nearly the same query.
+    The halves are contiguous because neighboring frames are nearly the same query.
     """
     rows = np.unique(np.linspace(0, count - 1, min(size, count)).astype(np.int64))
     return rows[: len(rows) // 2], rows[len(rows) // 2 :]
@@ -172,9 +173,9 @@ def _with_top(probe: Probe) -> Probe:
 
 
 def _blocks(probe: Probe) -> list[Probe]:
-    """Cut a probe, so that the pairs of a low threshold fit in memory."""
-    cuts = range(0, len(probe.queries), _QUERIES_A_BLOCK)
-    parts = [slice(start, start + _QUERIES_A_BLOCK) for start in cuts]
+    """Cut a probe into blocks, so that the pairs of a low threshold fit in memory."""
+    cuts = range(0, len(probe.queries), _BLOCK_QUERIES)
+    parts = [slice(start, start + _BLOCK_QUERIES) for start in cuts]
     return [
         replace(
             probe,
@@ -202,7 +203,7 @@ def _pairs_found(find: Find, probe: Probe, threshold: float) -> int:
 
 
 def _top_found(find: Find, probe: Probe, threshold: float) -> int:
-    """Count the nearest seeds among twice as many: ties are cut anyhow."""
+    """Count the nearest seeds among twice as many, because ties may be in any order."""
     found = find(probe.queries, -np.inf, 2 * _TOP + 1)
     wanted = probe.top[found.query_rows] == found.seed_rows[:, None]
     return int(wanted.sum())

@@ -32,13 +32,13 @@ def build_index(
     Rows are ordered by id, so that the index does not depend on the order of arrival.
 
     Args:
-        directory: created; must not hold an index (the remains of a build that did
-            not finish are replaced).
+        directory: is created; must not hold an index (the remains of an unfinished
+            build are replaced).
         ids: n distinct ids without line breaks.
         embeddings: float32 [n, d], unit norm.
-        embedder_id: what made the embeddings.
-        threshold: similarity above which pairs will be asked for.
-        queries: float32 [m, d], unit norm, a sample of what will be searched for.
+        embedder_id: the embedder of the embeddings.
+        threshold: similarity that the pairs of later searches must exceed.
+        queries: float32 [m, d], unit norm, a sample of later queries; or None.
         config: see `IndexConfig`.
 
     Raises:
@@ -65,19 +65,19 @@ def build_shards(
     config: IndexConfig,
     shards: int,
 ) -> list[IndexManifest]:
-    """Build an index cut by hash of the id: `directory/shard-00000-of-00003/` ...
+    """Build an index sharded by hash of the id: `directory/shard-00000-of-00003/` ...
 
-    Each shard finds the target's share of its pairs, hence so do all together.
+    Each shard reaches the target recall of its pairs, hence so do all together.
 
     Args:
-        directory: of all shards; created, must not hold an index.
+        directory: of all shards; is created, must not hold an index.
         ids: as for `build_index`.
-        embeddings: likewise.
-        embedder_id: likewise.
-        threshold: likewise.
-        queries: likewise.
+        embeddings: as for `build_index`.
+        embedder_id: as for `build_index`.
+        threshold: as for `build_index`.
+        queries: as for `build_index`.
         config: how to build each shard.
-        shards: how many; none may be empty.
+        shards: number of shards; none may be empty.
 
     Raises:
         InputError: as `build_index`; `too_many_shards`.
@@ -100,7 +100,7 @@ def build_shards(
 
 @dataclass(frozen=True)
 class _Part:
-    """What becomes one directory."""
+    """The seeds of one index directory."""
 
     directory: Path
     ids: list[str]
@@ -117,7 +117,7 @@ def _build_part(
     queries: np.ndarray | None,
     config: IndexConfig,
 ) -> IndexManifest:
-    """Sort, train, write."""
+    """Sort the seeds of a part, train, and write its directory."""
     order = sorted(range(len(part.ids)), key=part.ids.__getitem__)
     ids = [part.ids[row] for row in order]
     vectors = np.ascontiguousarray(part.embeddings[order])
@@ -156,43 +156,50 @@ def _build_part(
 
 
 def check_seeds(ids: Sequence[str], embeddings: np.ndarray) -> None:
-    """Refuse seeds that cannot be indexed, naming the first bad one.
+    """Check that seeds can be indexed; the error names the first bad one.
 
     Raises:
         InputError: see `build_index`.
     """
     if not len(ids):
         raise InputError(
-            "empty_index", "no seed to index; check what became of the seeds"
+            "empty_index",
+            "there are no seeds to index; see the dead letters for why all were "
+            "dropped",
         )
     check_matrix(embeddings)
     if len(embeddings) != len(ids):
         raise InputError(
-            "wrong_shape", f"{len(ids)} ids for {len(embeddings)} embeddings"
+            "wrong_shape",
+            f"there are {len(ids)} ids for {len(embeddings)} embeddings; pass one id "
+            "per row",
         )
     seen: set[str] = set()
     for seed_id in ids:
         if not seed_id or "\n" in seed_id:
             raise InputError(
-                "bad_id", f"seed id {seed_id!r} is empty or has a line break"
+                "bad_id",
+                f"seed id {seed_id!r} is empty or has a line break; change the id",
             )
         if seed_id in seen:
-            raise InputError("duplicate_id", f"seed id {seed_id!r} occurs twice")
+            raise InputError(
+                "duplicate_id", f"seed id {seed_id!r} occurs twice; drop one of them"
+            )
         seen.add(seed_id)
     bad = first_bad_row(embeddings)
     if bad is not None:
         row, reason = bad
         raise InputError(
             reason,
-            f"the embedding of seed {ids[row]!r} (row {row}) is no finite unit vector "
-            f"({reason}); drop the seed or normalize it",
+            f"the embedding of seed {ids[row]!r} (row {row}) is not a finite unit "
+            f"vector ({reason}); drop the seed or normalize it",
         )
 
 
 def _make_room(directory: Path) -> None:
-    """Create the directory, or empty it of a build that did not finish."""
+    """Create the directory, or remove the files of an unfinished build from it."""
     if (directory / index_directory.MANIFEST).exists():
-        raise InputError("index_exists", f"{directory} holds an index; choose another")
+        raise InputError("index_exists", f"{directory} holds an index; use another")
     shutil.rmtree(directory / index_directory.SCANN, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
@@ -201,28 +208,24 @@ def _make_room(directory: Path) -> None:
             index_directory.IDS,
             f".{index_directory.MANIFEST}.tmp",
         ):
-            raise InputError(
-                "not_empty", f"{directory} holds {path.name}; choose another"
-            )
+            raise InputError("not_empty", f"{directory} holds {path.name}; use another")
         path.unlink()
 
 
 def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
-    """Create the directory, or empty it of shards of a build that did not finish."""
+    """Create the directory, or remove the shards of an unfinished build from it."""
     if all((directory / name / index_directory.MANIFEST).exists() for name in names):
-        raise InputError("index_exists", f"{directory} holds an index; choose another")
+        raise InputError("index_exists", f"{directory} holds an index; use another")
     directory.mkdir(parents=True, exist_ok=True)
     for path in directory.iterdir():
         if path.name not in names:
-            raise InputError(
-                "not_empty", f"{directory} holds {path.name}; choose another"
-            )
+            raise InputError("not_empty", f"{directory} holds {path.name}; use another")
     for path in directory.iterdir():
         shutil.rmtree(path)
 
 
 def name_build(ids: Sequence[str], embeddings: np.ndarray, embedder_id: str) -> str:
-    """Name what all shards of an index are made of, whatever its order."""
+    """Hash the seeds and their embedder, independent of the order of the seeds."""
     order = sorted(range(len(ids)), key=ids.__getitem__)
     digest = hashlib.sha256(f"{embedder_id}\n{embeddings.shape[1]}\n".encode())
     for row in order:

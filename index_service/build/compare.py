@@ -1,4 +1,4 @@
-"""Recall and speed of an index at several settings, beside exact search."""
+"""Compare recall and speed of an index at several settings with exact search."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,8 @@ import numpy as np
 from index_service.build.tune import DEPTHS, LEAF_SHARES, visits
 from index_service.search import exact
 from index_service.search.exact import Pairs
-from index_service.search.open_index import Index
+from index_service.search.index import Index
 from index_service.search.scann_index import ScannSettings
-from index_service.search.searcher import Searcher
-from index_service.search.sharded import ShardedSearcher
 
 _BATCH = 256
 
@@ -23,10 +21,10 @@ class Row(NamedTuple):
     """One way to search.
 
     Attributes:
-        settings: in words; `*` marks the index as it was built.
-        recall: share of the pairs of exact search; NaN where there are none.
+        settings: a description; `*` marks the settings of the build.
+        recall: share of the pairs that exact search finds; NaN without such pairs.
         queries_per_s: in batches of 256, on all cores.
-        ratio: to exact search.
+        ratio: speed relative to exact search.
     """
 
     settings: str
@@ -36,7 +34,7 @@ class Row(NamedTuple):
 
 
 def compare(index: Index, queries: np.ndarray, threshold: float) -> list[Row]:
-    """Search by exact search, as built, and around the settings of the build.
+    """Measure exact search, the settings of the build, and settings around them.
 
     Args:
         index: of any kind; truth is what exact search finds in its stored vectors.
@@ -60,7 +58,7 @@ def compare(index: Index, queries: np.ndarray, threshold: float) -> list[Row]:
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """Lay out a table."""
+    """Format rows as a text table."""
     width = max(len(row.settings) for row in rows)
     lines = [f"{'settings':<{width}}  pair recall  queries/s  x exact"]
     lines += [
@@ -74,7 +72,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 def _timed(
     search: Callable[[np.ndarray], Pairs], queries: np.ndarray
 ) -> tuple[Pairs, float]:
-    """Search in batches by the clock; a batch before it warms up."""
+    """Search in batches and measure the time, after a batch to warm up."""
     search(queries[:_BATCH])
     parts = []
     began = time.perf_counter()
@@ -91,7 +89,7 @@ def _common(found: Pairs, truth: Pairs) -> int:
 
 def _options(index: Index) -> Iterator[tuple[str, Index]]:
     """Yield the index as built, then with other leaves visited, then other depths."""
-    parts = index.shards if isinstance(index, ShardedSearcher) else [index]
+    parts = index.parts
     built = next((p.manifest.settings for p in parts if p.manifest.settings), None)
     if built is None:
         return
@@ -101,7 +99,7 @@ def _options(index: Index) -> Iterator[tuple[str, Index]]:
         changes = [partial(_visiting, share=s) for s in LEAF_SHARES] + changes
     for change in changes:
         if change(built) != built:
-            yield _words(change(built), len(parts)), _changed(index, change)
+            yield _words(change(built), len(parts)), index.tuned(change)
 
 
 def _visiting(settings: ScannSettings, share: float) -> ScannSettings:
@@ -110,20 +108,6 @@ def _visiting(settings: ScannSettings, share: float) -> ScannSettings:
 
 def _deep(settings: ScannSettings, depth: int) -> ScannSettings:
     return replace(settings, depth=depth)
-
-
-def _changed(index: Index, change: Callable[[ScannSettings], ScannSettings]) -> Index:
-    """Give the index with other settings."""
-    if isinstance(index, ShardedSearcher):
-        return ShardedSearcher([_with_settings(s, change) for s in index.shards])
-    return _with_settings(index, change)
-
-
-def _with_settings(
-    searcher: Searcher, change: Callable[[ScannSettings], ScannSettings]
-) -> Searcher:
-    settings = searcher.manifest.settings
-    return searcher if settings is None else searcher.tuned(change(settings))
 
 
 def _words(settings: ScannSettings, shards: int) -> str:

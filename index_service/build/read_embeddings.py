@@ -1,4 +1,4 @@
-"""Embeddings from files: Parquet, or npy with the ids in a text file beside it."""
+"""Read embeddings from files: Parquet, or npy with the ids in a text file."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,16 +12,16 @@ from index_service.store.embeddings import NORM_TOLERANCE
 
 _ID_COLUMNS = ("id", "seed_id", "key")
 _EMBEDDING_COLUMNS = ("embedding", "vector")
-_ROWS_A_BLOCK = 1 << 14
+_BLOCK_ROWS = 1 << 14
 
 
 class Embeddings(NamedTuple):
-    """What a source holds.
+    """The content of a source.
 
     Attributes:
-        ids: one a row; empty where the source has none.
-        vectors: float32 [n, d], unit norm but for rows that cannot be scaled.
-        embedder: what the source says made them, or None.
+        ids: one per row; empty if the source has none.
+        vectors: float32 [n, d], unit norm except for rows that cannot be scaled.
+        embedder: the embedder that the source names, or None.
     """
 
     ids: list[str]
@@ -32,13 +32,13 @@ class Embeddings(NamedTuple):
 def read_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
     """Read embeddings of any float type; rows of another norm are scaled to one.
 
-    Zeros and what is not finite stays as it is, for the builder to refuse by name.
+    Zeros and values that are not finite are kept, for the builder to refuse by id.
 
     Args:
         source: Parquet or npy files: a file, a folder or a glob; local or `gs://`.
             Parquet has a list column `embedding` and, for seeds, a text column `id`;
             its metadata may name the `embedder`.
-        ids_uri: text, an id a line: for npy.
+        ids_uri: for npy: a text file with one id per line.
 
     Raises:
         InputError: `not_found`, `unreadable`, `unknown_format`, `missing_column`,
@@ -46,14 +46,23 @@ def read_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
     """
     files = [f for f in list_files(source) if f.endswith((".parquet", ".npy"))]
     if not files:
-        raise InputError("unknown_format", f"{source}: give .parquet or .npy files")
+        raise InputError(
+            "unknown_format",
+            f"{source} holds neither .parquet nor .npy files; name "
+            "a folder or glob that does",
+        )
     parts = [_read_parquet(f) if f.endswith(".parquet") else _npy(f) for f in files]
     if len({part.vectors.shape[1] for part in parts}) > 1:
-        raise InputError("wrong_shape", f"the files of {source} differ in dimension")
+        raise InputError(
+            "wrong_shape",
+            f"the files of {source} differ in dimension; use those of one embedder",
+        )
     embedders = {part.embedder for part in parts}
     if len(embedders) > 1:
         raise InputError(
-            "embedder_mismatch", f"{source}: made by {sorted(map(str, embedders))}"
+            "embedder_mismatch",
+            f"the files of {source} come from {sorted(map(str, embedders))}; use those "
+            "of one embedder",
         )
     ids = [seed_id for part in parts for seed_id in part.ids]
     if ids_uri is not None:
@@ -69,7 +78,7 @@ def _npy(uri: str) -> Embeddings:
             vectors = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise InputError(
-                "unreadable", f"{uri} is no whole npy file: {error}"
+                "unreadable", f"{uri} is not a complete npy file: {error}"
             ) from None
     return Embeddings([], _checked(uri, vectors), None)
 
@@ -93,7 +102,9 @@ def _read_parquet(uri: str) -> Embeddings:
                 table = file.read([name for name in (key, embedding) if name])
                 metadata = file.schema_arrow.metadata or {}
         except (pa.ArrowException, OSError) as error:
-            raise InputError("unreadable", f"{uri} is no Parquet: {error}") from None
+            raise InputError(
+                "unreadable", f"{uri} is not a Parquet file: {error}"
+            ) from None
     ids = [] if key is None else [str(value) for value in table[key].to_pylist()]
     embedder = metadata.get(b"embedder")
     return Embeddings(
@@ -112,7 +123,8 @@ def _rows(uri: str, column: Any) -> np.ndarray:
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         raise InputError(
-            "wrong_shape", f"{uri}: embeddings have lengths {lengths}; give one"
+            "wrong_shape",
+            f"{uri}: embeddings have the lengths {lengths}; all must have the same",
         )
     values = pc.list_flatten(column).to_numpy()
     return _checked(uri, values.reshape(-1, lengths[0]))
@@ -122,15 +134,15 @@ def _checked(uri: str, vectors: np.ndarray) -> np.ndarray:
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise InputError(
             "wrong_shape" if vectors.ndim != 2 else "wrong_dtype",
-            f"{uri} holds {vectors.dtype} {list(vectors.shape)}; give floats [n, d]",
+            f"{uri} holds {vectors.dtype} {list(vectors.shape)}; store floats [n, d]",
         )
     return vectors.astype(np.float32, copy=False)
 
 
 def _scaled(vectors: np.ndarray) -> np.ndarray:
-    """Scale rows to unit norm; those that have it keep their bytes."""
-    for start in range(0, len(vectors), _ROWS_A_BLOCK):
-        block = vectors[start : start + _ROWS_A_BLOCK].astype(np.float64)
+    """Scale rows to unit norm; rows that have it keep their bytes."""
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        block = vectors[start : start + _BLOCK_ROWS].astype(np.float64)
         norms = np.sqrt((block * block).sum(axis=1))
         off = (np.abs(norms - 1.0) > NORM_TOLERANCE) & (norms > 0) & np.isfinite(norms)
         vectors[start + np.flatnonzero(off)] = block[off] / norms[off, None]

@@ -15,28 +15,28 @@ from index_service.search.scann_index import ScannIndex, ScannSettings
 from index_service.store import footprint
 from index_service.store.footprint import Storage, Vectors
 
-# Coarse codes take half the time. Finer ones are worth a try where the coarse ones put
-# so many wrong seeds before the right that longer lists are needed.
+# Coarse codes take half the time. Finer ones are tried when the coarse ones rank many
+# wrong seeds before the right ones, so that longer lists are needed.
 _COARSE_BLOCK_DIMS, _FINE_BLOCK_DIMS = 4, 2
-# ScaNN needs as many, and with fewer there is no sample to measure recall with.
+# ScaNN requires 16, and with fewer there is no sample to measure recall with.
 _MIN_SEEDS = 16
 
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """How to build.
+    """How to build an index.
 
     Attributes:
         exact_below: fewer seeds than this are searched exactly.
-        tree_from: from this many seeds ScaNN partitions them into a tree.
-        tree_sizes: leaves to try, as multiples of the root of the number of seeds; 0
-            for none.
+        tree_from: from this many seeds on, ScaNN partitions them into a tree.
+        tree_sizes: numbers of leaves to try, as multiples of the square root of the
+            number of seeds; 0 for no tree.
         target_recall: share of the pairs above the threshold to find.
-        recall_margin: how much more the tuning half of the sample must show.
-        sample_size: queries to measure recall with, of each source.
-        trust_queries: whether queries that are given decide alone, see `draw_sample`.
-        vectors: how vectors may be stored, the preferred way first (a handful of seeds
-            is always stored as float32).
+        recall_margin: how much higher recall on the tuning half of the sample must be.
+        sample_size: queries per source to measure recall with.
+        trust_queries: whether the caller's queries decide alone, see `draw_sample`.
+        vectors: types that vectors may be stored as, the preferred one first (a handful
+            of seeds is always stored as float32).
         memory_limit_bytes: of a process that holds the index, or one shard of it.
     """
 
@@ -53,13 +53,13 @@ class IndexConfig:
 
 @dataclass(frozen=True)
 class Trained:
-    """What was chosen.
+    """The way of storing and searching that was chosen.
 
     Attributes:
-        storage: how to store it.
+        storage: how to store the index.
         settings: how ScaNN searches; None for exact search.
         audit: the recall measured.
-        index: trained; None for exact search.
+        index: the trained index; None for exact search.
     """
 
     storage: Storage
@@ -75,15 +75,15 @@ def train(
     threshold: float,
     config: IndexConfig,
 ) -> Trained:
-    """Train and tune ScaNN where it can win; else, or where it fails, search exactly.
+    """Train and tune ScaNN if it can be faster; otherwise, or if it fails, go exact.
 
-    ScaNN's own brute force is not tried: with bfloat16 it measured slower than exact
-    search by BLAS.
+    ScaNN's own brute force is not tried: with bfloat16 it was measured to be slower
+    than exact search by BLAS.
 
     Args:
         ids: n seed ids.
         vectors: float32 [n, d], unit norm.
-        queries: float32 [m, d], a sample of what will be searched for, or None.
+        queries: float32 [m, d], a sample of later queries, or None.
         threshold: similarity that a pair must exceed.
         config: see `IndexConfig`.
 
@@ -110,8 +110,8 @@ def train(
             return Trained(flat, None, audit, None)
     raise InputError(
         "recall_out_of_reach",
-        f"nothing that fits finds {config.target_recall} of the pairs above "
-        f"{threshold}; lower the target, raise the memory limit or store float32",
+        f"no index within the memory limit finds {config.target_recall} of the pairs "
+        f"above {threshold}; lower the target, raise the limit or store float32",
     )
 
 
@@ -124,7 +124,7 @@ def _leaf_counts(count: int, config: IndexConfig) -> tuple[int, ...]:
 def _storages(
     ids: Sequence[str], dimension: int, leaves: int, config: IndexConfig
 ) -> tuple[Storage | None, Storage | None]:
-    """Find the best ways that fit: without ScaNN, and with it."""
+    """Choose the best storages that fit: without ScaNN, and with it."""
     enough = len(ids) >= _MIN_SEEDS
     kinds: tuple[Vectors, ...] = config.vectors if enough else ("float32",)
     options = footprint.ways(kinds, enough and len(ids) >= config.exact_below)
@@ -140,7 +140,7 @@ def _tuned(
     sample: Sample,
     goal: Goal,
 ) -> Trained:
-    """Train an index for each number of leaves; keep the cheapest that suffices."""
+    """Train an index for each number of leaves; keep the cheapest sufficient one."""
     best = Trained(storage, None, Audit(0.0, sample.basis), None)
     trials: list[Trial] = []
     for leaves in leaf_counts:
@@ -153,7 +153,7 @@ def _tuned(
 def _by_code(
     vectors: np.ndarray, leaves: int, storage: Storage, sample: Sample, goal: Goal
 ) -> Iterator[Trained]:
-    """Train with coarse codes, and with fine ones where these might do better."""
+    """Train with coarse codes, and with fine ones if these might be cheaper."""
     assert storage.reorder is not None
     stored = footprint.encode(vectors, storage.vectors)
     for block_dims in (_COARSE_BLOCK_DIMS, _FINE_BLOCK_DIMS):
@@ -177,7 +177,7 @@ def _audit_exact(
     goal: Goal,
     trials: tuple[Trial, ...],
 ) -> Audit:
-    """Exact search loses only what rounding of the stored vectors moves."""
+    """Measure exact search, which loses pairs only by rounding the stored vectors."""
     if storage.vectors == "float32":
         return Audit(1.0, EXACT_BASIS, (), trials)
     stored = footprint.encode(vectors, storage.vectors)

@@ -1,7 +1,7 @@
 """Choose ScaNN's search settings by measurement.
 
-Settings are tried in the order of a cost formula, never of the clock, so that a rerun
-chooses the same.
+Settings are tried in the order of a cost formula rather than of measured time, so that
+a rerun chooses the same.
 """
 
 import logging
@@ -33,12 +33,12 @@ LEAF_SHARES = (
 
 @dataclass(frozen=True)
 class Goal:
-    """What the settings must reach.
+    """The recall that the settings must reach.
 
     Attributes:
         threshold: similarity that a pair must exceed.
         recall: share of the pairs to find, on the held-out half.
-        margin: how much more the tuning half must show.
+        margin: how much higher recall on the tuning half must be.
     """
 
     threshold: float
@@ -51,10 +51,10 @@ class Trial:
     """One setting that was tried.
 
     Attributes:
-        settings: what was tried.
+        settings: the settings.
         recall: on the tuning half, of the worst source.
-        recall_held_out: on the other half; None where the first did not suffice.
-        queries_per_s: for the reader; decides nothing.
+        recall_held_out: on the held-out half; None if the tuning half fell short.
+        queries_per_s: for information only; has no influence on the choice.
     """
 
     settings: ScannSettings
@@ -65,12 +65,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Audit:
-    """What is known about the recall of an index.
+    """The measured recall of an index.
 
     Attributes:
         recall: held out, of the worst source; 1 for an exact index of float32.
         recall_basis: `pairs_above_threshold`; `top_10` (the nearest seeds of each
-            query, where the sample has too few pairs above the threshold); `exact`.
+            query, if the sample has too few pairs above the threshold); `exact`.
         held_out: the recall by source of queries.
         trials: settings tried, in order.
     """
@@ -88,18 +88,18 @@ def tune(
 
     Args:
         index: trained on the seeds.
-        vectors: [n, d], the seeds as they are stored, float32 or bfloat16.
+        vectors: [n, d], the seeds as stored, float32 or bfloat16.
         sample: queries with what exact search finds for them.
         goal: the recall to reach.
 
     Returns:
-        The settings and their audit; None and an `exact` audit when nothing suffices.
+        The settings and their audit; None and an `exact` audit if none suffice.
     """
     trials: list[Trial] = []
     fewest = 0
     count, dimension = vectors.shape
     options = grid(count, dimension, index.leaves, index.reorder, index.block_dims)
-    # Visits that fail at full depth fail at any: rule them out first, few to many.
+    # Too few visits at full depth are too few at any depth: rule these out first.
     for settings in [option for option in options if option.depth == MAX_DEPTH]:
         trial, held_out = _attempt(index, vectors, sample, goal, settings)
         trials.append(trial)
@@ -134,15 +134,15 @@ def grid(
 
 
 def visits(leaves: int, share: float) -> int:
-    """The leaves to search; 0 without a tree."""
+    """Return the number of leaves to search; 0 without a tree."""
     return math.ceil(leaves * share)
 
 
 def cost(count: int, dimension: int, settings: ScannSettings) -> float:
     """Estimate the work of a query, in float32 multiply-adds.
 
-    To score a block of a seed's code costs about an eighth of a dimension, to fetch and
-    rescore a candidate about six times its dimensions (fitted to 250k seeds of 128).
+    Scoring a block of a seed's code costs about an eighth of a dimension, fetching and
+    rescoring a candidate about six times its dimensions (fitted to 250k seeds of 128).
     """
     codes, centers = float(count), 0.0
     if settings.leaves:

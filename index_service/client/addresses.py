@@ -1,6 +1,6 @@
-"""How a served index is named: shards, each with its replicas.
+"""Addresses of a served index: its shards, and the replicas of each.
 
-grpc://a:50051|b:50051,grpc://c:50051   two shards, the first on two replicas
+grpc://a:50051|b:50051,grpc://c:50051   two shards, the first with two replicas
 """
 
 from urllib.parse import urlsplit
@@ -13,12 +13,12 @@ Shards = tuple[tuple[str, ...], ...]
 
 
 def is_served(index: str) -> bool:
-    """Return whether an index is named by addresses, not by a directory."""
+    """Return whether an index is given by addresses rather than by a directory."""
     return index.startswith(SCHEME)
 
 
 def parse_shards(text: str) -> Shards:
-    """Read addresses: commas between shards, `|` between the replicas of a shard.
+    """Parse addresses: commas between shards, `|` between the replicas of a shard.
 
     Returns:
         `host:port` of each replica of each shard.
@@ -33,7 +33,9 @@ def parse_shards(text: str) -> Shards:
     every = [address for shard in shards for address in shard]
     twice = {address for address in every if every.count(address) > 1}
     if twice:
-        raise InputError("bad_address", f"{sorted(twice)[0]} stands in {text!r} twice")
+        raise InputError(
+            "bad_address", f"{sorted(twice)[0]} is twice in {text!r}; name it once"
+        )
     return shards
 
 
@@ -46,6 +48,6 @@ def _address(text: str) -> str:
         good = False
     if not good:
         raise InputError(
-            "bad_address", f"{text!r} is no address: write {SCHEME}HOST:PORT for each"
+            "bad_address", f"{text!r} is not an address; write {SCHEME}HOST:PORT"
         )
     return bare

@@ -1,4 +1,4 @@
-"""Who may talk to a server: TLS, mutual TLS, and a token."""
+"""Authentication of servers and clients: TLS, mutual TLS, and a token."""
 
 import hmac
 import ipaddress
@@ -16,13 +16,14 @@ _OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 @dataclass(frozen=True)
 class ServerSecurity:
-    """Files of a server; "" where there is none.
+    """Files of a server; "" for none.
 
     Attributes:
-        cert: its certificate chain, PEM.
-        key: the private key of it, PEM.
-        client_ca: whom clients' certificates must be signed by (mutual TLS), PEM.
-        token_file: holds the token that calls must carry.
+        cert: certificate chain, PEM.
+        key: private key of `cert`, PEM.
+        client_ca: authority that must have signed clients' certificates (mutual TLS),
+            PEM.
+        token_file: file with the token that calls must carry.
     """
 
     cert: str = ""
@@ -34,20 +35,20 @@ class ServerSecurity:
 def server_credentials(
     security: ServerSecurity, host: str
 ) -> grpc.ServerCredentials | None:
-    """The credentials to listen with; None: without TLS.
+    """Return the credentials to listen with, or None to listen without TLS.
 
     Raises:
         InputError: `bad_security`, for half of a pair, a file that cannot be read, or a
-            token that would travel in the clear.
+            token that would be sent unencrypted.
     """
     if bool(security.cert) != bool(security.key):
-        raise _bad("a certificate needs its key: give --tls_cert and --tls_key")
+        raise _bad("TLS requires a certificate and its key: set --tls_cert, --tls_key")
     if security.client_ca and not security.cert:
-        raise _bad("--tls_client_ca needs --tls_cert and --tls_key")
+        raise _bad("--tls_client_ca requires --tls_cert and --tls_key")
     if not security.cert:
         if security.token_file and not is_loopback(host):
             raise _bad(
-                "a token without TLS would travel in the clear: give --tls_cert and "
+                "without TLS the token would be sent unencrypted: set --tls_cert and "
                 "--tls_key, or listen on loopback"
             )
         return None
@@ -59,7 +60,7 @@ def server_credentials(
 
 
 def read(path: str) -> bytes:
-    """A file of credentials.
+    """Read a file of credentials.
 
     Raises:
         InputError: `bad_security`.
@@ -71,22 +72,22 @@ def read(path: str) -> bytes:
 
 
 def read_token(path: str) -> str:
-    """The token in a file, without the line's end.
+    """Read the token in a file, without the end of the line.
 
     Raises:
-        InputError: `bad_security` where there is none.
+        InputError: `bad_security` for a file without a token.
     """
     try:
         token = read(path).decode("ascii").strip()
     except UnicodeDecodeError:
         token = ""
     if not token:
-        raise _bad(f"{path} holds no token in ASCII")
+        raise _bad(f"{path} does not hold a token in ASCII; write one to it")
     return token
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -94,10 +95,10 @@ def is_loopback(host: str) -> bool:
 
 
 class TokenInterceptor(grpc.ServerInterceptor):
-    """Lets calls in that carry the token; health and reflection need none."""
+    """Refuses calls without the token, except for health and reflection."""
 
     def __init__(self, token: str) -> None:
-        self._wanted = f"Bearer {token}".encode()
+        self._expected = f"Bearer {token}".encode()
         self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
 
     def intercept_service(
@@ -105,12 +106,12 @@ class TokenInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Pass a call on, or refuses it."""
+        """Pass a call on, or refuse it."""
         if handler_call_details.method.startswith(_OPEN_METHODS):
             return continuation(handler_call_details)
         metadata = dict(handler_call_details.invocation_metadata)
-        given = str(metadata.get("authorization", "")).encode()
-        if hmac.compare_digest(given, self._wanted):
+        sent = str(metadata.get("authorization", "")).encode()
+        if hmac.compare_digest(sent, self._expected):
             return continuation(handler_call_details)
         return self._refusal
 

@@ -1,14 +1,15 @@
-"""A client of a served index: all shards at once, any replica of each.
+"""A client of a served index: it asks all shards at once, any replica of each.
 
     config = ClientConfig(parse_shards("grpc://a:1|b:1,grpc://c:1"), "made@1", 128)
     with IndexClient(config) as client:
-        hits = client.search(queries, k=10, threshold=0.6).hits
+        matches = client.search(queries, k=10, threshold=0.6).matches
 
-Each shard's answer is of one version, which it names; while shards are reloaded one
-after the other, an answer may join an old version of one with a new one of another.
+Each shard answers from one version, and names it. While shards are reloaded one after
+the other, an answer may combine an old version of one with a new version of another.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,9 +20,8 @@ import numpy as np
 from clipseed.errors import InputError
 from index_service.client.addresses import Shards
 from index_service.client.credentials import is_loopback, read, read_token
-from index_service.client.retries import Backoff
 from index_service.client.shard_client import ShardClient, ShardDown
-from index_service.search.hits import Hits, join_hits, merge_hits
+from index_service.search.matches import Matches, join_matches, merge_matches
 from index_service.wire import search_pb2 as wire
 from index_service.wire.convert import from_wire
 
@@ -30,13 +30,13 @@ _FIRST_K, _K_GROWTH = 256, 8
 
 @dataclass(frozen=True)
 class ClientSecurity:
-    """Files of a client; "" where there is none.
+    """Files of a client; "" for none.
 
     Attributes:
-        ca: whom the servers' certificates must be signed by, PEM; turns TLS on.
+        ca: authority that must have signed servers' certificates, PEM; enables TLS.
         cert: the client's own certificate chain, PEM.
-        key: the private key of it, PEM.
-        token_file: holds the token to send.
+        key: private key of `cert`, PEM.
+        token_file: file with the token to send.
     """
 
     ca: str = ""
@@ -47,16 +47,16 @@ class ClientSecurity:
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """How to ask a served index.
+    """How to query a served index.
 
     Attributes:
         shards: addresses of the replicas of each shard.
-        embedder_id: what makes the queries.
+        embedder_id: the embedder of the queries.
         dimension: of the queries.
-        deadline_s: of one try.
-        patience_s: of one search, tries and waits together.
-        batch: queries in a request.
-        allow_partial: answer without shards that are down.
+        deadline_s: limit of one attempt.
+        patience_s: limit of one search, attempts and waits together.
+        batch: queries per request.
+        allow_partial: answer without the shards that are down.
         security: see `ClientSecurity`.
     """
 
@@ -71,37 +71,41 @@ class ClientConfig:
 
 
 class Found(NamedTuple):
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        hits: of all shards that answered.
-        versions: of each shard; "" of one that is down.
+        matches: of all shards that answered.
+        versions: version of each shard; "" for one that is down.
         missing: numbers of the shards that are down.
     """
 
-    hits: Hits
+    matches: Matches
     versions: tuple[str, ...]
     missing: tuple[int, ...]
 
 
 class IndexClient:
-    """Asks the shards of an index; one thread at a time.
+    """A client of all shards of an index; not safe for use by several threads.
+
+    Args:
+        config: see `ClientConfig`.
+        sleep: waits between attempts; tests pass a fake clock.
 
     Attributes:
-        shards: a client of each shard.
+        shards: one client per shard.
 
     Raises:
         InputError: `bad_security`.
     """
 
-    def __init__(self, config: ClientConfig, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self, config: ClientConfig, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._config = config
         credentials, metadata = _credentials(config)
-        backoff = backoff or Backoff(patience_s=config.patience_s)
+        limits = (config.deadline_s, config.patience_s)
         self.shards = [
-            ShardClient(
-                number, replicas, credentials, metadata, config.deadline_s, backoff
-            )
+            ShardClient(number, replicas, credentials, metadata, *limits, sleep)
             for number, replicas in enumerate(config.shards)
         ]
         self._pool = ThreadPoolExecutor(len(self.shards))
@@ -119,10 +123,10 @@ class IndexClient:
             shard.close()
 
     def check(self) -> list[Any]:
-        """Ask every shard what it serves.
+        """Check that the shards belong together and fit the queries.
 
         Returns:
-            A `StatsResponse` of each shard.
+            The `StatsResponse` of each shard.
 
         Raises:
             InputError: `embedder_mismatch`, or `wrong_shards` if they do not belong
@@ -135,8 +139,8 @@ class IndexClient:
             if (shard.embedder_id, shard.dimension) != wanted:
                 raise InputError(
                     "embedder_mismatch",
-                    f"shard {number} was made with {shard.embedder_id!r} "
-                    f"({shard.dimension} dimensions), the queries come from "
+                    f"shard {number} was built with {shard.embedder_id!r} "
+                    f"({shard.dimension} dimensions), but the queries come from "
                     f"{wanted[0]!r} ({wanted[1]}); use that embedder or another index",
                 )
         numbers = [shard.shard for shard in stats]
@@ -144,27 +148,27 @@ class IndexClient:
         if not whole or {shard.shards for shard in stats} != {len(stats)}:
             raise InputError(
                 "wrong_shards",
-                f"the servers hold the shards {numbers} of {stats[0].shards}: name "
-                "each once, commas between them, and `|` between replicas",
+                f"the servers hold the shards {numbers} of {stats[0].shards}; name "
+                "each shard once, with commas between them and `|` between replicas",
             )
         if len({shard.build for shard in stats}) > 1:
             raise InputError(
                 "wrong_shards",
-                "the servers hold shards of different builds: load the same one in all",
+                "the servers hold shards of different builds; load one build in all",
             )
         return stats
 
     def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Found:
-        """Find the best k of all shards.
+        """Find the best k matches of all shards.
 
         Args:
             queries: float32 [m, d], unit norm.
-            k: at most so many hits a query.
-            threshold: similarity that a hit must exceed; None: the k nearest.
+            k: maximum number of matches per query.
+            threshold: similarity that a match must exceed; None: the k nearest.
 
         Raises:
             InputError: a server refuses the request, with its reason.
-            ShardDown: a shard is down and the answer must be whole.
+            ShardDown: a shard is down, and `allow_partial` is not set.
         """
         parts = [
             self._search(queries[i : i + self._config.batch], k, threshold)
@@ -172,24 +176,25 @@ class IndexClient:
         ]
         missing = sorted({number for part in parts for number in part.missing})
         return Found(
-            join_hits([p.hits for p in parts]), parts[-1].versions, tuple(missing)
+            join_matches([p.matches for p in parts]), parts[-1].versions, tuple(missing)
         )
 
-    def hits_above(self, queries: np.ndarray, threshold: float) -> Hits:
-        """Find all hits above a threshold: asks again where k cut.
+    def matches_above(self, queries: np.ndarray, threshold: float) -> Matches:
+        """Find all matches above a threshold; ask again, with a larger k, where k cut.
 
         Raises:
-            InputError: a query has more than the servers give; raise their `--max_k`.
+            InputError: a query has more matches than the servers return; raise their
+                `--max_k`.
             ShardDown: see `search`.
         """
         k = _FIRST_K
-        hits = self.search(queries, k, threshold).hits
-        while hits.cut.any():
+        matches = self.search(queries, k, threshold).matches
+        while matches.cut.any():
             k *= _K_GROWTH
-            rows = np.flatnonzero(hits.cut)
-            more = self.search(queries[rows], k, threshold).hits
-            hits = _replaced(hits, rows, more)
-        return hits
+            rows = np.flatnonzero(matches.cut)
+            more = self.search(queries[rows], k, threshold).matches
+            matches = _replaced(matches, rows, more)
+        return matches
 
     def _search(self, queries: np.ndarray, k: int, threshold: float | None) -> Found:
         request = wire.SearchRequest(
@@ -199,7 +204,7 @@ class IndexClient:
             k=k,
             threshold=threshold,
         )
-        answers: list[Hits] = []
+        answers: list[Matches] = []
         versions = []
         missing = []
         asked = [self._pool.submit(shard.search, request) for shard in self.shards]
@@ -212,28 +217,31 @@ class IndexClient:
                 missing.append(number)
                 versions.append("")
                 continue
-            answers.append(answer.hits)
+            answers.append(answer.matches)
             versions.append(answer.version)
         if not answers:
-            raise ShardDown("no shard of the index answers")
-        return Found(merge_hits(answers, k), tuple(versions), tuple(missing))
+            raise ShardDown("no shard of the index answers; start its servers")
+        return Found(merge_matches(answers, k), tuple(versions), tuple(missing))
 
 
-def _replaced(hits: Hits, rows: np.ndarray, more: Hits) -> Hits:
-    """`hits`, with those of some queries taken from another search of these."""
-    parts = list(_each(hits))
+def _replaced(matches: Matches, rows: np.ndarray, more: Matches) -> Matches:
+    """Return `matches`, with those of the queries `rows` replaced by `more`."""
+    parts = list(_each(matches))
     for row, part in zip(rows.tolist(), _each(more), strict=True):
         parts[row] = part
-    return join_hits(parts)
+    return join_matches(parts)
 
 
-def _each(hits: Hits) -> Iterator[Hits]:
-    ends = np.cumsum(hits.counts)
-    for row, (end, count) in enumerate(zip(ends, hits.counts, strict=True)):
+def _each(matches: Matches) -> Iterator[Matches]:
+    ends = np.cumsum(matches.counts)
+    for row, (end, count) in enumerate(zip(ends, matches.counts, strict=True)):
         part = slice(int(end - count), int(end))
         one = slice(row, row + 1)
-        yield Hits(
-            hits.counts[one], hits.ids[part], hits.similarities[part], hits.cut[one]
+        yield Matches(
+            matches.counts[one],
+            matches.ids[part],
+            matches.similarities[part],
+            matches.cut[one],
         )
 
 
@@ -245,12 +253,14 @@ def _credentials(
     if security.token_file and not security.ca and not all(map(is_loopback, hosts)):
         raise InputError(
             "bad_security",
-            "a token without TLS would travel in the clear: name the authority that "
+            "without TLS the token would be sent unencrypted; name the authority that "
             "signed the servers' certificates",
         )
     if bool(security.cert) != bool(security.key) or (security.cert and not security.ca):
         raise InputError(
-            "bad_security", "a client's certificate needs its key and an authority"
+            "bad_security",
+            "a client's certificate requires its key and the servers' authority; set "
+            "all three",
         )
     metadata: tuple[tuple[str, str], ...] = ()
     if security.token_file:

@@ -1,13 +1,18 @@
-"""When to ask again, whom, and how long to wait."""
+"""When to retry a call, and how long to wait before it.
 
-import random
+Backoff, jitter and the time limit are tenacity's. Ours is what it does not have: the
+choice of a replica (`ShardClient`), and `Pace`, which outlives a call.
+"""
+
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import grpc
+import tenacity
 
-_ELSEWHERE = (
+_FIRST_WAIT_S = 0.05
+_MAX_WAIT_S = 5.0
+_TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
@@ -17,9 +22,9 @@ _ELSEWHERE = (
 )
 
 
-def is_worth_another_try(error: grpc.RpcError) -> bool:
+def is_transient(error: grpc.RpcError) -> bool:
     """Return whether another replica, or the same one later, may answer."""
-    return error.code() in _ELSEWHERE or is_overload(error)
+    return error.code() in _TRANSIENT or is_overload(error)
 
 
 def is_overload(error: grpc.RpcError) -> bool:
@@ -28,59 +33,35 @@ def is_overload(error: grpc.RpcError) -> bool:
     return exhausted and "larger than max" not in (error.details() or "")
 
 
-@dataclass
-class Backoff:
-    """Waits between tries: longer each time, never two clients in step.
+def retrying(
+    patience_s: float, sleep: Callable[[float], None] = time.sleep
+) -> tenacity.Retrying:
+    """Return a retrier of `grpc.RpcError`: exponential backoff with full jitter.
 
-    Attributes:
-        patience_s: after this long no further try is made.
-        first_s: longest first wait; it doubles from try to try.
-        most_s: longest wait.
-        clock: seconds.
-        sleep: waits.
-        chance: a random number in [0, 1).
+    Full jitter keeps clients that failed together from retrying together.
+
+    Args:
+        patience_s: no attempt starts later than this after the first.
+        sleep: waits; tests pass a fake clock.
     """
-
-    patience_s: float = 120.0
-    first_s: float = 0.05
-    most_s: float = 5.0
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)
-
-    def waits(self) -> "Waits":
-        """The waits of one call."""
-        return Waits(self)
-
-
-class Waits:
-    """The waits of one call; see `Backoff`."""
-
-    def __init__(self, backoff: Backoff) -> None:
-        self._backoff = backoff
-        self._began_s = backoff.clock()
-        self._tries = 0
-
-    def another(self) -> bool:
-        """Wait (full jitter), then says True; False when patience is at an end."""
-        backoff = self._backoff
-        longest = min(backoff.most_s, backoff.first_s * 2**self._tries)
-        wait_s = longest * backoff.chance()
-        self._tries += 1
-        if backoff.clock() - self._began_s + wait_s > backoff.patience_s:
-            return False
-        backoff.sleep(wait_s)
-        return True
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(grpc.RpcError),
+        wait=tenacity.wait_random_exponential(_FIRST_WAIT_S, _MAX_WAIT_S),
+        stop=tenacity.stop_before_delay(patience_s),
+        sleep=sleep,
+        reraise=True,
+    )
 
 
 class Pace:
-    """Slows a client down while servers refuse, and lets it speed up again.
+    """The pause before each call: longer while servers are overloaded.
 
-    A refusal doubles the pause before each call (from 10 ms, to 2 s at most), an answer
-    takes a quarter of it away.
+    Retries alone would not do: under overload a client whose every second attempt
+    succeeds would keep sending at full speed. A refusal doubles the pause (from 10 ms
+    to at most 2 s), an answer takes a quarter of it away.
     """
 
-    _LEAST_S, _MOST_S = 0.01, 2.0
+    _MIN_S, _MAX_S = 0.01, 2.0
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
@@ -93,12 +74,12 @@ class Pace:
             self._sleep(self.pause_s)
             self.slept_s += self.pause_s
 
-    def refused(self) -> None:
-        """A server had too much to do."""
-        self.pause_s = min(self._MOST_S, max(self._LEAST_S, self.pause_s * 2))
+    def slow_down(self) -> None:
+        """Lengthen the pause: a server refused a call."""
+        self.pause_s = min(self._MAX_S, max(self._MIN_S, self.pause_s * 2))
 
-    def answered(self) -> None:
-        """A server answered."""
+    def speed_up(self) -> None:
+        """Shorten the pause: a server answered."""
         self.pause_s *= 0.75
-        if self.pause_s < self._LEAST_S:
+        if self.pause_s < self._MIN_S:
             self.pause_s = 0.0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 _BLOCK_ELEMENTS = 1 << 22
-_QUERIES_A_BLOCK = 512
+_BLOCK_QUERIES = 512
 
 
 class Pairs(NamedTuple):
@@ -37,10 +37,10 @@ def rescore(
     query_rows: np.ndarray,
     seed_rows: np.ndarray,
 ) -> np.ndarray:
-    """Compute the similarity of given pairs, the same bytes in whatever company.
+    """Compute the similarity of pairs, bit-identical in any batch.
 
-    Products of float32 are exact in float64, and each pair is summed alone along its
-    own contiguous row, so that neither batch size nor BLAS kernel has a say.
+    Products of float32 are exact in float64, and each pair is summed along its own
+    contiguous row, so the result depends on neither the batch size nor a BLAS kernel.
 
     Args:
         queries: float32 [m, d].
@@ -56,7 +56,7 @@ def rescore(
     for start in range(0, len(query_rows), step):
         part = slice(start, start + step)
         products = queries[query_rows[part]].astype(np.float64)
-        # Cast as it is multiplied: a second float64 array would take thrice the time.
+        # Cast while multiplying: a second float64 array takes three times as long.
         products *= vectors[seed_rows[part]].astype(np.float32, copy=False)
         similarity[part] = products.sum(axis=-1)
     return similarity
@@ -79,8 +79,8 @@ def keep_above(
         threshold: similarity that a pair must exceed.
     """
     similarity = rescore(queries, vectors, query_rows, seed_rows)
-    # A float64 scalar: NumPy would round a Python float to float32, and a caller who
-    # compares `float(similarity) > threshold` would then disagree at the border.
+    # A float64 scalar: NumPy rounds a Python float to float32, so that a caller who
+    # compares `float(similarity) > threshold` would disagree at the threshold.
     kept = np.flatnonzero(similarity > np.float64(threshold))
     return in_order(Pairs(query_rows[kept], seed_rows[kept], similarity[kept]))
 
@@ -120,8 +120,8 @@ def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> P
     """
     bound = np.float32(threshold - float32_margin(queries.shape[1]))
     parts = []
-    for first in range(0, len(queries), _QUERIES_A_BLOCK):
-        block = queries[first : first + _QUERIES_A_BLOCK]
+    for first in range(0, len(queries), _BLOCK_QUERIES):
+        block = queries[first : first + _BLOCK_QUERIES]
         found = [
             (rows, columns + offset)
             for offset, scores in _score_blocks(block, vectors)
@@ -154,15 +154,15 @@ def top_above(
     Args:
         queries: float32 [m, d], unit norm.
         vectors: [n, d], unit norm, float32 or bfloat16; may be memory-mapped.
-        k: at most so many pairs a query.
+        k: maximum number of pairs per query.
         threshold: similarity that a pair must exceed; may be -inf.
 
     Returns:
         Pairs in the order of `best`.
     """
     parts = []
-    for first in range(0, len(queries), _QUERIES_A_BLOCK):
-        block = queries[first : first + _QUERIES_A_BLOCK]
+    for first in range(0, len(queries), _BLOCK_QUERIES):
+        block = queries[first : first + _BLOCK_QUERIES]
         rows, columns = _top_candidates(block, vectors, k, threshold)
         pairs = best(keep_above(block, vectors, rows, columns, threshold), k)
         parts.append(pairs._replace(query_rows=pairs.query_rows + first))
@@ -172,49 +172,49 @@ def top_above(
 def _top_candidates(
     queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find query and seed rows among which are each query's best `k`, and few more."""
+    """Find query and seed rows that include each query's best `k`, and few more."""
     margin = float32_margin(queries.shape[1])
-    floor = np.full(len(queries), threshold - margin, np.float32)
+    bound = np.full(len(queries), threshold - margin, np.float32)
     held = Pairs(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float32)))
     for offset, scores in _score_blocks(queries, vectors):
         if offset == 0 and scores.shape[1] >= k:
             last = np.partition(scores, -k, axis=1)[:, -k]
-            floor = np.maximum(floor, last - np.float32(2 * margin))
-        rows, columns = np.nonzero(scores > floor[:, None])
+            bound = np.maximum(bound, last - np.float32(2 * margin))
+        rows, columns = np.nonzero(scores > bound[:, None])
         fresh = Pairs(rows, columns + offset, scores[rows, columns])
         held = join([held, fresh])
         if len(held.similarity) > 4 * k * len(queries):
-            held = _drop_low(held, k, floor, 2 * margin)
+            held = _drop_low(held, k, bound, 2 * margin)
     return held.query_rows, held.seed_rows
 
 
-def _drop_low(held: Pairs, k: int, floor: np.ndarray, slack: float) -> Pairs:
-    """Raise each query's floor, in place, to `slack` below its k-th best; drop lower.
+def _drop_low(held: Pairs, k: int, bound: np.ndarray, slack: float) -> Pairs:
+    """Raise each query's bound, in place, to `slack` below its k-th best; drop lower.
 
-    BLAS's rounding may have put the true k-th best a little below.
+    The slack is there because BLAS may have rounded the true k-th best down.
     """
     order = np.lexsort((-held.similarity, held.query_rows))
     rows, scores = held.query_rows[order], held.similarity[order]
     last = np.flatnonzero(np.arange(len(rows)) - np.searchsorted(rows, rows) == k - 1)
-    floor[rows[last]] = np.maximum(floor[rows[last]], scores[last] - np.float32(slack))
-    kept = held.similarity > floor[held.query_rows]
+    bound[rows[last]] = np.maximum(bound[rows[last]], scores[last] - np.float32(slack))
+    kept = held.similarity > bound[held.query_rows]
     return Pairs(*(column[kept] for column in held))
 
 
 def top_rows(
     queries: np.ndarray, vectors: np.ndarray, own_rows: np.ndarray, count: int
 ) -> np.ndarray:
-    """Find each query's nearest seeds, itself left out.
+    """Find each query's nearest seeds, except for itself.
 
     Args:
         queries: float32 [m, d].
         vectors: float32 [n, d], n > count.
         own_rows: int64 [m], the seed row that is the query itself, or -1.
-        count: how many to find.
+        count: number of seeds to find.
 
     Returns:
-        int64 [m, count], in no particular order; ties at the end are cut by chance of
-        rounding, which is good enough to tune with.
+        int64 [m, count], in no particular order. Which of several equal seeds comes
+        last depends on rounding, which is good enough to tune with.
     """
     best = np.empty((len(queries), 0), np.float32)
     rows = np.empty((len(queries), 0), np.int64)

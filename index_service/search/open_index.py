@@ -1,4 +1,4 @@
-"""Open an index wherever it lies: a directory, a directory of shards, or a bucket."""
+"""Open an index: a directory, a directory of shards, or either in a bucket."""
 
 import hashlib
 import os
@@ -9,14 +9,15 @@ from pathlib import Path
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
-from index_service.search.searcher import Searcher, load_index
-from index_service.search.sharded import ShardedSearcher, load_shards
+from index_service.search.index import Index
+from index_service.search.searcher import load_index
+from index_service.search.sharded import load_shards
 from index_service.store import index_directory
 from index_service.store.shards import is_shard_name
 
-_MAX_MANIFEST_BYTES = 1 << 26
+__all__ = ["Index", "open_index"]
 
-Index = Searcher | ShardedSearcher
+_MAX_MANIFEST_BYTES = 1 << 26
 
 
 def open_index(
@@ -26,9 +27,9 @@ def open_index(
 
     Args:
         uri: what `clipseed index build` wrote: an index, one shard of an index, or the
-            directory of all its shards; local or `gs://`. What lies in a bucket is
-            copied once, and again only when it has changed.
-        embedder_id: what makes the queries; not compared when None.
+            directory of all its shards; local or `gs://`. An index in a bucket is
+            copied to this machine once, and again only when it has changed.
+        embedder_id: the embedder of the queries; not compared when None.
         dimension: d of the queries; not compared when None.
 
     Raises:
@@ -37,7 +38,9 @@ def open_index(
     """
     directory = _copy(uri) if storage.is_remote(uri) else Path(uri)
     if not directory.is_dir():
-        raise InputError("not_an_index", f"{uri} is no directory; build an index first")
+        raise InputError(
+            "not_an_index", f"{uri} is not a directory; build an index first"
+        )
     names = [path.name for path in directory.iterdir()]
     if index_directory.MANIFEST not in names and any(map(is_shard_name, names)):
         return load_shards(directory, embedder_id, dimension)
@@ -54,10 +57,13 @@ def _copy(uri: str) -> Path:
         if name.split("/")[-1] == index_directory.MANIFEST
     }
     if any(".." in name.split("/") for name in files):
-        raise InputError("not_an_index", f"{uri} holds names with '..'; build it again")
+        raise InputError(
+            "not_an_index", f"{uri} holds names with '..'; build the index again"
+        )
     if not manifests:
         raise InputError(
-            "not_an_index", f"{uri} holds no {index_directory.MANIFEST}; build it again"
+            "not_an_index",
+            f"{uri} holds no {index_directory.MANIFEST}; build the index again",
         )
     digest = hashlib.sha256(root.encode())
     for name in sorted(manifests):
@@ -69,7 +75,7 @@ def _copy(uri: str) -> Path:
 
 
 def _download(files: dict[str, str], target: Path) -> None:
-    """Copy files to a directory that appears whole, whoever else copies them now."""
+    """Copy files to a directory that appears whole, also when processes compete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent))
     try:

@@ -1,4 +1,4 @@
-"""ScaNN: train, save, load, and find candidate pairs that exact scoring then judges."""
+"""ScaNN: train, save, load, and find candidate pairs that are then scored exactly."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,15 @@ import numpy as np
 from index_service.search import exact
 
 MAX_DEPTH = 1024
-_QUERIES_A_BLOCK = 1024
+_BLOCK_QUERIES = 1024
 _WIDEN = 4
-_LIST_A_K = 16
+_LIST_PER_K = 16
 # bfloat16 keeps 8 significant bits: a unit vector moves by at most 2**-9, and query
 # and seed may both be rounded.
 _BFLOAT16_MARGIN = 2.0**-8
 _AH_ANISOTROPY = 0.2
-# Every seed stands in two leaves (ScaNN's SOAR), the second chosen for the queries that
-# miss the first: at equal recall a third of the leaves need to be visited.
+# Every seed is in two leaves (ScaNN's SOAR), the second chosen for the queries that
+# miss the first: at equal recall only a third of the leaves need to be visited.
 SPILL = 2
 _SOAR_LAMBDA = 1.5
 
@@ -29,11 +29,11 @@ class ScannSettings:
     """How ScaNN searches.
 
     Attributes:
-        leaves: partitions of the tree; 0 for none (every code is scored).
+        leaves: partitions of the tree; 0 for no tree (every code is scored).
         leaves_to_search: partitions visited by a query; 0 without a tree.
-        depth: candidates that are handed out.
-        reorder: how ScaNN orders them: by a bfloat16 copy of the vectors that it holds
-            (then few need an exact score), or by their codes alone.
+        depth: candidates returned per query.
+        reorder: how ScaNN orders candidates: by its bfloat16 copy of the vectors (then
+            few need an exact score), or by their codes alone.
         block_dims: dimensions that share 4 bits of a seed's code.
     """
 
@@ -44,7 +44,7 @@ class ScannSettings:
     block_dims: int = 2
 
     def words(self) -> str:
-        """For people: `31 of 1000 leaves, depth 64`."""
+        """Describe the settings: `31 of 1000 leaves, depth 64`."""
         tree = f"{self.leaves_to_search} of {self.leaves} leaves, "
         return f"{tree if self.leaves else ''}depth {self.depth}"
 
@@ -56,8 +56,8 @@ class ScannIndex:
 
     Attributes:
         leaves: see `ScannSettings`.
-        reorder: likewise.
-        block_dims: likewise.
+        reorder: see `ScannSettings`.
+        block_dims: see `ScannSettings`.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class ScannIndex:
     ) -> "ScannIndex":
         """Train on float32 [n, d] unit vectors, n >= 16; `leaves` 0 means no tree.
 
-        The same input gives the same files: ScaNN's random initialization differs from
-        build to build, its k-means++ does not; one training thread excludes races.
+        The same input yields the same files: ScaNN's random initialization differs from
+        build to build, its k-means++ does not, and one training thread has no races.
         """
         from scann.scann_ops.py import scann_ops_pybind
         from scann.scann_ops.py.scann_builder import ReorderType
@@ -110,25 +110,25 @@ class ScannIndex:
         return cls(native, settings.leaves, settings.reorder, settings.block_dims)
 
     def save(self, directory: Path) -> None:
-        """Write into an existing directory; it can be moved afterwards."""
+        """Write to an existing directory, which can be moved afterwards."""
         self._native.serialize(str(directory), relative_path=True)
 
     def candidates(
         self, queries: np.ndarray, leaves_to_search: int, depth: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find up to `depth` seeds a query.
+        """Find up to `depth` seeds per query.
 
         Args:
             queries: float32 [m, d], finite.
             leaves_to_search: ignored without a tree.
-            depth: candidates a query.
+            depth: candidates per query.
 
         Returns:
             int64 [m, k] seed rows and float32 [m, k] approximate similarities, k at
             most `depth`; a place that ScaNN could not fill has a NaN score.
         """
         # Batches of one: ScaNN's kernels for larger batches round differently, and a
-        # candidate list must not depend on which other frames stood beside the query.
+        # query's candidates must not depend on the other queries of its batch.
         rows, scores = self._native.search_batched_parallel(
             np.ascontiguousarray(queries),
             depth,
@@ -154,15 +154,16 @@ def pairs_above(
         vectors: float32 [n, d].
         queries: float32 [m, d].
         threshold: similarity that a pair must exceed; may be -inf where `k` is given.
-        settings: where the search starts; full lists are searched again, deeper.
-        k: only the best so many pairs of each query; None for all.
+        settings: where the search starts; a query whose list is full is searched again,
+            deeper.
+        k: maximum number of pairs per query, the best; None for all.
 
     Returns:
         Ordered by (query row, seed row); with `k` as `exact.best` orders them.
     """
     parts = []
-    for first in range(0, len(queries), _QUERIES_A_BLOCK):
-        block = queries[first : first + _QUERIES_A_BLOCK]
+    for first in range(0, len(queries), _BLOCK_QUERIES):
+        block = queries[first : first + _BLOCK_QUERIES]
         pairs = _block_pairs(index, vectors, block, threshold, settings, k)
         parts.append(pairs._replace(query_rows=pairs.query_rows + first))
     return exact.join(parts)
@@ -176,7 +177,7 @@ def _block_pairs(
     settings: ScannSettings,
     k: int | None,
 ) -> exact.Pairs:
-    """Search one block, widening the queries whose list is cut.
+    """Search one block; search deeper for the queries whose list is cut.
 
     Past `MAX_DEPTH` a query is searched exactly.
     """
@@ -187,8 +188,8 @@ def _block_pairs(
         pairs = _listed_pairs(
             index, vectors, queries[pending], threshold, leaves, depth
         )
-        hits = np.bincount(pairs.query_rows, minlength=len(pending))
-        cut = _is_cut(hits, depth, threshold, k, len(vectors))
+        matches = np.bincount(pairs.query_rows, minlength=len(pending))
+        cut = _is_cut(matches, depth, threshold, k, len(vectors))
         done = ~cut[pairs.query_rows]
         rows, seeds, similarity = (column[done] for column in pairs)
         found.append(exact.Pairs(pending[rows], seeds, similarity))
@@ -220,17 +221,27 @@ def _listed_pairs(
 
 
 def _is_cut(
-    hits: np.ndarray, depth: int, threshold: float, k: int | None, count: int
+    matches: np.ndarray, depth: int, threshold: float, k: int | None, count: int
 ) -> np.ndarray:
-    """Tell which queries have to be searched deeper, from int [m] hits among `depth`.
+    """Return bool [m]: which queries must be searched deeper.
 
-    Hashing orders candidates only roughly, so that a list loses pairs before it is
-    full: one that is more than half hits counts as cut, unless it is many times longer
-    than the k that are wanted. Where the nearest are asked for without a threshold, the
-    leaves visited may also hold too few seeds.
+    Hashing orders candidates only roughly, so a list loses pairs before it is full. One
+    with more than half matches counts as cut, unless it is many times longer than the k
+    wanted. Without a threshold, the leaves visited may also hold fewer than k seeds.
+
+    Args:
+        matches: int [m], matches among the `depth` candidates of each query.
+        depth: length of the lists.
+        threshold: similarity that a pair must exceed.
+        k: pairs wanted per query; None for all.
+        count: number of seeds.
     """
     if k is None:
-        return 2 * hits > depth
-    short = hits < min(k, count) if threshold == -np.inf else np.zeros_like(hits, bool)
-    enough = min(_LIST_A_K * k, max(2 * k, MAX_DEPTH))
-    return short | ((2 * hits > depth) & (depth < enough))
+        return 2 * matches > depth
+    short = (
+        matches < min(k, count)
+        if threshold == -np.inf
+        else np.zeros_like(matches, bool)
+    )
+    enough = min(_LIST_PER_K * k, max(2 * k, MAX_DEPTH))
+    return short | ((2 * matches > depth) & (depth < enough))

@@ -1,5 +1,6 @@
-"""The searcher that workers hold: load an index, find pairs above a threshold."""
+"""An index in this process: load it, find pairs above a threshold."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from clipseed.errors import InputError
 from index_service.search import exact, scann_index
 from index_service.search.exact import Pairs
-from index_service.search.hits import Hits
+from index_service.search.matches import Matches
 from index_service.search.scann_index import ScannIndex, ScannSettings
 from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
@@ -16,7 +17,7 @@ from index_service.store.index_directory import IndexManifest
 
 
 class Searcher:
-    """A loaded index; safe to use from several threads, not to pickle.
+    """A loaded index; safe for use by several threads, but not for pickling.
 
     Attributes:
         manifest: what the index is.
@@ -38,14 +39,20 @@ class Searcher:
 
     @property
     def version(self) -> str:
-        """Name the content, see `IndexManifest.version`."""
+        """The name of the content, see `IndexManifest.version`."""
         return self.manifest.version
+
+    @property
+    def parts(self) -> Sequence["Searcher"]:
+        """The index itself, because it is not sharded."""
+        return [self]
 
     def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
         """Find the pairs with similarity > threshold.
 
-        An exact index finds all of them, a ScaNN index the share that its manifest
-        states for the threshold it was tuned for. No list is cut at a fixed length.
+        An exact index finds all of them; a ScaNN index finds the share that its
+        manifest states for the threshold it was tuned for. No list is cut at a fixed
+        length.
 
         Args:
             queries: float32 [m, d], unit norm.
@@ -53,7 +60,7 @@ class Searcher:
 
         Returns:
             Query rows, seed rows and exact similarities, ordered by (query row, seed
-            row); the same bytes for a query, alone or in any batch.
+            row); bit-identical for a query, alone or in any batch.
 
         Raises:
             InputError: a query is NaN, not of unit norm, or of another dimension.
@@ -62,16 +69,16 @@ class Searcher:
         return self.find(queries, threshold, None)
 
     def exact_pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
-        """Find them all whatever the kind of the index: the measure of its recall."""
+        """Find all pairs with similarity > threshold, to measure recall with."""
         check_queries(queries, self.manifest.dimension)
         return exact.pairs_above(queries, self.vectors, threshold)
 
-    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Hits:
+    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Matches:
         """Find the best seeds of each query, among those that `pairs_above` finds.
 
         Args:
             queries: float32 [m, d], unit norm.
-            k: at most so many a query.
+            k: maximum number of seeds per query.
             threshold: similarity that a match must exceed; None: the k nearest.
 
         Raises:
@@ -80,20 +87,22 @@ class Searcher:
         check_request(k, threshold)
         check_queries(queries, self.manifest.dimension)
         bound = -np.inf if threshold is None else threshold
-        # One more than is asked for shows whether k cuts.
+        # One more than is asked for, to see whether k cuts.
         pairs = self.find(queries, bound, k + 1)
         found = np.bincount(pairs.query_rows, minlength=len(queries))
         pairs = exact.best(pairs, k)
         ids = [self.ids[row] for row in pairs.seed_rows]
-        return Hits(np.minimum(found, k), ids, pairs.similarity, found > k)
+        return Matches(np.minimum(found, k), ids, pairs.similarity, found > k)
 
-    def tuned(self, settings: ScannSettings) -> "Searcher":
-        """Search the same ScaNN index with other settings."""
-        manifest = replace(self.manifest, settings=settings)
+    def tuned(self, change: Callable[[ScannSettings], ScannSettings]) -> "Searcher":
+        """Return the same index with other ScaNN settings; an exact one as it is."""
+        if self.manifest.settings is None:
+            return self
+        manifest = replace(self.manifest, settings=change(self.manifest.settings))
         return Searcher(manifest, self.ids, self.vectors, self._scann)
 
     def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
-        """Find pairs for queries that are known to be good; with k only the best."""
+        """Find pairs for queries that are known to be valid; with k only the best."""
         settings = self.manifest.settings
         if self._scann is None or settings is None:
             return exact.find(queries, self.vectors, threshold, k)
@@ -103,16 +112,17 @@ class Searcher:
 
 
 def check_request(k: int, threshold: float | None) -> None:
-    """Refuse a k or a threshold that means nothing.
+    """Check k and the threshold of a search.
 
     Raises:
         InputError: `bad_k` or `bad_threshold`.
     """
     if k < 1:
-        raise InputError("bad_k", f"k is {k}; ask for at least 1 seed a query")
+        raise InputError("bad_k", f"k is {k}; ask for at least 1 seed per query")
     if threshold is not None and not np.isfinite(threshold):
         raise InputError(
-            "bad_threshold", f"the threshold is {threshold}; give a cosine"
+            "bad_threshold",
+            f"the threshold is {threshold}; use a cosine similarity, from -1 to 1",
         )
 
 
@@ -122,12 +132,13 @@ def load_index(
     """Verify an index directory and open it.
 
     Args:
-        directory: what `build_index` wrote, wherever it lies now.
-        embedder_id: what makes the queries; not compared when None.
+        directory: what `build_index` wrote; it may have been moved.
+        embedder_id: the embedder of the queries; not compared when None.
         dimension: d of the queries; not compared when None.
 
     Raises:
-        InputError: `damaged_index` (the file is named), or `embedder_mismatch`.
+        InputError: `damaged_index` (the message names the file), or
+            `embedder_mismatch`.
     """
     manifest = index_directory.read_manifest(directory)
     check_embedder(manifest, directory, embedder_id, dimension)
@@ -145,7 +156,7 @@ def check_embedder(
     embedder_id: str | None,
     dimension: int | None,
 ) -> None:
-    """Refuse an index of another embedder or dimension than the queries.
+    """Check that an index has the embedder and dimension of the queries.
 
     Raises:
         InputError: `embedder_mismatch`.
@@ -156,6 +167,6 @@ def check_embedder(
         if want is not None and want != have:
             raise InputError(
                 "embedder_mismatch",
-                f"the index in {directory} was made with {have!r}, the queries come "
-                f"from {want!r}; use that embedder or build the index again",
+                f"the index in {directory} was built with {have!r}, but the queries "
+                f"come from {want!r}; use that embedder or build the index again",
             )

@@ -1,4 +1,4 @@
-"""All shards of an index in one process, answering as one index that was never cut."""
+"""All shards of an index in one process; their answers are those of a whole index."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,7 +9,8 @@ import numpy as np
 from clipseed.errors import InputError
 from index_service.search import exact
 from index_service.search.exact import Pairs
-from index_service.search.hits import Hits, merge_hits
+from index_service.search.matches import Matches, merge_matches
+from index_service.search.scann_index import ScannSettings
 from index_service.search.searcher import Searcher, check_embedder, load_index
 from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
@@ -18,12 +19,12 @@ from index_service.store.shards import is_shard_name, shard_name
 
 
 class ShardedSearcher:
-    """The shards of one build; the interface of `Searcher`, and its answers.
+    """The shards of one build as one `Index`.
 
     Attributes:
-        manifest: of the whole: the sums and the worst recall of the shards.
-        ids: all seed ids in order; seed rows count in these.
-        shards: the parts.
+        manifest: of the whole index: sums, and the worst recall of the shards.
+        ids: all seed ids in order; seed rows refer to these.
+        shards: the shards.
     """
 
     def __init__(self, shards: Sequence[Searcher]) -> None:
@@ -39,29 +40,40 @@ class ShardedSearcher:
 
     @property
     def version(self) -> str:
-        """Name the content of all shards."""
+        """The name of the content of all shards."""
         return self.manifest.version
 
+    @property
+    def parts(self) -> Sequence[Searcher]:
+        """The shards."""
+        return self.shards
+
+    def tuned(
+        self, change: Callable[[ScannSettings], ScannSettings]
+    ) -> "ShardedSearcher":
+        """Return the same index with other ScaNN settings in every shard."""
+        return ShardedSearcher([shard.tuned(change) for shard in self.shards])
+
     def pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
-        """As `Searcher.pairs_above`."""
+        """Find the pairs with similarity > threshold, see `Searcher.pairs_above`."""
         return self._join(lambda shard: shard.pairs_above(queries, threshold))
 
     def exact_pairs_above(self, queries: np.ndarray, threshold: float) -> Pairs:
-        """As `Searcher.exact_pairs_above`."""
+        """Find all pairs with similarity > threshold, to measure recall with."""
         return self._join(lambda shard: shard.exact_pairs_above(queries, threshold))
 
-    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Hits:
-        """As `Searcher.search`."""
-        return merge_hits([s.search(queries, k, threshold) for s in self.shards], k)
+    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Matches:
+        """Find the best k seeds of each query, see `Searcher.search`."""
+        return merge_matches([s.search(queries, k, threshold) for s in self.shards], k)
 
     def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
-        """As `Searcher.find`."""
+        """Find pairs for queries that are known to be valid; with k only the best."""
         check_queries(queries, self.manifest.dimension)
         pairs = self._join(lambda shard: shard.find(queries, threshold, k))
         return pairs if k is None else exact.best(pairs, k)
 
     def _join(self, search: Callable[[Searcher], Pairs]) -> Pairs:
-        """Search every shard; count seed rows in the whole."""
+        """Search every shard; turn its seed rows into those of the whole index."""
         parts = []
         for shard, rows in zip(self.shards, self._rows, strict=True):
             pairs = search(shard)
@@ -72,11 +84,11 @@ class ShardedSearcher:
 def load_shards(
     directory: Path, embedder_id: str | None = None, dimension: int | None = None
 ) -> ShardedSearcher:
-    """Verify and open all shards that lie in a directory.
+    """Verify and open all shards in a directory.
 
     Raises:
         InputError: `damaged_index` (a shard is missing, damaged, or of another build;
-            it is named), or `embedder_mismatch`.
+            the message names it), or `embedder_mismatch`.
     """
     names = sorted(p.name for p in directory.iterdir() if is_shard_name(p.name))
     first = index_directory.read_manifest(directory / names[0])
@@ -118,7 +130,7 @@ def _damaged(path: Path, what: str) -> InputError:
 
 
 def _whole(manifests: Sequence[IndexManifest]) -> IndexManifest:
-    """Sum the shards up; the files are named by their shards."""
+    """Combine the shards' manifests; each file is named with its shard."""
     worst = min(manifests, key=lambda manifest: manifest.audit.recall)
     kinds = {manifest.kind for manifest in manifests}
     return replace(

@@ -1,8 +1,22 @@
-"""Small requests that arrive together are searched together.
+"""Batch the requests that wait, because one large search is cheaper than many small.
 
-Worker threads take what waits, so requests gather just as long as the processors are
-busy; no request waits for others to come. Only requests of the same k and threshold
-share a batch, and a query has the same answer in any batch, so nobody can tell.
+States of a request: waiting ─► running ─► answered; or canceled (the caller has left),
+expired (its deadline passed while it waited), or refused (`Overloaded`).
+
+Each rule prevents one failure:
+
+- A worker thread takes what waits at the moment. So requests gather only while all
+  threads are busy, and a lone request never waits for others.
+- Only requests of the same k and threshold share a batch, and a query's answer is
+  bit-identical in any batch, so batching cannot be seen in the answers.
+- The queue is bounded in queries. Above it requests are refused at once: under overload
+  a long queue would answer only clients that have left.
+- Canceled and expired requests are dropped before the search, for the same reason.
+- An exception of a search goes to the callers of its batch, and the thread continues;
+  otherwise one bad batch would leave a server without threads.
+- `close` answers what waits and then ends the threads, so a restart loses no request.
+
+gRPC has no batching on the server; TensorFlow Serving's cannot be used apart from it.
 """
 
 import threading
@@ -15,27 +29,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clipseed.errors import InputError
-from index_service.search.hits import Hits, slice_hits
+from index_service.search.matches import Matches, slice_matches
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request found, and in which version of the index."""
+    """The matches of one request, and the version of the index they are from."""
 
     version: str
-    hits: Hits
+    matches: Matches
 
 
 @dataclass(frozen=True)
 class Request:
-    """A search that waits.
+    """A request to search.
 
     Attributes:
         queries: float32 [m, d], unit norm.
-        k: at most so many hits a query.
-        threshold: similarity that a hit must exceed, or None.
-        embedder_id: what made the queries.
-        expires_s: when nobody waits any longer, on `time.monotonic`'s clock.
+        k: maximum number of matches per query.
+        threshold: similarity that a match must exceed, or None.
+        embedder_id: the embedder of the queries.
+        expires_s: deadline, on the clock of `time.monotonic`.
     """
 
     queries: np.ndarray
@@ -55,16 +69,16 @@ Run = Callable[[list[Request]], list[Answer | InputError]]
 
 
 class Overloaded(Exception):
-    """The queue is full: come again later."""
+    """The queue is full; retry later."""
 
 
 class Batcher:
     """A bounded queue of requests, and the threads that search them in batches.
 
     Args:
-        run: searches requests of one k and threshold; gives an answer for each.
-        threads: that search.
-        max_batch: queries to search at once (a larger request goes alone).
+        run: searches requests of one k and threshold; returns one answer per request.
+        threads: number of threads that search.
+        max_batch: queries searched at once (a larger request is a batch of its own).
         max_waiting: queries that may wait; above it requests are refused.
     """
 
@@ -85,7 +99,7 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Queries that wait to be searched."""
+        """The number of queries that wait."""
         return self._queries
 
     def submit(self, request: Request) -> Future[Answer]:
@@ -107,7 +121,7 @@ class Batcher:
         return waiting.future
 
     def close(self) -> None:
-        """Answer what waits, takes no more, and ends the threads."""
+        """Refuse new requests, answer the waiting ones, and end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -121,7 +135,7 @@ class Batcher:
                 continue
             try:
                 answers = self._run([waiting.request for waiting in live])
-            except Exception as error:  # The callers get it; the thread goes on.
+            except Exception as error:  # The callers raise it; the thread continues.
                 for waiting in live:
                     waiting.future.set_exception(error)
                 continue
@@ -137,11 +151,16 @@ class Batcher:
             return False
         if time.monotonic() < waiting.request.expires_s:
             return True
-        waiting.future.set_exception(TimeoutError("the request waited past its end"))
+        message = "the request waited past its deadline"
+        waiting.future.set_exception(TimeoutError(message))
         return False
 
     def _take(self) -> list[_Waiting]:
-        """The first request that waits and others like it; empty: the end."""
+        """Wait for requests; take the first, and those that can share its batch.
+
+        Returns:
+            The batch; empty when the batcher is closed and nothing waits.
+        """
         with self._changed:
             while not self._waiting:
                 if self._closed:
@@ -168,16 +187,16 @@ def _alike(a: Request, b: Request) -> bool:
 
 
 def search_together(
-    search: Callable[[np.ndarray, int, float | None], Hits],
+    search: Callable[[np.ndarray, int, float | None], Matches],
     version: str,
     requests: list[Request],
 ) -> list[Answer | InputError]:
-    """Search requests of one k and threshold at once, and takes the hits apart."""
+    """Search requests of one k and threshold at once, and split the matches."""
     queries = np.concatenate([request.queries for request in requests])
-    hits = search(queries, requests[0].k, requests[0].threshold)
+    matches = search(queries, requests[0].k, requests[0].threshold)
     ends = np.cumsum([len(request.queries) for request in requests])
     starts = [0, *ends[:-1]]
     return [
-        Answer(version, slice_hits(hits, int(start), int(end)))
+        Answer(version, slice_matches(matches, int(start), int(end)))
         for start, end in zip(starts, ends, strict=True)
     ]

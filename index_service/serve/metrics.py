@@ -1,4 +1,4 @@
-"""What Prometheus can read about a server."""
+"""Prometheus metrics of a server."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class Metrics:
         )
         self.latency = Histogram(
             "clipseed_index_request_seconds",
-            "Time to answer a request, waiting included.",
+            "Time to answer a request, including the wait.",
             buckets=_LATENCIES_S,
             registry=registry,
         )
@@ -38,7 +38,7 @@ class Metrics:
         )
         self.found = Counter(
             "clipseed_index_recall_found_pairs",
-            "How many of these the index had found.",
+            "Sampled pairs that the index had found.",
             registry=registry,
         )
         self.version = Info("clipseed_index", "The index served.", registry=registry)
@@ -47,7 +47,7 @@ class Metrics:
         )
         self.memory.set_function(resident_bytes)
         self.waiting = Gauge(
-            "clipseed_index_waiting_queries", "Queries that wait.", registry=registry
+            "clipseed_index_waiting_queries", "Queries waiting.", registry=registry
         )
 
 

@@ -1,4 +1,4 @@
-"""A server process: the service with health, reflection, metrics, and a clean end."""
+"""A server process: the service, health, reflection, metrics, and clean shutdown."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,23 +23,23 @@ from index_service.wire import search_pb2
 from index_service.wire.search_pb2_grpc import add_IndexServiceServicer_to_server
 
 SERVICE = search_pb2.DESCRIPTOR.services_by_name["IndexService"].full_name
-# Refusals and health checks are answered while all places are taken.
+# Threads for refusals and health checks while as many requests as allowed are running.
 _SPARE_THREADS = 8
-_CALLS_A_PLACE = 4
+_CALLS_PER_REQUEST = 4
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """How to serve.
+    """How to serve an index.
 
     Attributes:
-        directory: an index, or one shard of one.
-        host: the address to listen on.
-        port: 0: any free one.
-        metrics_port: of the metrics, on the same address; -1: none, 0: any.
+        directory: an index, or one shard of an index.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+        metrics_port: port of the metrics, on the same address; -1 for none, 0 for any.
         limits: see `Limits`.
         security: see `ServerSecurity`.
-        drain_s: how long calls may go on after the end was asked for.
+        drain_s: time that running calls have to finish after `stop`.
     """
 
     directory: str
@@ -55,9 +55,9 @@ class IndexServer:
     """A running server.
 
     Attributes:
-        port: it listens on.
-        metrics_port: metrics are read on; None: nowhere.
-        service: what answers.
+        port: the port that it listens on.
+        metrics_port: the port of the metrics, or None.
+        service: the service that answers calls.
 
     Raises:
         InputError: `damaged_index`, `bad_security`, or `cannot_listen`.
@@ -85,10 +85,10 @@ class IndexServer:
             self._web = web
             self.metrics_port = web.server_port
         self._server.start()
-        self._tell(health_pb2.HealthCheckResponse.SERVING)
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
-        """Say that it is going, lets calls end, and ends."""
+        """Report that the server is going down, let running calls finish, and stop."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self._drain_s).wait()
         self.service.batcher.close()
@@ -115,7 +115,9 @@ class IndexServer:
                 "cannot_listen", f"cannot listen on {address}; choose another port"
             ) from error
 
-    def _tell(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+    def _set_health(
+        self, status: "health_pb2.HealthCheckResponse.ServingStatus"
+    ) -> None:
         for name in ("", SERVICE):
             self._health.set(name, status)
 
@@ -128,7 +130,7 @@ def _grpc_server(config: ServerConfig) -> grpc.Server:
     return grpc.server(
         ThreadPoolExecutor(limits.requests + _SPARE_THREADS),
         interceptors=interceptors,
-        maximum_concurrent_rpcs=limits.requests * _CALLS_A_PLACE + _SPARE_THREADS,
+        maximum_concurrent_rpcs=limits.requests * _CALLS_PER_REQUEST + _SPARE_THREADS,
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.so_reuseport", 0),

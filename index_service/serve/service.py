@@ -1,4 +1,4 @@
-"""The gRPC methods: check what comes, search, answer; every refusal says why."""
+"""The gRPC methods: check requests, search, answer; every refusal has a reason."""
 
 import logging
 import threading
@@ -34,17 +34,17 @@ _RETRY_AFTER_MS = 50
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on.
+    """The limits of a server.
 
     Attributes:
-        message_bytes: of a request.
-        queries: of a request.
-        k: hits a query.
-        requests: answered at a time; more are refused.
+        message_bytes: size of a request.
+        queries: queries per request.
+        k: matches per query.
+        requests: requests answered at a time; more are refused.
         waiting: queries that may wait.
         batch: queries searched at once.
-        threads: that search.
-        audit_one_in: one batch in this many is searched exactly too; 0: none.
+        threads: number of threads that search.
+        audit_one_in: one batch in this many is also searched exactly; 0 for none.
     """
 
     message_bytes: int = 16 << 20
@@ -58,12 +58,12 @@ class Limits:
 
 
 class IndexService(rpc.IndexServiceServicer):
-    """Answers for one index.
+    """The service of one index.
 
     Args:
-        versions: what is served.
+        versions: the index, and its current version.
         limits: see `Limits`.
-        metrics: where it is counted.
+        metrics: counters to update.
     """
 
     def __init__(self, versions: Versions, limits: Limits, metrics: Metrics) -> None:
@@ -78,7 +78,7 @@ class IndexService(rpc.IndexServiceServicer):
             self._search, limits.threads, limits.batch, limits.waiting
         )
         metrics.waiting.set_function(lambda: self.batcher.waiting)
-        self._tell_version()
+        self._record_version()
 
     # --- the methods ------------------------------------------------------------------
 
@@ -88,8 +88,8 @@ class IndexService(rpc.IndexServiceServicer):
         with self._admitted(context):
             answer = self._answer(request, context)
         self._metrics.latency.observe(time.perf_counter() - began_s)
-        self._metrics.queries.inc(len(answer.hits.counts))
-        self._queries += len(answer.hits.counts)
+        self._metrics.queries.inc(len(answer.matches.counts))
+        self._queries += len(answer.matches.counts)
         return to_wire(answer)
 
     def Stats(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -118,26 +118,33 @@ class IndexService(rpc.IndexServiceServicer):
             previous, version = self.reload(
                 request.directory, request.allow_other_embedder
             )
-        except InputError as reject:
-            self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, reject)
+        except InputError as error:
+            self._refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
         return wire.ReloadResponse(version=version, previous_version=previous)
 
     def reload(self, directory: str = "", other: bool = False) -> tuple[str, str]:
-        """Swap the version; gives the old one's name and the new one's.
+        """Swap the version.
+
+        Returns:
+            The names of the old and of the new version.
 
         Raises:
             InputError: see `Versions.reload`.
         """
         previous = self._versions.reload(directory, other)
-        self._tell_version()
+        self._record_version()
         return previous, self._versions.current.version
 
-    # --- in between -------------------------------------------------------------------
+    # --- searching --------------------------------------------------------------------
 
     @contextmanager
     def _admitted(self, context: grpc.ServicerContext) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
-            self._overloaded(context, "too_many_requests", "all places are taken")
+            self._overloaded(
+                context,
+                "too_many_requests",
+                f"{self._limits.requests} requests are being answered",
+            )
         try:
             yield
         finally:
@@ -146,8 +153,8 @@ class IndexService(rpc.IndexServiceServicer):
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Answer:
         try:
             search = read_request(request, self._versions.current, self._limits)
-        except InputError as reject:
-            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
+        except InputError as error:
+            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
         left_s = context.time_remaining()
         if left_s is not None:
             search = _until(search, time.monotonic() + left_s)
@@ -158,20 +165,21 @@ class IndexService(rpc.IndexServiceServicer):
         context.add_callback(future.cancel)
         try:
             return future.result()
-        except InputError as reject:
-            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reject)
+        except InputError as error:
+            self._refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
         except (TimeoutError, CancelledError):
             late = InputError("deadline", "the request waited past its deadline")
             self._refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
 
     def _search(self, requests: list[Request]) -> list[Answer | InputError]:
-        """Search a batch in one version, whatever is swapped meanwhile."""
+        """Search a batch in one version, also when a reload swaps it meanwhile."""
         searcher = self._versions.current
         held = searcher.manifest
         good = [r for r in requests if _fits(r, held.embedder_id, held.dimension)]
         changed = InputError(
             "unknown_embedder",
-            f"the index was exchanged for one of {held.embedder_id!r} meanwhile",
+            f"the index was replaced by one of {held.embedder_id!r} meanwhile; embed "
+            "the queries with that",
         )
         answers: dict[int, Answer | InputError] = {}
         if good:
@@ -183,7 +191,7 @@ class IndexService(rpc.IndexServiceServicer):
     def _note(
         self, searcher: Searcher, requests: list[Request], answers: list[Any]
     ) -> None:
-        """Count a batch; now and then compares it with an exact search."""
+        """Count a batch, and compare one in `audit_one_in` with an exact search."""
         self._metrics.batch.observe(sum(len(r.queries) for r in requests))
         self._batches += 1
         every, threshold = self._limits.audit_one_in, requests[0].threshold
@@ -193,9 +201,9 @@ class IndexService(rpc.IndexServiceServicer):
             truth = searcher.exact_pairs_above(request.queries, threshold)
             counts = np.bincount(truth.query_rows, minlength=len(request.queries))
             self._metrics.sampled.inc(int(np.minimum(counts, request.k).sum()))
-            self._metrics.found.inc(len(answer.hits.ids))
+            self._metrics.found.inc(len(answer.matches.ids))
 
-    def _tell_version(self) -> None:
+    def _record_version(self) -> None:
         manifest = self._versions.current.manifest
         self._metrics.version.info(
             {"version": manifest.version, "embedder_id": manifest.embedder_id}
@@ -205,57 +213,60 @@ class IndexService(rpc.IndexServiceServicer):
         self, context: grpc.ServicerContext, reason: str, what: str
     ) -> NoReturn:
         context.set_trailing_metadata(((RETRY_HINT, str(_RETRY_AFTER_MS)),))
-        reject = InputError(reason, f"{what}; come again later, or add replicas")
-        self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reject)
+        error = InputError(reason, f"{what}; retry later, or add replicas")
+        self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error)
 
     def _refuse(
-        self, context: grpc.ServicerContext, code: grpc.StatusCode, reject: InputError
+        self, context: grpc.ServicerContext, code: grpc.StatusCode, error: InputError
     ) -> NoReturn:
-        self._metrics.refused.labels(reject.reason).inc()
-        logging.debug("refused: %s: %s", reject.reason, reject.message)
-        context.abort(code, f"{reject.reason}: {reject.message}")
+        self._metrics.refused.labels(error.reason).inc()
+        logging.debug("refused: %s: %s", error.reason, error.message)
+        context.abort(code, f"{error.reason}: {error.message}")
         raise AssertionError("abort raises")
 
 
 def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
-    """Check a `SearchRequest` against the index.
+    """Check a `SearchRequest` against the index, and decode it.
+
+    Whatever would yield an answer that looks right but means nothing is refused here.
 
     Raises:
-        InputError: with what is wrong; nothing that gets through can give an answer
-            that only looks right.
+        InputError: `unknown_embedder`, `wrong_dimension`, `empty_batch`,
+            `wrong_length`, `bad_k`, `bad_threshold`, `too_many_queries`, or as
+            `check_queries`.
     """
     manifest = searcher.manifest
     if request.embedder_id != manifest.embedder_id:
         raise InputError(
             "unknown_embedder",
-            f"the queries come from {request.embedder_id!r}, the index from "
+            f"the queries come from {request.embedder_id!r}, but the index from "
             f"{manifest.embedder_id!r}; embed with that, or build another index",
         )
     if request.dimension != manifest.dimension:
         raise InputError(
             "wrong_dimension",
-            f"queries of {request.dimension} dimensions for an index of "
-            f"{manifest.dimension}",
+            f"the queries have {request.dimension} dimensions, but the index has "
+            f"{manifest.dimension}; use the index's embedder",
         )
     if not request.queries:
-        raise InputError("empty_batch", "there is no query; send at least one")
+        raise InputError("empty_batch", "the request has no query; send at least one")
     if len(request.queries) % (4 * manifest.dimension):
         raise InputError(
             "wrong_length",
-            f"{len(request.queries)} bytes are no whole number of queries of "
-            f"{manifest.dimension} float32",
+            f"{len(request.queries)} bytes are not a whole number of queries of "
+            f"{manifest.dimension} float32; send whole rows",
         )
     threshold = request.threshold if request.HasField("threshold") else None
     check_request(request.k, threshold)
     if request.k > limits.k:
         raise InputError(
-            "bad_k", f"k is {request.k}; this server gives at most {limits.k}"
+            "bad_k", f"k is {request.k}; this server returns at most {limits.k}"
         )
     rows = np.frombuffer(request.queries, "<f4").reshape(-1, manifest.dimension)
     if len(rows) > limits.queries:
         raise InputError(
             "too_many_queries",
-            f"{len(rows)} queries; send at most {limits.queries} at a time",
+            f"the request has {len(rows)} queries; send at most {limits.queries}",
         )
     queries = np.ascontiguousarray(rows, np.float32)
     check_queries(queries, manifest.dimension)

@@ -1,4 +1,4 @@
-"""The index that is served, swapped for another while queries run."""
+"""The version of the index that is served; it can be swapped while queries run."""
 
 import logging
 import threading
@@ -11,19 +11,19 @@ from index_service.search.searcher import Searcher, load_index
 class Versions:
     """Holds the current version of an index.
 
-    A query takes the searcher once and keeps it to its end; the old version's memory
-    is given back when the last such query has ended.
+    A query takes the searcher once and keeps it to its end, so its answer is of one
+    version; the old version's memory is freed with the last such query.
 
     Args:
-        directory: an index, or one shard of one.
+        directory: an index, or one shard of an index.
 
     Raises:
-        InputError: `damaged_index`, with the file's name.
+        InputError: `damaged_index`, with the name of the file.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
-        self._given = directory  # May be a link that points elsewhere later.
+        self._link = directory  # May be a link that points elsewhere later.
         self._searcher = load_index(directory)
         self._loading = threading.Lock()
         self.reloads = 0
@@ -34,19 +34,19 @@ class Versions:
         return self._searcher
 
     def reload(self, directory: str = "", other_embedder: bool = False) -> str:
-        """Load a version beside the current one, then swaps.
+        """Load a version while the current one still answers, then swap them.
 
         Args:
-            directory: its name beside the directory served now, or its path there;
-                empty: what the directory given at the start holds or points to now.
-            other_embedder: take it also if embedder or dimension differ.
+            directory: a directory in the same folder as the one served now; "" for the
+                directory of the start, which may be a link to another one by now.
+            other_embedder: whether embedder and dimension may differ.
 
         Returns:
             The version that was served before.
 
         Raises:
             InputError: `damaged_index`, `embedder_mismatch`, or `forbidden_directory`
-                for one that does not lie beside the one served. The old one goes on.
+                for one in another folder. The old version is still served then.
         """
         with self._loading:
             place = self._place(directory)
@@ -62,11 +62,11 @@ class Versions:
 
     def _place(self, directory: str) -> Path:
         if not directory:
-            return self._given.resolve()
+            return self._link.resolve()
         place = (self._directory.parent / directory).resolve()
         if place.parent != self._directory.parent:
             raise InputError(
                 "forbidden_directory",
-                f"{directory} does not lie beside {self._directory}; copy it there",
+                f"{directory} is not in {self._directory.parent}; copy it there",
             )
         return place

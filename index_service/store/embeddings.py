@@ -1,15 +1,15 @@
-"""What counts as an embedding: float32 [n, d], finite, unit norm."""
+"""Checks of embeddings: float32 [n, d], finite, unit norm."""
 
 import numpy as np
 
 from clipseed.errors import InputError
 
 NORM_TOLERANCE = 1e-3
-_ROWS_A_BLOCK = 1 << 14
+_BLOCK_ROWS = 1 << 14
 
 
 def check_matrix(rows: np.ndarray, dimension: int | None = None) -> None:
-    """Refuse an array that is not float32 [n, d] with d > 0.
+    """Check that an array is float32 [n, d] with d > 0.
 
     Raises:
         InputError: `wrong_shape` or `wrong_dtype`.
@@ -21,10 +21,10 @@ def check_matrix(rows: np.ndarray, dimension: int | None = None) -> None:
     ):
         raise InputError(
             "wrong_shape",
-            f"embeddings have shape {list(rows.shape)}; give [n, {dimension or 'd'}]",
+            f"embeddings have shape {list(rows.shape)}; pass [n, {dimension or 'd'}]",
         )
     if rows.dtype != np.float32:
-        raise InputError("wrong_dtype", f"embeddings are {rows.dtype}; give float32")
+        raise InputError("wrong_dtype", f"embeddings are {rows.dtype}; pass float32")
 
 
 def first_bad_row(rows: np.ndarray) -> tuple[int, str] | None:
@@ -36,8 +36,8 @@ def first_bad_row(rows: np.ndarray) -> tuple[int, str] | None:
     Returns:
         The row and `not_finite`, `zero_norm` or `not_unit_norm`; None if all are good.
     """
-    for start in range(0, len(rows), _ROWS_A_BLOCK):
-        block = rows[start : start + _ROWS_A_BLOCK].astype(np.float64)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS].astype(np.float64)
         norms = np.sqrt((block * block).sum(axis=1))
         bad = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))
         if bad.size:
@@ -54,9 +54,9 @@ def first_bad_row(rows: np.ndarray) -> tuple[int, str] | None:
 
 
 def check_queries(queries: np.ndarray, dimension: int) -> None:
-    """Refuse queries for which a similarity would be meaningless.
+    """Check that similarities of the queries have a meaning.
 
-    ScaNN itself answers a NaN query with id 0: such a query must never reach it.
+    ScaNN answers a NaN query with id 0, so such a query must never reach it.
 
     Args:
         queries: float32 [m, d].
@@ -70,4 +70,8 @@ def check_queries(queries: np.ndarray, dimension: int) -> None:
     bad = first_bad_row(queries)
     if bad is not None:
         row, reason = bad
-        raise InputError(reason, f"query row {row} is no finite unit vector ({reason})")
+        raise InputError(
+            reason,
+            f"query row {row} is not a finite unit vector ({reason}); drop or "
+            "normalize it",
+        )

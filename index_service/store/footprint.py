@@ -1,4 +1,4 @@
-"""How an index may be stored, and the memory that each way takes."""
+"""Ways to store an index, and the memory that each takes."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Storage:
 
     Attributes:
         vectors: type of the vectors that scores are computed from.
-        reorder: what ScaNN orders candidates by; None for exact search.
+        reorder: how ScaNN orders candidates; None for exact search.
     """
 
     vectors: Vectors
@@ -29,7 +29,7 @@ class Storage:
 
 
 def ways(vectors: Sequence[Vectors], with_scann: bool) -> list[Storage]:
-    """List the ways to store an index, the best first: fast before small."""
+    """List the ways to store an index, the fastest first."""
     reorders = get_args(Reorder) if with_scann else ()
     return [Storage(v, r) for r in reorders for v in vectors] + [
         Storage(v, None) for v in vectors
@@ -43,21 +43,21 @@ def memory_bytes(
     leaves: int,
     block_dims: int = 2,
 ) -> int:
-    """Estimate the memory of a loaded index, its mapped vectors included.
+    """Estimate the memory of a loaded index, including its mapped vectors.
 
     Args:
         ids: of the seeds.
         dimension: d.
         storage: the way it is stored.
         leaves: of ScaNN's tree; 0 for none.
-        block_dims: dimensions that share 4 bits of a code; the default needs most.
+        block_dims: dimensions that share 4 bits of a code; the default takes most.
     """
     count = len(ids)
     table = sum(map(sys.getsizeof, ids)) + count * _POINTER_BYTES
     rows = count * dimension * _VALUE_BYTES[storage.vectors]
     if storage.reorder is None:
         return table + rows
-    # Half a byte a block and copy, of which a tree holds two and loading needs more.
+    # Half a byte per block and copy; a tree holds two copies, and loading takes more.
     codes = count * -(-dimension // block_dims)
     copy = count * dimension * 2 if storage.reorder == "bfloat16" else 0
     tree = leaves * dimension * 4 + count * 8 if leaves else 0
@@ -71,10 +71,10 @@ def fitting(
     leaves: int,
     limit_bytes: int | None,
 ) -> list[Storage]:
-    """Keep the ways that a limit allows.
+    """Return the ways within a memory limit.
 
     Raises:
-        InputError: `memory_limit` when there is none.
+        InputError: `memory_limit` if there are none.
     """
     needs = [memory_bytes(ids, dimension, storage, leaves) for storage in storages]
     if limit_bytes is None:
@@ -84,14 +84,14 @@ def fitting(
         raise InputError(
             "memory_limit",
             f"{len(ids)} seeds of dimension {dimension} need at least {min(needs)} "
-            f"bytes, the limit is {limit_bytes}; raise it, allow bfloat16 vectors or "
-            "cut the index into more shards",
+            f"bytes, but the limit is {limit_bytes}; raise it, allow bfloat16 vectors "
+            "or use more shards",
         )
     return kept
 
 
 def encode(vectors: np.ndarray, kind: Vectors) -> np.ndarray:
-    """Round float32 [n, d] to what is stored."""
+    """Convert float32 [n, d] to the type that is stored."""
     if kind == "float32":
         return vectors
     import ml_dtypes

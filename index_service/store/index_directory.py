@@ -1,10 +1,10 @@
-"""An index directory: what lies in it, and how damage is noticed.
+"""An index directory: its files, and the check that they are undamaged.
 
 ```
 vectors.npy     float32 [n, d], memory-mapped for exact scores; bfloat16 as uint16
-ids.txt         UTF-8, one seed id a line, in the order of the rows
+ids.txt         UTF-8, one seed id per line, in the order of the rows
 scann/          ScaNN's files, with relative names; absent in an exact index
-manifest.json   what the index is, and size and SHA-256 of every file; written last
+manifest.json   `IndexManifest`, with size and SHA-256 of every file; written last
 ```
 A directory without a manifest is not an index. It may be moved as a whole.
 """
@@ -43,23 +43,23 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class IndexManifest:
-    """What an index is.
+    """The description of an index.
 
     Attributes:
         format_version: of this layout.
         kind: `exact` or `scann`.
-        embedder_id: what made the embeddings; queries must come from the same.
+        embedder_id: the embedder of the seeds; queries must come from the same one.
         dimension: d.
         count: number of seeds.
         threshold: the similarity that the settings were tuned for.
-        settings: ScaNN's; None for an exact index.
+        settings: ScaNN's settings; None for an exact index.
         audit: the recall measured, and how.
         files: every other file, by path.
-        shard: this is number `shard` of `shards`, from 0.
-        shards: how many directories hold the seeds together.
-        build: names what all shards were made of: one build has one name.
+        shard: number of this shard, from 0.
+        shards: number of shards of the index.
+        build: hash of the seeds of all shards; shards of one index have the same.
         vectors: type of the stored vectors; scores are computed from these.
-        memory_bytes: estimate of what a process needs that holds the index.
+        memory_bytes: estimate of the memory of a process that holds the index.
     """
 
     format_version: int
@@ -79,20 +79,17 @@ class IndexManifest:
 
     @property
     def version(self) -> str:
-        """Name the content: two indexes of one version give the same answers."""
+        """The name of the content: indexes of one version return the same answers."""
         fields = asdict(self)
-        for name in (
-            "threshold",
-            "audit",
-            "memory_bytes",
-        ):  # What is known about it, not what it is.
+        # These describe the index but do not influence its answers.
+        for name in ("threshold", "audit", "memory_bytes"):
             del fields[name]
         return content_id(json.dumps(fields, sort_keys=True))
 
 
 def write_arrays(directory: Path, ids: Sequence[str], vectors: np.ndarray) -> None:
-    """Write vectors and id table."""
-    if vectors.dtype != np.float32:  # A type that npy does not know.
+    """Write the vectors and the table of ids."""
+    if vectors.dtype != np.float32:  # npy does not know bfloat16.
         vectors = vectors.view(np.uint16)
     np.save(directory / VECTORS, vectors)
     (directory / IDS).write_bytes("".join(f"{i}\n" for i in ids).encode())
@@ -114,7 +111,7 @@ def list_files(directory: Path) -> tuple[FileEntry, ...]:
 
 
 def write_manifest(directory: Path, manifest: IndexManifest) -> None:
-    """Write the manifest through a temporary name: only now is this an index."""
+    """Write the manifest atomically, which makes the directory an index."""
     temporary = directory / f".{MANIFEST}.tmp"
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True, allow_nan=False)
     with temporary.open("w", encoding="utf-8") as file:
@@ -164,7 +161,7 @@ def verify(directory: Path, manifest: IndexManifest) -> None:
 def read_arrays(
     directory: Path, manifest: IndexManifest
 ) -> tuple[list[str], np.ndarray]:
-    """Open ids and vectors of a verified index.
+    """Read the ids and map the vectors of a verified index.
 
     Returns:
         The ids, and the vectors: [n, d], memory-mapped.
@@ -190,7 +187,7 @@ def _damaged(path: Path, what: str) -> InputError:
 
 
 def _manifest(fields: dict[str, Any]) -> IndexManifest:
-    """Rebuild the dataclasses from JSON."""
+    """Convert JSON into the dataclasses."""
     settings = fields["settings"]
     return IndexManifest(
         **{

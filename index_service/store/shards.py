@@ -1,4 +1,4 @@
-"""Cutting an index by hash of the seed id, the same way on every machine."""
+"""Shards of an index: seeds are assigned by hash of their id, so equally everywhere."""
 
 import re
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ _NAME = re.compile(r"shard-(\d{5})-of-(\d{5})")
 
 
 def shard_name(shard: int, shards: int) -> str:
-    """A shard's directory: `shard-00000-of-00003`."""
+    """Return the name of a shard's directory: `shard-00000-of-00003`."""
     return f"shard-{shard:05d}-of-{shards:05d}"
 
 
 def is_shard_name(name: str) -> bool:
-    """Return whether a directory is a shard by its name."""
+    """Return whether a directory has the name of a shard."""
     return _NAME.fullmatch(name) is not None
 
 
 def split(ids: Sequence[str], shards: int) -> list[np.ndarray]:
-    """The rows of each shard.
+    """Return the rows of each shard.
 
     Raises:
         InputError: `too_many_shards` when a shard would be empty.
@@ -32,6 +32,7 @@ def split(ids: Sequence[str], shards: int) -> list[np.ndarray]:
     if shards < 1 or any(part.size == 0 for part in parts):
         raise InputError(
             "too_many_shards",
-            f"{shards} shards for {len(ids)} seeds: one would be empty; cut into fewer",
+            f"{shards} shards are too many for {len(ids)} seeds: one would be empty; "
+            "use fewer",
         )
     return parts

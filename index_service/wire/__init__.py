@@ -1,1 +1,1 @@
-"""What goes over the wire: `search.proto`, and the code that `generate` makes of it."""
+"""The wire format: `search.proto`, and the code that `generate` makes of it."""

@@ -1,32 +1,32 @@
-"""Answers to messages and back."""
+"""Convert answers to messages and back."""
 
 from typing import Any
 
 import numpy as np
 
-from index_service.search.hits import Hits
+from index_service.search.matches import Matches
 from index_service.serve.batching import Answer
 from index_service.wire import search_pb2 as wire
 
 
 def to_wire(answer: Answer) -> Any:
-    """An answer as a `SearchResponse`."""
-    hits = answer.hits
+    """Convert an answer to a `SearchResponse`."""
+    matches = answer.matches
     return wire.SearchResponse(
         version=answer.version,
-        counts=hits.counts.tolist(),
-        ids=hits.ids,
-        similarities=hits.similarities.tolist(),
-        cut=hits.cut.tolist(),
+        counts=matches.counts.tolist(),
+        ids=matches.ids,
+        similarities=matches.similarities.tolist(),
+        cut=matches.cut.tolist(),
     )
 
 
 def from_wire(response: Any) -> Answer:
-    """A `SearchResponse` as an answer."""
-    hits = Hits(
+    """Convert a `SearchResponse` to an answer."""
+    matches = Matches(
         np.array(response.counts, np.int64),
         list(response.ids),
         np.array(response.similarities, np.float32),
         np.array(response.cut, bool),
     )
-    return Answer(response.version, hits)
+    return Answer(response.version, matches)

@@ -1,8 +1,8 @@
-"""Generates the Python code of `search.proto` beside it.
+"""Generate the Python code of `search.proto` in its folder.
 
     python -m index_service.wire.generate [DIRECTORY]
 
-Needs grpcio-tools in the version of the lock file, which CI compares the code with.
+Requires grpcio-tools in the locked version: CI compares the code with its output.
 """
 
 import sys
@@ -13,7 +13,7 @@ _PROTO = "index_service/wire/search.proto"
 
 
 def generate(directory: Path) -> int:
-    """Write `index_service/wire/search_pb2*` under a directory; gives the status."""
+    """Write `index_service/wire/search_pb2*` under a directory; return the status."""
     from grpc_tools import protoc
 
     outputs = [f"--{kind}_out={directory}" for kind in ("python", "pyi", "grpc_python")]

@@ -77,14 +77,14 @@ class _RemoteMatchFn(beam.DoFn):
 
     def process(self, chunk: EmbeddedChunk) -> Iterator[Match]:
         before = _efforts(self._client)
-        hits = self._client.hits_above(chunk.embeddings, self._min_similarity)
+        matches = self._client.matches_above(chunk.embeddings, self._min_similarity)
         Metrics.counter("index_client", "batches").inc()
         for (name, now), was in zip(
             _efforts(self._client).items(), before.values(), strict=True
         ):
             Metrics.counter("index_client", name).inc(now - was)
-        frames = np.repeat(np.arange(len(chunk.keys)), hits.counts)
-        found = zip(frames, hits.ids, hits.similarities, strict=True)
+        frames = np.repeat(np.arange(len(chunk.keys)), matches.counts)
+        found = zip(frames, matches.ids, matches.similarities, strict=True)
         for frame, seed_id, similarity in found:
             yield Match(seed_id, float(similarity), chunk.source, chunk.keys[frame])
 

@@ -121,8 +121,8 @@ def test_from_seed_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         )
         for name in names
     ]
-    hits = searcher.search(describe(np.stack(images)), 1, 0.99)
-    assert sorted(hits.ids) == searcher.ids
+    matches = searcher.search(describe(np.stack(images)), 1, 0.99)
+    assert sorted(matches.ids) == searcher.ids
     assert "dropped 1 seeds: 1 not_found" in capfd.readouterr().err
     (letter,) = (tmp_path / "index.rejected.jsonl").read_text().splitlines()
     assert json.loads(letter)["reason"] == "not_found"

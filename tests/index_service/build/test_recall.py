@@ -17,7 +17,7 @@ from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 def pairs_by_blocks(
     queries: np.ndarray, vectors: np.ndarray, threshold: float
 ) -> set[tuple[int, int]]:
-    """Every pair above the threshold, in float64, a query at a time."""
+    """Find every pair above the threshold in float64, one query at a time."""
     found = set()
     for row, query in enumerate(queries.astype(np.float64)):
         for start in range(0, len(vectors), 50_000):
@@ -57,7 +57,7 @@ def test_recall_on_real_images_and_frames(
 
 @pytest.fixture(scope="module")
 def real() -> tuple[np.ndarray, np.ndarray]:
-    """Images with every second frame of all videos, and the frames in between."""
+    """Embed images with every second frame of the videos, and the frames between."""
     images = [
         resize_for_embedding(decode_image(path.read_bytes(), ImageLimits()), 224)
         for path in sorted((DATA / "images").iterdir())

@@ -11,7 +11,6 @@ from clipseed.errors import InputError
 from index_service.build.build_index import IndexConfig, build_shards
 from index_service.client.credentials import ServerSecurity
 from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
-from index_service.client.retries import Backoff
 from index_service.client.shard_client import ShardDown
 from index_service.search.open_index import Index, open_index
 from index_service.serve.service import Limits
@@ -28,7 +27,7 @@ from tests.support.index_server import (
 VECTORS = unit_rows(600)
 QUERIES = unit_rows(20, seed=1)
 IDS = [f"seed-{i}" for i in range(len(VECTORS))]
-HASTY = Backoff(patience_s=0.5)
+PATIENCE_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def whole(shards: Path) -> Index:
 
 @contextmanager
 def all_served(root: Path, **settings: Limits) -> Iterator[tuple[tuple[str], ...]]:
-    """A server for each shard, in this process."""
+    """Serve each shard in this process."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(serving(directory, **settings))
@@ -71,9 +70,9 @@ def test_shards_answer_as_one_index(
     wanted = whole.search(QUERIES, k, threshold)
     with IndexClient(config(served, batch=6)) as client:
         found = client.search(QUERIES, k, threshold)
-    assert found.hits.ids == wanted.ids and found.missing == ()
+    assert found.matches.ids == wanted.ids and found.missing == ()
     for name in ("counts", "similarities", "cut"):
-        assert np.array_equal(getattr(found.hits, name), getattr(wanted, name))
+        assert np.array_equal(getattr(found.matches, name), getattr(wanted, name))
     assert len(set(found.versions)) == 3
 
 
@@ -83,9 +82,9 @@ def test_all_above_a_threshold_are_found_however_many(
     wanted = whole.search(QUERIES, 600, -1.0)
     assert wanted.counts.max() > 256  # More than is asked for at first.
     with IndexClient(config(served)) as client:
-        hits = client.hits_above(QUERIES, -1.0)
-    assert hits.ids == wanted.ids and not hits.cut.any()
-    assert np.array_equal(hits.similarities, wanted.similarities)
+        matches = client.matches_above(QUERIES, -1.0)
+    assert matches.ids == wanted.ids and not matches.cut.any()
+    assert np.array_equal(matches.similarities, wanted.similarities)
 
 
 def test_more_than_servers_give_is_an_error(shards: Path) -> None:
@@ -109,7 +108,7 @@ def test_the_servers_are_held_against_the_client(
         client.check()
     with (
         IndexClient(config(served[:2])) as client,
-        pytest.raises(InputError, match="of 3: name each once"),
+        pytest.raises(InputError, match="wrong_shards"),
     ):
         client.check()
     other = tmp_path / "other"
@@ -117,7 +116,7 @@ def test_the_servers_are_held_against_the_client(
     with (
         all_served(other) as strangers,
         IndexClient(config((*served[:2], strangers[2]))) as client,
-        pytest.raises(InputError, match="different builds"),
+        pytest.raises(InputError, match="wrong_shards"),
     ):
         client.check()
 
@@ -141,7 +140,7 @@ def test_a_dead_replica_is_passed_over(shards: Path, whole: Index) -> None:
             doomed.process.kill()
             doomed.process.wait()
             found = client.search(QUERIES, 3, None)
-            assert found.hits.ids == whole.search(QUERIES, 3, None).ids
+            assert found.matches.ids == whole.search(QUERIES, 3, None).ids
             assert client.shards[0].failovers == 1
 
 
@@ -150,15 +149,17 @@ def test_a_shard_that_is_down_is_named(
 ) -> None:
     nobody = (served[0], ("127.0.0.1:1",), served[2])
     with (
-        IndexClient(config(nobody), HASTY) as client,
+        IndexClient(config(nobody, patience_s=PATIENCE_S)) as client,
         pytest.raises(ShardDown, match=r"shard 1 .*127\.0\.0\.1:1"),
     ):
         client.search(QUERIES, 3, None)
-    with IndexClient(config(nobody, allow_partial=True), HASTY) as client:
+    with IndexClient(
+        config(nobody, allow_partial=True, patience_s=PATIENCE_S)
+    ) as client:
         found = client.search(QUERIES, 600, None)
     assert found.missing == (1,) and found.versions[1] == ""
-    assert 0 < len(set(found.hits.ids)) < len(IDS)
-    assert set(found.hits.ids) < set(whole.search(QUERIES, 600, None).ids)
+    assert 0 < len(set(found.matches.ids)) < len(IDS)
+    assert set(found.matches.ids) < set(whole.search(QUERIES, 600, None).ids)
 
 
 def test_an_overloaded_server_is_asked_more_slowly(shards: Path) -> None:
@@ -173,13 +174,11 @@ def test_an_overloaded_server_is_asked_more_slowly(shards: Path) -> None:
             if len(waited) == 6:
                 places.release()
 
-        client = IndexClient(
-            config(((f"127.0.0.1:{server.port}",),)), Backoff(sleep=sleep)
-        )
+        client = IndexClient(config(((f"127.0.0.1:{server.port}",),)), sleep=sleep)
         with client:
             found = client.search(QUERIES, 3, None)
             (shard,) = client.shards
-            assert len(found.hits.counts) == 20 and shard.retries >= 3
+            assert len(found.matches.counts) == 20 and shard.retries >= 3
             assert shard.pace.slept_s > 0 and shard.pace.pause_s > 0
             for _ in range(20):
                 client.search(QUERIES, 3, None)
@@ -200,7 +199,7 @@ def test_tls_and_a_token(tmp_path: Path) -> None:
     with serving(index, security=locked) as running:
         addresses = ((f"127.0.0.1:{running.port}",),)
         with IndexClient(config(addresses, security=own)) as client:
-            assert len(client.search(QUERIES, 2, None).hits.counts) == 20
+            assert len(client.search(QUERIES, 2, None).matches.counts) == 20
         no_token = ClientSecurity(own.ca, own.cert, own.key)
         with (
             IndexClient(config(addresses, security=no_token)) as client,

@@ -40,7 +40,7 @@ def clustered(
 def reference_pairs(
     queries: np.ndarray, vectors: np.ndarray, threshold: float
 ) -> dict[tuple[int, int], np.float32]:
-    """All pairs above the threshold in float64: the independent judge."""
+    """Find all pairs above the threshold in float64, as an independent reference."""
     scores = (queries.astype(np.float64) @ vectors.astype(np.float64).T).astype(
         np.float32
     )
@@ -92,7 +92,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture
 def frames() -> np.ndarray:
-    """Queries that no build has seen."""
+    """Draw queries that no build has seen."""
     return clustered(1_000, 64, 2_000, seed=21, shift=0.5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from clipseed.errors import InputError
 from clipseed.hashing import shard_of
 from index_service.build.build_index import IndexConfig, build_index, build_shards
-from index_service.search.hits import merge_hits
+from index_service.search.matches import merge_matches
 from index_service.search.open_index import Index, open_index
 from index_service.search.searcher import load_index
 from index_service.search.sharded import ShardedSearcher
@@ -41,7 +41,7 @@ IDS = [f"seed{row}" for row in range(COUNT)]  # not in the order of text
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Index, Index]:
-    """One index, and the same cut into shards."""
+    """Build one index, and the same one in shards."""
     root = tmp_path_factory.mktemp(request.param)
     config = CONFIGS[request.param]
     build_index(root / "one", IDS, VECTORS, "made", 0.6, None, config)
@@ -97,7 +97,7 @@ def test_the_best_of_shards_searched_apart_are_the_best(exact_shards: Path) -> N
     queries = clustered(30, 3)
     whole = open_index(str(exact_shards))
     parts = [load_index(path) for path in sorted(exact_shards.iterdir())]
-    merged = merge_hits([part.search(queries, 9, 0.5) for part in parts], 9)
+    merged = merge_matches([part.search(queries, 9, 0.5) for part in parts], 9)
     assert merged.ids == whole.search(queries, 9, 0.5).ids
 
 
@@ -222,8 +222,8 @@ def test_a_torn_build_is_replaced_and_a_whole_one_kept(
     assert (root / "thesis.txt").exists()
 
 
-def test_no_directory_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no directory"):
+def test_what_is_not_an_index_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not_an_index"):
         open_index(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="did not finish"):
         open_index(str(tmp_path))

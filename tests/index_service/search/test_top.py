@@ -26,7 +26,7 @@ def clustered(count: int, seed: int) -> np.ndarray:
 def reference(
     queries: np.ndarray, vectors: np.ndarray, ids: list[str], threshold: float | None
 ) -> list[list[tuple[str, float]]]:
-    """Every match of each query, best first, ties by id."""
+    """Find every match of each query, best first, ties by id."""
     scores = queries.astype(np.float64) @ vectors.astype(np.float64).T
     scores = scores.astype(np.float32)
     found = []
@@ -40,18 +40,18 @@ def reference(
 def searched(
     searcher: Searcher, queries: np.ndarray, k: int, threshold: float | None
 ) -> tuple[list[list[tuple[str, float]]], list[bool]]:
-    hits = searcher.search(queries, k, threshold)
-    assert hits.similarities.dtype == np.float32 and hits.counts.dtype == np.int64
-    matches = list(zip(hits.ids, hits.similarities.tolist(), strict=True))
-    ends = np.cumsum(hits.counts).tolist()
+    found = searcher.search(queries, k, threshold)
+    assert found.similarities.dtype == np.float32 and found.counts.dtype == np.int64
+    matches = list(zip(found.ids, found.similarities.tolist(), strict=True))
+    ends = np.cumsum(found.counts).tolist()
     assert ends[-1] == len(matches)
     starts = [0, *ends[:-1]]
-    return [matches[a:b] for a, b in zip(starts, ends, strict=True)], hits.cut.tolist()
+    return [matches[a:b] for a, b in zip(starts, ends, strict=True)], found.cut.tolist()
 
 
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
-    """Clusters of 75 seeds; each of the last 100 seeds is a twin of an earlier one."""
+    """Make clusters of 75 seeds; each of the last 100 is a twin of an earlier one."""
     rows = clustered(COUNT, seed=1)
     rows[-100:] = rows[:100]
     return rows
@@ -154,8 +154,8 @@ def test_a_meaningless_request_is_refused(
 
 
 def test_no_query_no_hit(searcher: Searcher) -> None:
-    hits = searcher.search(clustered(1, seed=8)[:0], 5, None)
-    assert [len(column) for column in hits] == [0, 0, 0, 0]
+    matches = searcher.search(clustered(1, seed=8)[:0], 5, None)
+    assert [len(column) for column in matches] == [0, 0, 0, 0]
 
 
 def test_the_version_names_the_content(tmp_path: Path, vectors: np.ndarray) -> None:

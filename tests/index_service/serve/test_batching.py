@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clipseed.errors import InputError
-from index_service.search.hits import Hits
+from index_service.search.matches import Matches
 from index_service.serve.batching import (
     Answer,
     Batcher,
@@ -37,13 +37,13 @@ class Gate:
         return [Answer("v", _none(len(r.queries))) for r in requests]
 
 
-def _none(count: int) -> Hits:
+def _none(count: int) -> Matches:
     zeros = np.zeros(count, np.int64)
-    return Hits(zeros, [], np.zeros(0, np.float32), zeros.astype(bool))
+    return Matches(zeros, [], np.zeros(0, np.float32), zeros.astype(bool))
 
 
 def filled(gate: Gate, requests: list[Request], **limits: int) -> list[Future[Answer]]:
-    """Lets one request in, queues the others behind it, opens the gate."""
+    """Let one request in, queue the others behind it, open the gate."""
     batcher = Batcher(gate, 1, **{"max_batch": 8, "max_waiting": 100, **limits})
     futures = [batcher.submit(ask(1))]
     assert gate.entered.wait(5)
@@ -57,7 +57,7 @@ def test_what_waits_is_searched_together_up_to_the_bound() -> None:
     gate = Gate()
     futures = filled(gate, [ask(3), ask(4), ask(2), ask(20), ask(1)])
     assert gate.batches == [[1], [3, 4, 1], [2], [20]]
-    assert [len(f.result().hits.counts) for f in futures] == [1, 3, 4, 2, 20, 1]
+    assert [len(f.result().matches.counts) for f in futures] == [1, 3, 4, 2, 20, 1]
 
 
 def test_only_the_like_share_a_batch() -> None:
@@ -116,13 +116,13 @@ def test_a_search_that_fails_fails_its_callers_only() -> None:
 
 
 def test_hits_are_taken_apart_as_the_requests_were() -> None:
-    def search(queries: np.ndarray, k: int, threshold: float | None) -> Hits:
+    def search(queries: np.ndarray, k: int, threshold: float | None) -> Matches:
         counts = np.array([2, 0, 1], np.int64)
         scores = np.array([0.9, 0.8, 0.7], np.float32)
-        return Hits(counts, ["a", "b", "c"], scores, np.array([True, False, False]))
+        return Matches(counts, ["a", "b", "c"], scores, np.array([True, False, False]))
 
     first, second = search_together(search, "v7", [ask(1), ask(2)])
     assert isinstance(first, Answer) and isinstance(second, Answer)
-    assert first.hits.ids == ["a", "b"] and first.hits.cut.tolist() == [True]
-    assert second.hits.ids == ["c"] and second.hits.counts.tolist() == [0, 1]
+    assert first.matches.ids == ["a", "b"] and first.matches.cut.tolist() == [True]
+    assert second.matches.ids == ["c"] and second.matches.counts.tolist() == [0, 1]
     assert {first.version, second.version} == {"v7"}

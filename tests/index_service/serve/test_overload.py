@@ -31,7 +31,7 @@ def test_it_holds_four_times_its_capacity_for_a_minute(tmp_path: Path) -> None:
         server.terminate()
         assert server.wait(30) == 0
     ends = figures["ends"]
-    # Refusals are clear ones, and what the server can do it goes on doing.
+    # Refusals have a reason, and the server continues to answer what it can.
     assert set(ends) == {"answered", "RESOURCE_EXHAUSTED"}
     assert ends["RESOURCE_EXHAUSTED"] > ends["answered"] > 0
     assert figures["memory_second_half_mb"] < 1.1 * figures["memory_first_half_mb"]

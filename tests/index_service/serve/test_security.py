@@ -80,14 +80,14 @@ def test_a_token_must_be_the_right_one(index: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--tls_cert=x.pem"], "needs its key"),
-        (["--tls_client_ca=x.pem"], "needs --tls_cert"),
+        (["--tls_cert=x.pem"], "--tls_key"),
+        (["--tls_client_ca=x.pem"], "requires --tls_cert"),
         (["--tls_cert=no.pem", "--tls_key=no.key"], "cannot read no.key"),
-        (["--token_file=TOKEN", "--host=0.0.0.0"], "in the clear"),
-        (["--token_file=EMPTY"], "holds no token"),
+        (["--token_file=TOKEN", "--host=0.0.0.0"], "unencrypted"),
+        (["--token_file=EMPTY"], "EMPTY does not hold"),
     ],
 )
-def test_half_a_lock_is_refused_at_the_start(
+def test_incomplete_security_is_refused_at_the_start(
     index: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

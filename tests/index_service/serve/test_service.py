@@ -94,9 +94,9 @@ def test_batched_requests_get_what_they_get_alone(client: Any, index: Path) -> N
 
     with ThreadPoolExecutor(16) as pool:
         got = list(pool.map(ask, range(200)))
-    for response, hits in zip(got, wanted, strict=True):
-        assert list(response.ids) == hits.ids
-        assert np.array_equal(np.float32(response.similarities), hits.similarities)
+    for response, matches in zip(got, wanted, strict=True):
+        assert list(response.ids) == matches.ids
+        assert np.array_equal(np.float32(response.similarities), matches.similarities)
 
 
 BAD = {

@@ -64,7 +64,7 @@ def test_bfloat16_scores_come_from_what_is_stored(
 
 
 def test_rounding_that_costs_too_much_is_refused(tmp_path: Path) -> None:
-    # All seeds lie at 0.603 from the query, give or take 1e-4, and bfloat16 has
+    # All seeds are at 0.603 from the query, give or take 1e-4, and bfloat16 has
     # no value between 0.6016 and 0.6055.
     rng = np.random.default_rng(3)
     query = np.zeros((1, DIMENSION), np.float32)
@@ -133,7 +133,7 @@ def test_the_estimate_covers_the_files(tmp_path: Path, leaves: int) -> None:
         if entry.path != index_directory.IDS
     )
     table = footprint.memory_bytes(IDS, 0, Storage("float32", None), 0)
-    # The codes of a tree lie in the files with a byte a block, in memory with half.
+    # The codes of a tree take a byte per block in the files, and half in memory.
     codes = COUNT * DIMENSION // 2 if leaves else 0
     assert manifest.memory_bytes == pytest.approx(held - codes + table, rel=0.1)
 

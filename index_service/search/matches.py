@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Hits(NamedTuple):
+class Matches(NamedTuple):
     """The matches of m queries, query after query, each query's best first.
 
-    Equal similarities stand in the order of the ids.
+    Equal similarities are in the order of the ids.
 
     Attributes:
         counts: int64 [m], matches of each query.
         ids: seed id of each match.
         similarities: float32, exact dot product of each match.
-        cut: bool [m], whether a query has more matches than the k that were asked for.
+        cut: bool [m], whether a query has more matches than the k asked for.
     """
 
     counts: np.ndarray
@@ -24,12 +24,12 @@ class Hits(NamedTuple):
     cut: np.ndarray
 
 
-def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
-    """Join what shards found for the same queries: the best k of each query.
+def merge_matches(parts: Sequence[Matches], k: int) -> Matches:
+    """Merge the matches of shards for the same queries: the best k of each query.
 
     Args:
         parts: at least one; disjoint sets of seeds, the same m queries.
-        k: matches to keep a query.
+        k: maximum number of matches per query.
     """
     queries = np.concatenate([_query_rows(part) for part in parts])
     ids = [seed_id for part in parts for seed_id in part.ids]
@@ -45,29 +45,32 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
         [rows[s : s + n] for s, n in zip(starts, counts, strict=True)] or [rows]
     )
     cut = np.any([part.cut for part in parts], axis=0) | (totals > k)
-    return Hits(counts, [ids[i] for i in best], similarities[best], cut)
+    return Matches(counts, [ids[i] for i in best], similarities[best], cut)
 
 
-def _query_rows(part: Hits) -> np.ndarray:
+def _query_rows(part: Matches) -> np.ndarray:
     return np.repeat(np.arange(len(part.counts)), part.counts)
 
 
-def slice_hits(hits: Hits, start: int, end: int) -> Hits:
-    """The hits of the queries from `start` to before `end`."""
-    bounds = np.concatenate([[0], np.cumsum(hits.counts)])
+def slice_matches(matches: Matches, start: int, end: int) -> Matches:
+    """Return the matches of the queries `[start, end)`."""
+    bounds = np.concatenate([[0], np.cumsum(matches.counts)])
     rows = slice(int(bounds[start]), int(bounds[end]))
     queries = slice(start, end)
-    return Hits(
-        hits.counts[queries], hits.ids[rows], hits.similarities[rows], hits.cut[queries]
+    return Matches(
+        matches.counts[queries],
+        matches.ids[rows],
+        matches.similarities[rows],
+        matches.cut[queries],
     )
 
 
-def join_hits(parts: Sequence[Hits]) -> Hits:
-    """Put the hits of different queries one after the other."""
+def join_matches(parts: Sequence[Matches]) -> Matches:
+    """Concatenate the matches of different queries."""
     if not parts:
         none = np.zeros(0, np.int64)
-        return Hits(none, [], np.zeros(0, np.float32), none.astype(bool))
-    return Hits(
+        return Matches(none, [], np.zeros(0, np.float32), none.astype(bool))
+    return Matches(
         np.concatenate([part.counts for part in parts]),
         [seed_id for part in parts for seed_id in part.ids],
         np.concatenate([part.similarities for part in parts]),
