@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from clipseed.errors import InputError
@@ -69,6 +70,7 @@ def _quick_gelu(x: jax.Array) -> jax.Array:
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": _gelu,
     "gelu_new": jax.nn.gelu,
+    "gelu_pytorch_tanh": jax.nn.gelu,
     "quick_gelu": _quick_gelu,
     "relu": jax.nn.relu,
 }
@@ -109,6 +111,8 @@ class Block(nnx.Module):
         config: its sizes.
         post_norm: normalize after the residual sum (BERT), not before the branch (ViT).
         causal: a token sees itself and those before it.
+        layer_scale: initial value of learned factors, one a channel, that each branch
+            is multiplied by (DINOv2; not with `post_norm`); None: without them.
         compute: precision and cost.
         rngs: of the initial parameters.
     """
@@ -119,6 +123,7 @@ class Block(nnx.Module):
         *,
         post_norm: bool = False,
         causal: bool = False,
+        layer_scale: float | None = None,
         compute: Compute,
         rngs: nnx.Rngs,
     ) -> None:
@@ -130,6 +135,10 @@ class Block(nnx.Module):
         self.attention_norm = layer_norm(config, compute, rngs)
         self.mlp = Mlp(config, compute, rngs)
         self.mlp_norm = layer_norm(config, compute, rngs)
+        self.scaled = layer_scale is not None
+        if layer_scale is not None:
+            scale = jnp.full(config.hidden, layer_scale, jnp.float32)
+            self.attention_scale, self.mlp_scale = nnx.Param(scale), nnx.Param(scale)
 
     def __call__(self, tokens: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         """Maps [b, n, hidden] to [b, n, hidden].
@@ -146,8 +155,14 @@ def _forward(block: Block, tokens: jax.Array, mask: jax.Array | None) -> jax.Arr
     if block.post_norm:
         tokens = block.attention_norm(tokens + block.attention(tokens, mask))
         return block.mlp_norm(tokens + block.mlp(tokens))
-    tokens = tokens + block.attention(block.attention_norm(tokens), mask)
-    return tokens + block.mlp(block.mlp_norm(tokens))
+    attended = block.attention(block.attention_norm(tokens), mask)
+    if block.scaled:
+        attended = attended * block.attention_scale.astype(attended.dtype)
+    tokens = tokens + attended
+    mapped = block.mlp(block.mlp_norm(tokens))
+    if block.scaled:
+        mapped = mapped * block.mlp_scale.astype(mapped.dtype)
+    return tokens + mapped
 
 
 def stack(
@@ -155,11 +170,19 @@ def stack(
     *,
     post_norm: bool = False,
     causal: bool = False,
+    layer_scale: float | None = None,
     compute: Compute,
     rngs: nnx.Rngs,
 ) -> nnx.List:
-    """The `config.layers` blocks of a model, as a list to call one by one."""
+    """Return the `config.layers` blocks of a model, as a list to call one by one."""
     return nnx.List(
-        Block(config, post_norm=post_norm, causal=causal, compute=compute, rngs=rngs)
+        Block(
+            config,
+            post_norm=post_norm,
+            causal=causal,
+            layer_scale=layer_scale,
+            compute=compute,
+            rngs=rngs,
+        )
         for _ in range(config.layers)
     )

@@ -25,7 +25,8 @@ from models.pretrained.checkpoint import (
 )
 from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
 
-_LAYERS = {
+# Of both towers, and of SigLIP's.
+LAYERS = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
     "attention.value": "self_attn.v_proj",
@@ -137,7 +138,7 @@ def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source
         "norm": "vision_model.post_layernorm",
     }
     config = tower.vit.config
-    names |= layer_names(config.layers, "vision_model.encoder.layers", _LAYERS)
+    names |= layer_names(config.layers, "vision_model.encoder.layers", LAYERS)
     vit = layer_sources(tower.vit, names) | {
         "extra_tokens": Source((f"{embeddings}.class_embedding",), join_tokens),
         **fitted_sources(
@@ -159,7 +160,7 @@ def _text_sources(tower: ClipTextTower) -> dict[str, Source]:
         "projection": "text_projection",
     }
     layers = tower.config.layers
-    names |= layer_names(layers, "text_model.encoder.layers", _LAYERS)
+    names |= layer_names(layers, "text_model.encoder.layers", LAYERS)
     return layer_sources(tower, names)
 
 

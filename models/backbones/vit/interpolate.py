@@ -4,27 +4,37 @@ A checkpoint over 14 x 14 patches of pictures serves spectrograms of 8 x 50 patc
 videos of 16 x 14 x 14 tubelets.
 """
 
+from typing import Literal
+
 import jax
 import numpy as np
 
 from clipseed.errors import InputError
 
+Method = Literal["linear", "bicubic"]
+
 
 def fit_positions(
-    positions: np.ndarray, extra: int, grid: tuple[int, ...], new_grid: tuple[int, ...]
+    positions: np.ndarray,
+    extra: int,
+    grid: tuple[int, ...],
+    new_grid: tuple[int, ...],
+    method: Method = "linear",
 ) -> np.ndarray:
     """Fits positional embeddings to another grid of patches.
 
-    Each axis is interpolated linearly between the centers of patches (half-pixel
-    centers, held constant beyond the outermost, no smoothing before a reduction). A
-    grid that has more axes repeats the embeddings along the new, leading ones: frames
-    start with the positions of a picture.
+    Each axis is interpolated between the centers of patches (half-pixel centers, held
+    constant beyond the outermost, no smoothing before a reduction). A grid that has
+    more axes repeats the embeddings along the new, leading ones: frames start with the
+    positions of a picture.
 
     Args:
         positions: float32 [extra + prod(grid), d], the grid in C order.
         extra: how many come first and stand for no patch; they stay as they are.
         grid: patches along each axis.
         new_grid: patches along each axis, `len(grid)` axes or more.
+        method: `linear`, or `bicubic` as `torch` interpolates (Keys' kernel with
+            a = -0.75), which published models with free input sizes rely on.
 
     Returns:
         float32 [extra + prod(new_grid), d].
@@ -46,9 +56,30 @@ def fit_positions(
     width = positions.shape[-1]
     patches = positions[extra:].reshape(*grid, width)
     shape = (*new_grid[new_axes:], width)
-    resized = jax.image.resize(patches, shape, "linear", antialias=False)
+    resized = patches
+    if method == "linear":
+        resized = jax.image.resize(patches, shape, "linear", antialias=False)
+    else:
+        for axis, (old, new) in enumerate(zip(grid, shape[:-1], strict=True)):
+            weights = _cubic_weights(old, new)
+            resized = np.moveaxis(np.tensordot(weights, resized, (1, axis)), 0, axis)
     repeated = np.broadcast_to(np.asarray(resized), (*new_grid, width))
     return np.concatenate([positions[:extra], repeated.reshape(-1, width)])
+
+
+def _cubic_weights(old: int, new: int) -> np.ndarray:
+    """Return what each of `new` points is made of: float32 [new, old]."""
+    a = -0.75
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(places).astype(int)
+    weights = np.zeros((new, old))
+    for offset in range(-1, 3):
+        x = np.abs(places - (first + offset))
+        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+        far = a * (x**3 - 5 * x**2 + 8 * x - 4)
+        columns = np.clip(first + offset, 0, old - 1)
+        np.add.at(weights, (np.arange(new), columns), np.where(x <= 1, near, far))
+    return weights.astype(np.float32)
 
 
 def fit_kernel(kernel: np.ndarray, patch: tuple[int, ...], channels: int) -> np.ndarray:

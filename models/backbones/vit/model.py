@@ -30,9 +30,11 @@ class ViTConfig(BlockConfig):
         patch: size of a patch along them.
         stride: from one patch to the next; None: `patch`, so that they tile the input.
         channels: of the input.
-        extra_tokens: 1 (CLS) or 2 (CLS and AST's distillation token).
+        extra_tokens: 0 (SigLIP), 1 (CLS) or 2 (CLS and AST's distillation token).
         patch_bias: the patch embedding has a bias (CLIP's has none).
         embedding_norm: a layer norm before the first block (CLIP).
+        layer_scale: initial value of learned factors of each branch (DINOv2); None:
+            without them.
     """
 
     input_size: tuple[int, ...] = (224, 224)
@@ -42,6 +44,7 @@ class ViTConfig(BlockConfig):
     extra_tokens: int = 1
     patch_bias: bool = True
     embedding_norm: bool = False
+    layer_scale: float | None = None
 
     def __post_init__(self) -> None:
         """Checks the sizes against each other.
@@ -107,12 +110,16 @@ class ViT(nnx.Module):
             rngs=rngs,
         )
         normal = nnx.initializers.normal(0.02)
-        extra = (config.extra_tokens, config.hidden)
-        self.extra_tokens = nnx.Param(jnp.zeros(extra, jnp.float32))
-        self.positions = nnx.Param(normal(rngs.params(), (config.tokens, extra[1])))
+        if config.extra_tokens:
+            extra = (config.extra_tokens, config.hidden)
+            self.extra_tokens = nnx.Param(jnp.zeros(extra, jnp.float32))
+        shape = (config.tokens, config.hidden)
+        self.positions = nnx.Param(normal(rngs.params(), shape))
         if config.embedding_norm:
             self.embedding_norm = layer_norm(config, compute, rngs)
-        self.blocks = stack(config, compute=compute, rngs=rngs)
+        self.blocks = stack(
+            config, layer_scale=config.layer_scale, compute=compute, rngs=rngs
+        )
         self.norm = layer_norm(config, compute, rngs)
 
     def embed(self, inputs: jax.Array) -> jax.Array:
@@ -124,12 +131,13 @@ class ViT(nnx.Module):
         Returns:
             [b, config.tokens, hidden].
         """
-        patches = self.patches(inputs).reshape(len(inputs), -1, self.config.hidden)
-        extra = jnp.broadcast_to(
-            self.extra_tokens.astype(self.dtype),
-            (len(inputs), *self.extra_tokens.shape),
-        )
-        tokens = jnp.concatenate([extra, patches], axis=1)
+        tokens = self.patches(inputs).reshape(len(inputs), -1, self.config.hidden)
+        if self.config.extra_tokens:
+            extra = jnp.broadcast_to(
+                self.extra_tokens.astype(self.dtype),
+                (len(inputs), *self.extra_tokens.shape),
+            )
+            tokens = jnp.concatenate([extra, tokens], axis=1)
         tokens = tokens + self.positions.astype(self.dtype)
         return self.embedding_norm(tokens) if self.config.embedding_norm else tokens
 

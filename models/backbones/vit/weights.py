@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from clipseed.errors import InputError
-from models.backbones.vit.interpolate import fit_kernel, fit_positions
+from models.backbones.vit.interpolate import Method, fit_kernel, fit_positions
 from models.backbones.vit.model import ViT, ViTConfig
 from models.nn.attention import Compute
 from models.pretrained.checkpoint import (
@@ -156,7 +156,11 @@ def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
 
 
 def fitted_sources(
-    config: ViTConfig, source: ViTConfig, kernel: str, positions: str
+    config: ViTConfig,
+    source: ViTConfig,
+    kernel: str,
+    positions: str,
+    method: Method = "linear",
 ) -> dict[str, Source]:
     """Sources of what depends on the input: the patch embedding and the positions.
 
@@ -165,6 +169,7 @@ def fitted_sources(
         source: of the checkpoint.
         kernel: published name of the patch embedding's weight.
         positions: published name of the positional embeddings.
+        method: how they are interpolated, see `fit_positions`.
     """
 
     def fitted_kernel(weight: np.ndarray) -> np.ndarray:
@@ -173,7 +178,9 @@ def fitted_sources(
 
     def fitted_positions(weight: np.ndarray) -> np.ndarray:
         rows = weight.reshape(-1, weight.shape[-1])
-        return fit_positions(rows, source.extra_tokens, source.grid, config.grid)
+        return fit_positions(
+            rows, source.extra_tokens, source.grid, config.grid, method
+        )
 
     return {
         "patches.kernel": Source((kernel,), fitted_kernel),

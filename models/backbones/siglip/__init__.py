@@ -1,0 +1,1 @@
+"""SigLIP, and SigLIP 2 at fixed sizes."""
