@@ -45,6 +45,7 @@ def embed_seed_files(
     """
     work = f"{output.rstrip('/')}.work"
     flags = [f"--seeds={seeds}", "--videos=none", f"--output={work}"]
+    flags.append("--threshold=0")  # Nothing is matched: any will do.
     config, beam_flags = parse_mine([*flags, f"--embedder={embedder}", *more])
     try:
         files = preflight.check_seeds(seeds)

@@ -119,11 +119,11 @@ class EmbedderFlags:
     """Embedder."""
 
     embedder: str = flag(
-        "Image embedder: 'descriptor', hub:HANDLE_OR_DIR (a TF-Hub model) or jax:DIR "
-        "(a published ViT or CLIP)",
+        "Image embedder: 'descriptor', hub:HANDLE_OR_DIR (a TF-Hub model), onnx:FILE, "
+        "or hf:ID[@REVISION] or a directory (a published ViT, CLIP, SigLIP or DINOv2)",
         default="descriptor",
-        pattern=r"descriptor|[a-z0-9_]+:.+",
-        expected="descriptor, or KIND:MODEL such as hub:DIR",
+        pattern=r"descriptor|[a-z0-9_]+:.+|.*/.*",
+        expected="descriptor, KIND:MODEL such as hub:DIR, or the path of a directory",
     )
     accelerator: str = flag(
         "Resource hint of the embedding steps, such as "

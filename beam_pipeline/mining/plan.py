@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.external_index import ExternalIndex
+from beam_pipeline.mining.preflight import threshold_of
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
 from models.embedders.base import Embedder
@@ -57,9 +58,7 @@ def make_plan(
     index: ExternalIndex | None = None,
 ) -> Plan:
     """Turns flags, and what was found out before the start, into steps' settings."""
-    threshold = config.threshold
-    if threshold is None:
-        threshold = embedder.default_threshold
+    threshold = threshold_of(config, embedder)
     min_similarity = (
         threshold
         if config.min_similarity is None
@@ -68,9 +67,9 @@ def make_plan(
     scratch_bytes = round(config.scratch_gib * 2**30)
     fetch = FetchConfig(allow_private=config.allow_private, scratch_bytes=scratch_bytes)
     isolate, limit_s = config.isolate_decoder, config.video_timeout_s
-    size_px = embedder.image_size_px
+    resizing = embedder.resizing
     sampling = SamplingConfig(
-        config.sample_fps, config.sampling, size_px, config.part_s, limit_s
+        config.sample_fps, config.sampling, resizing, config.part_s, limit_s
     )
     clip_us = round(config.clip_s * 1_000_000)
     cut = CutConfig(clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
@@ -93,7 +92,7 @@ def make_plan(
         seeds=SeedsConfig(
             config.seeds_format, config.image_column, config.caption_column
         ),
-        load=LoadConfig(size_px, fetch),
+        load=LoadConfig(resizing, fetch),
         filters=_filters(config),
         sampling=sampling,
         build=BuildConfig(

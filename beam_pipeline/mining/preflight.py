@@ -38,7 +38,7 @@ class ConfigError(Exception):
 
 
 def check_embedder(config: MineConfig, seed_files: list[str]) -> Embedder:
-    """Loads the embedder and holds it against the embeddings that seeds bring along.
+    """Load the embedder and hold it against the embeddings that seeds bring along.
 
     Raises:
         ConfigError: it cannot be loaded, or is not what made them.
@@ -63,6 +63,24 @@ def check_embedder(config: MineConfig, seed_files: list[str]) -> Embedder:
                 f"{embedder.embedder_id}: mine with the embedder that made them"
             )
     return embedder
+
+
+def threshold_of(config: MineConfig, embedder: Embedder) -> float:
+    """Return τ as given, or as measured for the embedder.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    given = config.threshold
+    threshold = embedder.default_threshold if given is None else given
+    if threshold is None:
+        raise ConfigError(
+            f"calibrate τ for this embedder: none was measured for "
+            f"{embedder.embedder_id}. Mine a sample with a low --threshold, look at "
+            "the pairs by similarity, and give the --threshold that separates matches "
+            "from the rest"
+        )
+    return threshold
 
 
 def check_seeds(seeds: str) -> list[str]:

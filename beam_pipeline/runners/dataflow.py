@@ -73,8 +73,8 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
         path = getattr(config, flag.name) if flag.details.remote else None
         if path and flag.name not in _READ_HERE and not is_remote(path):
             raise ConfigError(f"{flag.option} {path}: {_OUT_OF_REACH}")
-    model = config.embedder.partition(":")[2]
-    if model and not is_remote(model) and os.path.exists(model):
+    model = config.embedder.removeprefix("hub:").removeprefix("onnx:")
+    if "/" in model and not is_remote(model) and os.path.exists(model):
         raise ConfigError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")
 
 

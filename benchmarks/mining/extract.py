@@ -5,15 +5,16 @@ python -m benchmarks.mining.extract exact FILE ...
 
 import sys
 
+from models.pretrained.resizing import squeeze
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 
-_SIZE_PX = 224
+_RESIZING = squeeze(224)
 
 
 def main() -> None:
     """Prints how many frames there were."""
     mode, *paths = sys.argv[1:]
-    config = SamplingConfig(1.0, mode, _SIZE_PX, 120.0, 600.0)
+    config = SamplingConfig(1.0, mode, _RESIZING, 120.0, 600.0)
     items = (item for path in paths for item in extract_frames(path, 0, 2**62, config))
     print(sum(isinstance(item, Frame) for item in items))
 

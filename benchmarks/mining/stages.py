@@ -23,6 +23,7 @@ from clipseed.elements import Match, SeedRow, Video, VideoPart
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import encode
 from models.embedders.registry import load_embedder
+from models.pretrained.resizing import Resizing
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import Selected
@@ -43,7 +44,7 @@ def stage_costs(corpus: Corpus, embedder_name: str) -> dict[str, float]:
     modes: tuple[Literal["keyframe", "exact"], ...] = ("keyframe", "exact")
     for mode in modes:
         start_s = time.process_time()
-        frames = list(_frames(corpus, mode, embedder.image_size_px))
+        frames = list(_frames(corpus, mode, embedder.resizing))
         costs[f"{mode}_decode_s"] = (time.process_time() - start_s) / hours
     embedder.embed(np.stack(frames[:_BATCH]))  # Loads what is loaded at first use.
     start_s = time.process_time()
@@ -51,19 +52,19 @@ def stage_costs(corpus: Corpus, embedder_name: str) -> dict[str, float]:
         embedder.embed(np.stack(frames[first : first + _BATCH]))
     done = (len(frames) - 1) // _BATCH * _BATCH
     costs["embed_s"] = (time.process_time() - start_s) / done
-    costs["seed_s"] = _seed_s(corpus, embedder.image_size_px)
+    costs["seed_s"] = _seed_s(corpus, embedder.resizing)
     return costs | _clip_costs(corpus) | element_bytes()
 
 
-def _frames(corpus: Corpus, mode: str, size_px: int) -> Iterator[np.ndarray]:
-    sampling = SamplingConfig(1.0, mode, size_px, 120.0, 600.0)
+def _frames(corpus: Corpus, mode: str, resizing: Resizing) -> Iterator[np.ndarray]:
+    sampling = SamplingConfig(1.0, mode, resizing, 120.0, 600.0)
     for path in corpus.files():
         for item in extract_frames(str(path), 0, 2**62, sampling):
             if isinstance(item, Frame):
                 yield item.image
 
 
-def _seed_s(corpus: Corpus, size_px: int) -> float:
+def _seed_s(corpus: Corpus, resizing: Resizing) -> float:
     """CPU seconds to read and decode a seed's image."""
     rows = [
         row
@@ -72,7 +73,7 @@ def _seed_s(corpus: Corpus, size_px: int) -> float:
     ]
     start_s = time.process_time()
     for batch in batches(rows, "seeds", 256):
-        load_batch(batch, LoadConfig(size_px, FetchConfig()))
+        load_batch(batch, LoadConfig(resizing, FetchConfig()))
     return (time.process_time() - start_s) / len(rows)
 
 

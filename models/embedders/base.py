@@ -4,6 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
+from models.pretrained.resizing import Resizing
+
 # The paper's match threshold (section 3.3), measured for its embedder.
 PAPER_THRESHOLD = 0.6
 
@@ -18,17 +20,19 @@ class Embedder(Protocol):
     Attributes:
         embedder_id: changes whenever the embeddings would.
         dimension: of an embedding.
-        image_size_px: height and width of the images it takes.
-        default_threshold: a similarity that separates matches from the rest.
+        resizing: how pictures become the squares that it takes; scaling their values is
+            its own work.
+        default_threshold: a similarity that separates matches from the rest; None where
+            none was measured.
     """
 
     embedder_id: str
     dimension: int
-    image_size_px: int
-    default_threshold: float
+    resizing: Resizing
+    default_threshold: float | None
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embeds uint8 [n, s, s, 3] as float32 [n, d], not necessarily of unit norm.
+        """Embed uint8 [n, s, s, 3] as float32 [n, d], not necessarily of unit norm.
 
         Raises:
             EmbeddingError: the batch cannot be embedded.
@@ -36,13 +40,13 @@ class Embedder(Protocol):
 
 
 def unit_rows(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scales rows to unit norm.
+    """Scale rows to unit norm.
 
     Args:
         embeddings: float32 [n, d].
 
     Returns:
-        float32 [m, d] of the rows that have a direction, and bool [n] telling which:
+        float32 [m, d] of the rows that have a direction, and bool [n], True for these:
         rows with NaN, infinity or norm 0 have none.
     """
     wide = embeddings.astype(np.float64)

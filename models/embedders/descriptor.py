@@ -1,7 +1,8 @@
 """The built-in `descriptor` embedder: near-duplicates without a model or a download.
 
 It finds a seed again after a crop, a mirror flip, recoloring, greying or JPEG
-compression; it knows nothing of meaning: another photo of the same thing is no match.
+compression. It knows nothing of meaning: another photo of the same thing is not a
+match.
 
 An image becomes four blocks of numbers, weighted and joined to one unit vector:
 
@@ -20,6 +21,8 @@ so that the bytes of a row never depend on its batch.
 """
 
 import numpy as np
+
+from models.pretrained.resizing import squeeze
 
 EMBEDDER_ID = "descriptor-v1"
 IMAGE_SIZE_PX = 224
@@ -50,18 +53,31 @@ _MEAN_WEIGHT = np.float32(0.5)
 _LAYOUT_NOISE = np.float32(2.5)
 
 
+class DescriptorEmbedder:
+    """The descriptor as an `Embedder`."""
+
+    embedder_id = EMBEDDER_ID
+    dimension = DIMENSION
+    resizing = squeeze(IMAGE_SIZE_PX)
+    default_threshold: float | None = DEFAULT_THRESHOLD
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Describe uint8 [n, 224, 224, 3] as float32 [n, d]."""
+        return describe(images)
+
+
 def describe(images: np.ndarray) -> np.ndarray:
-    """Describes images.
+    """Describe images.
 
     Args:
         images: uint8 [n, 224, 224, 3], RGB.
 
     Returns:
         float32 [n, DIMENSION], unit norm. An image of one flat color, whichever it is,
-        gives the first axis: it matches flat images (black frames) and nothing else.
+        is the first axis: it matches flat images (black frames) and nothing else.
 
     Raises:
-        ValueError: shape or dtype are others (a bug of the caller, not a bad input).
+        ValueError: another shape or dtype (a bug of the caller, not a bad input).
 
     Example:
         >>> describe(np.zeros((2, 224, 224, 3), np.uint8)).shape == (2, DIMENSION)
@@ -79,7 +95,7 @@ def describe(images: np.ndarray) -> np.ndarray:
 
 
 def _describe_one(image: np.ndarray) -> np.ndarray:
-    """Describes one image: uint8 [224, 224, 3] -> float32 [DIMENSION]."""
+    """Describe one image: uint8 [224, 224, 3] -> float32 [DIMENSION]."""
     rows = image[0::2].astype(np.float32) + image[1::2]
     red, green, blue = np.moveaxis(rows[:, 0::2] + rows[:, 1::2], -1, 0)
     luma = (299 * red + 587 * green + 114 * blue) / 4000  # ITU-R BT.601
@@ -99,14 +115,14 @@ def _describe_one(image: np.ndarray) -> np.ndarray:
 
 
 def _blur(plane: np.ndarray) -> np.ndarray:
-    """Smooths noise and block edges by the binomial 1-2-1: [h, w] -> [h, w]."""
+    """Smooth noise and block edges by the binomial 1-2-1: [h, w] -> [h, w]."""
     padded = np.pad(plane, 1, "edge")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
 
 
 def _edge_harmonics(luma: np.ndarray) -> np.ndarray:
-    """Edge strength s, then s cos 2kt and s sin 2kt for k = 1.._HARMONICS.
+    """Return edge strength s, then s cos 2kt and s sin 2kt for k = 1.._HARMONICS.
 
     Powers of the squared gradient (x + iy)^2 give the multiples of the angle without
     any trigonometry, whose last bits differ between machines.
@@ -136,7 +152,7 @@ def _edge_harmonics(luma: np.ndarray) -> np.ndarray:
 
 
 def _cell_means(planes: np.ndarray) -> np.ndarray:
-    """Averages square cells: [c, h, w] -> [c, _CELLS, _CELLS]."""
+    """Average square cells: [c, h, w] -> [c, _CELLS, _CELLS]."""
     channels, height, width = planes.shape
     size = (height // _CELLS, width // _CELLS)
     rows = planes.reshape(channels, _CELLS, size[0], width).sum(2)
@@ -144,7 +160,7 @@ def _cell_means(planes: np.ndarray) -> np.ndarray:
 
 
 def _soft_grid(cells: np.ndarray, points: int) -> np.ndarray:
-    """Pools cells under overlapping tents, so that a small shift changes little.
+    """Pool cells under overlapping tents, so that a small shift changes little.
 
     Args:
         cells: float32 [c, _CELLS, _CELLS].
@@ -163,7 +179,7 @@ def _soft_grid(cells: np.ndarray, points: int) -> np.ndarray:
 
 
 def _texture_block(grid: np.ndarray) -> np.ndarray:
-    """Centers, compresses and flip-folds edge harmonics, to unit norm.
+    """Center, compress and flip-fold edge harmonics, to unit norm.
 
     The signed square root keeps one strong edge from deciding alone (the Hellinger
     kernel, as in Arandjelovic and Zisserman, "Three things everyone should know to
@@ -183,7 +199,7 @@ def _texture_block(grid: np.ndarray) -> np.ndarray:
 
 
 def _layout_block(grid: np.ndarray) -> np.ndarray:
-    """Centers and flip-folds grey or color levels, to a norm of at most 1.
+    """Center and flip-fold grey or color levels, to a norm of at most 1.
 
     Args:
         grid: float32 [c, g, g].
@@ -196,7 +212,7 @@ def _layout_block(grid: np.ndarray) -> np.ndarray:
 
 
 def _fold_flip(grid: np.ndarray, parity: np.ndarray | np.float32) -> np.ndarray:
-    """Makes an image and its mirror image the same: [c, g, g] -> [c * g * g].
+    """Make an image and its mirror image the same: [c, g, g] -> [c * g * g].
 
     Args:
         grid: float32 [c, g, g], g even.
@@ -210,6 +226,6 @@ def _fold_flip(grid: np.ndarray, parity: np.ndarray | np.float32) -> np.ndarray:
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    """Scales to unit norm, except for zero, which stays zero: [d] -> [d]."""
+    """Scale to unit norm, except for zero, which stays zero: [d] -> [d]."""
     norm = np.sqrt((vector * vector).sum())
     return vector / norm if norm > 0 else vector

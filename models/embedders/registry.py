@@ -1,56 +1,96 @@
-"""Embedders: uint8 images to unit-norm vectors.
+"""Embedders by the names that `--embedder` takes.
 
-`load_embedder` knows them by the names that `--embedder` takes:
+    embedder = load_embedder("hf:openai/clip-vit-base-patch32")
 
-- `descriptor`: built in, no download (`models.embedders.descriptor`);
-- `hub:HANDLE_OR_DIR`: a TF-Hub handle or a SavedModel (`models.embedders.tf_hub`);
-- `jax:DIR`: a published ViT or CLIP, local or `gs://` (`models.embedders.hf_vision`).
+To add a kind: write a file with a class or function that takes what follows the prefix
+and returns an `Embedder`, and give it a line in `_KINDS`.
 """
 
 import functools
-
-import numpy as np
+import importlib
+import os
+from dataclasses import dataclass
 
 from models.embedders.base import Embedder
+from models.pretrained.source import HUB_PREFIX, pin
 
 
-class DescriptorEmbedder:
-    """The built-in descriptor behind the embedder's interface."""
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of embedder.
 
-    def __init__(self) -> None:
-        from models.embedders import descriptor
+    Attributes:
+        prefix: of its names, before the colon.
+        takes: what follows the colon; "" where the prefix is the whole name.
+        module: that is imported when one is loaded, and not before.
+        load: a callable of the module; its argument is what follows the colon.
+    """
 
-        self.embedder_id = descriptor.EMBEDDER_ID
-        self.dimension = descriptor.DIMENSION
-        self.image_size_px = descriptor.IMAGE_SIZE_PX
-        self.default_threshold = descriptor.DEFAULT_THRESHOLD
-        self._describe = descriptor.describe
+    prefix: str
+    takes: str
+    module: str
+    load: str
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Describes uint8 [n, 224, 224, 3] as float32 [n, d]."""
-        return self._describe(images)
+    @property
+    def usage(self) -> str:
+        return f"{self.prefix}:{self.takes}" if self.takes else self.prefix
+
+
+_KINDS = (
+    _Kind("descriptor", "", "models.embedders.descriptor", "DescriptorEmbedder"),
+    _Kind("hub", "HANDLE_OR_DIRECTORY", "models.embedders.tf_hub", "HubEmbedder"),
+    _Kind("onnx", "FILE", "models.embedders.onnx", "OnnxEmbedder"),
+)
+# A checkpoint of a known family, by the one way of naming models: no prefix of ours.
+_CHECKPOINT = _Kind("hf", "ID[@REVISION]", "models.embedders.vision", "VisionEmbedder")
 
 
 @functools.lru_cache(maxsize=2)
 def load_embedder(name: str) -> Embedder:
-    """Loads the embedder that `--embedder` names, once a process.
+    """Load the embedder that `--embedder` names, once a process.
+
+    Args:
+        name: as `usage` lists them.
 
     Raises:
         ValueError: an unknown kind, or a model that cannot be loaded or does not map
             images to vectors; the message says what to do.
     """
-    if name == "descriptor":
-        return DescriptorEmbedder()
-    kind, _, handle = name.partition(":")
-    if kind == "hub" and handle:
-        from models.embedders.tf_hub import HubEmbedder
+    prefix, _, rest = name.partition(":")
+    for kind in _KINDS:
+        if prefix != kind.prefix:
+            continue
+        load = functools.partial(_load, kind)
+        if kind.takes and rest:
+            return load(rest)
+        if name == kind.usage:
+            return load()
+    if _names_checkpoint(name):
+        return _load(_CHECKPOINT, name)
+    raise ValueError(f"unknown embedder {name!r}: use {usage()}")
 
-        return HubEmbedder(handle)
-    if kind == "jax" and handle:
-        from models.embedders.hf_vision import JaxEmbedder
 
-        return JaxEmbedder(handle)
-    raise ValueError(
-        f"unknown embedder {name!r}: use 'descriptor', 'hub:HANDLE_OR_DIRECTORY' or "
-        "'jax:CHECKPOINT_DIRECTORY'"
-    )
+def _load(kind: _Kind, *handle: str) -> Embedder:
+    return getattr(importlib.import_module(kind.module), kind.load)(*handle)
+
+
+def pin_embedder(name: str) -> str:
+    """Return the name with the revision that it has now, so that all workers agree.
+
+    Raises:
+        InputError: as `models.pretrained.source.pin`.
+    """
+    return pin(name) if name.startswith(HUB_PREFIX) else name
+
+
+def usage() -> str:
+    """Return the names that `load_embedder` takes, in words."""
+    known = [repr(kind.usage) for kind in (*_KINDS, _CHECKPOINT)]
+    return f"{', '.join(known)} or the directory of a checkpoint"
+
+
+def _names_checkpoint(name: str) -> bool:
+    """Whether a name without a known prefix can be a checkpoint's."""
+    if name.startswith(HUB_PREFIX):
+        return len(name) > len(HUB_PREFIX)
+    return name.startswith("gs://") or "/" in name or os.path.isdir(name)

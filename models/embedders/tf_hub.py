@@ -15,6 +15,7 @@ import numpy as np
 from clipseed.errors import InputError
 from clipseed.io.download import local_tree
 from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
+from models.pretrained.resizing import squeeze
 
 _DEFAULT_SIZE_PX = 224
 # Batches are padded to one of these sizes: few shapes to compile, and the same frames
@@ -32,7 +33,7 @@ class HubEmbedder:
         ValueError: the model cannot be loaded or does not map images to vectors.
     """
 
-    default_threshold = PAPER_THRESHOLD
+    default_threshold: float | None = PAPER_THRESHOLD
 
     def __init__(self, handle: str) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,10 +48,11 @@ class HubEmbedder:
         self._tf = tf
         self._model = model  # Keeps the variables of the function alive.
         self._function = _image_function(model, handle)
-        self.image_size_px = _input_size_px(self._function, handle)
+        size_px = _input_size_px(self._function, handle)
+        self.resizing = squeeze(size_px)
         name = handle.rstrip("/").split("/")[-1]
         self.embedder_id = f"hub:{name}@{digest}"
-        blank = np.zeros((1, self.image_size_px, self.image_size_px, 3), np.uint8)
+        blank = np.zeros((1, size_px, size_px, 3), np.uint8)
         try:
             self.dimension = self.embed(blank).shape[1]
         except (EmbeddingError, ValueError, TypeError) as error:

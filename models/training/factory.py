@@ -12,7 +12,7 @@ from models.backbones.clip.model import Clip
 from models.backbones.clip.weights import load_clip
 from models.backbones.vit.weights import fill_vit
 from models.nn.attention import Compute
-from models.pretrained.preprocessing import CLIP_SCALE, read_scale
+from models.pretrained.preprocessing import CLIP_SCALE, read_preprocessing
 from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.retrieval.dual_encoder import DualEncoder
 from models.tokenizers.byte_pairs import clip_bpe, read_merges
@@ -88,7 +88,7 @@ def make_model(config: TrainConfig) -> DualEncoder | Clip4Clip:
 def _clip(config: TrainConfig, model: Clip4ClipConfig, compute: Compute) -> Clip:
     if not config.clip:
         return Clip(model.clip, nnx.Rngs(config.seed), compute)
-    if read_scale(config.clip, CLIP_SCALE) != CLIP_SCALE:
+    if read_preprocessing(config.clip, "clip", model.frame_px).scale != CLIP_SCALE:
         raise InputError(
             "bad_checkpoint",
             f"{config.clip} was trained on pixels of another scale than CLIP's; give "

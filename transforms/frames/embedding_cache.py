@@ -91,7 +91,7 @@ class EmbeddingCache:
     ) -> list[VideoPart]:
         """A video's parts, each with the name that it is kept under."""
         sampling = self.sampling
-        how = (sampling.fps, sampling.mode, sampling.size_px, self.embedder_id)
+        how = (sampling.fps, sampling.mode, sampling.resizing, self.embedder_id)
         return [
             VideoPart(video, *part, _name(video.video_id, version, *how, *part))
             for part in ends

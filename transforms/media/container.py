@@ -270,6 +270,11 @@ def to_rgb(
     return np.ascontiguousarray(np.rot90(resized.to_ndarray(), turns))
 
 
+def upright_rgb(frame: av.video.frame.VideoFrame) -> np.ndarray:
+    """Return the upright picture at its own size: uint8 [h, w, 3]."""
+    return to_rgb(frame, *display_size(frame))
+
+
 def _quarter_turns(frame: av.video.frame.VideoFrame) -> int:
     """Counterclockwise turns by 90° that stand a frame upright."""
     return round(frame.rotation / 90) % 4

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.media.container import open_video, probe, to_rgb
+from models.pretrained.resizing import Resizing
+from transforms.media.container import open_video, pixel_aspect, probe, video_stream
 from transforms.media.frame_sampler import sample
 from transforms.media.media_file import Source
+from transforms.media.resize_picture import resize_frame
 from transforms.media.video_decoder import VideoDecoder
 
 
@@ -19,14 +21,14 @@ class SamplingConfig(NamedTuple):
     Attributes:
         fps: frames a second of video (paper: 1).
         mode: "exact" or "keyframe", see `transforms.media.frame_sampler`.
-        size_px: height and width of the embedder's images.
+        resizing: what the embedder takes.
         part_s: longer videos are sampled in parts of this many seconds.
         limit_s: how long decoding a part may take.
     """
 
     fps: float
     mode: str
-    size_px: int
+    resizing: Resizing
     part_s: float
     limit_s: float
 
@@ -79,11 +81,12 @@ def extract_frames(
     """
     with open_video(source) as container:
         decoder = VideoDecoder(container, time.monotonic() + config.limit_s)
+        aspect = pixel_aspect(video_stream(container))
         instants = _instants(start_us, end_us, config.fps)
         for sampled in sample(decoder, instants, config.mode):
             if sampled.instant_us >= start_us:
-                rgb = to_rgb(sampled.frame, config.size_px, config.size_px)
-                yield Frame(sampled.time_us, rgb)
+                picture = resize_frame(sampled.frame, aspect, config.resizing)
+                yield Frame(sampled.time_us, picture)
         for time_us, message in decoder.breaks:
             yield Break(time_us, message)
 

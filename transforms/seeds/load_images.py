@@ -12,7 +12,9 @@ from clipseed.errors import DeadLetter, InputError
 from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
-from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
+from models.pretrained.resizing import Resizing
+from transforms.media.images import ImageLimits, decode_image
+from transforms.media.resize_picture import resize_picture
 
 
 class SeedBatch(NamedTuple):
@@ -27,12 +29,12 @@ class LoadConfig:
     """How seed images are loaded.
 
     Attributes:
-        size_px: height and width of the embedder's images.
+        resizing: what the embedder takes.
         fetch: bounds of a download.
         limits: bounds of an image.
     """
 
-    size_px: int
+    resizing: Resizing
     fetch: FetchConfig = field(default_factory=FetchConfig)
     limits: ImageLimits = field(default_factory=ImageLimits)
 
@@ -99,7 +101,7 @@ def _load(
         seed_id = content_id(data)
         if seed_id not in pixels:
             rgb = decode_image(data, config.limits)
-            pixels[seed_id] = row.reference, resize_for_embedding(rgb, config.size_px)
+            pixels[seed_id] = row.reference, resize_picture(rgb, config.resizing)
         return seed_id
     except InputError as reject:
         return reject

@@ -177,7 +177,7 @@ def _row(probe: np.ndarray) -> np.ndarray:
 
 
 def _joined_projections(published: str) -> dict[str, Source]:
-    """Sources of projections that are published as one, query above key above value."""
+    """Return sources of projections published as one: query above key above value."""
 
     def third(part: int, joined: np.ndarray) -> np.ndarray:
         return np.split(joined, 3)[part]

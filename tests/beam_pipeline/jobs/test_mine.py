@@ -19,6 +19,7 @@ from beam_pipeline.mine import run
 from clipseed.run.clip_record import decode
 from clipseed.run.tfrecord import read_records
 from models.embedders.descriptor import EMBEDDER_ID, describe
+from models.pretrained.resizing import squeeze
 from tests.support.paths import DATA
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
@@ -244,7 +245,7 @@ def real_seeds() -> tuple[list[str], list[str], np.ndarray]:
 
 def real_frames() -> dict[tuple[str, int], np.ndarray]:
     """Embedding by video and time, of every frame that the job samples."""
-    config = SamplingConfig(1.0, "exact", 224, 120.0, 600.0)
+    config = SamplingConfig(1.0, "exact", squeeze(224), 120.0, 600.0)
     found = {}
     for path in sorted((DATA / "videos").iterdir()):
         for item in extract_frames(str(path), 0, 2**62, config):

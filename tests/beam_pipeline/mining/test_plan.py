@@ -11,6 +11,7 @@ from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.errors import InputError
 from clipseed.io.http import FetchConfig
 from models.embedders.base import Embedder
+from models.pretrained.resizing import squeeze
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import EmbeddingCache
@@ -25,7 +26,7 @@ from transforms.videos.filters import FilterConfig
 class Fake:
     embedder_id = "fake@1"
     dimension = 4
-    image_size_px = 96
+    resizing = squeeze(96)
     default_threshold = 0.7
 
     def embed(self, images):  # type: ignore[no-untyped-def]
@@ -54,12 +55,12 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--num_shards=2", "--reuse_embeddings_from=old",
     )  # fmt: skip
     fetch = FetchConfig(allow_private=True)
-    sampling = SamplingConfig(0.5, "keyframe", 96, 30.0, 9.0)
+    sampling = SamplingConfig(0.5, "keyframe", squeeze(96), 30.0, 9.0)
     cut = CutConfig(4_250_000, 12.0, 256, 9.0)
     assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
     assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
     assert made.seeds == SeedsConfig("table", "i", "c")
-    assert made.load == LoadConfig(96, fetch)
+    assert made.load == LoadConfig(squeeze(96), fetch)
     denied = frozenset(["video1", "Bad.Example"])
     assert made.filters == FilterConfig(
         datetime.date(2025, 1, 2), 5, 6.0, 7, 8, False, denied, denied

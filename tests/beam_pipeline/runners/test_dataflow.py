@@ -190,7 +190,7 @@ def test_what_would_fail_later_is_refused_at_once(
 
 def test_tpus_are_asked_for_every_worker(places: dict[str, str]) -> None:
     wanted = {"dataflow_service_options": TPU, "machine_type": "ct5lp-hightpu-1t"}
-    model = {"accelerator": None, "embedder": "jax:gs://seeds/clip"}
+    model = {"accelerator": None, "embedder": "gs://seeds/clip"}
     one_process = {"experiments": "no_use_multiple_sdk_containers"}
     given = flags(**{**places, **CLOUD, **wanted, **model, **one_process})
     config, beam_flags = parse_mine(given)

@@ -9,6 +9,7 @@ from index_service.build.audit import PAIRS_BASIS
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
 from models.embedders.descriptor import DEFAULT_THRESHOLD, EMBEDDER_ID, describe
+from models.pretrained.resizing import squeeze
 from tests.support.paths import DATA
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
@@ -62,7 +63,7 @@ def real() -> tuple[np.ndarray, np.ndarray]:
         resize_for_embedding(decode_image(path.read_bytes(), ImageLimits()), 224)
         for path in sorted((DATA / "images").iterdir())
     ]
-    config = SamplingConfig(3.0, "exact", 224, 120.0, 600.0)
+    config = SamplingConfig(3.0, "exact", squeeze(224), 120.0, 600.0)
     frames = [
         describe(item.image[None])
         for path in sorted((DATA / "videos").iterdir())

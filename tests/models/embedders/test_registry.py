@@ -9,6 +9,7 @@ import pytest
 from models.embedders import descriptor
 from models.embedders.base import PAPER_THRESHOLD, unit_rows
 from models.embedders.registry import load_embedder
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import still
 
 
@@ -42,7 +43,7 @@ def test_the_descriptor_is_loaded_by_name_and_once() -> None:
     assert embedder is load_embedder("descriptor")
     assert embedder.embedder_id == descriptor.EMBEDDER_ID
     assert embedder.dimension == descriptor.DIMENSION
-    assert embedder.image_size_px == descriptor.IMAGE_SIZE_PX
+    assert embedder.resizing == squeeze(descriptor.IMAGE_SIZE_PX)
     assert embedder.default_threshold == PAPER_THRESHOLD == 0.6
     images = np.stack([still(scene, 224, 224) for scene in (1, 2)])
     found = embedder.embed(images)
@@ -50,13 +51,13 @@ def test_the_descriptor_is_loaded_by_name_and_once() -> None:
     np.testing.assert_array_equal(found, descriptor.describe(images))
 
 
-@pytest.mark.parametrize("name", ["", "resnet", "hub", "hub:", "jax:", "HUB:x"])
+@pytest.mark.parametrize("name", ["", "resnet", "hub", "hub:", "hf:", "HUB:x"])
 def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError) as caught:
         load_embedder(name)
     assert str(caught.value) == (
-        f"unknown embedder {name!r}: use 'descriptor', 'hub:HANDLE_OR_DIRECTORY' or "
-        "'jax:CHECKPOINT_DIRECTORY'"
+        f"unknown embedder {name!r}: use 'descriptor', 'hub:HANDLE_OR_DIRECTORY', "
+        "'onnx:FILE', 'hf:ID[@REVISION]' or the directory of a checkpoint"
     )
 
 

@@ -66,7 +66,7 @@ def by_hand(batch: np.ndarray) -> np.ndarray:
 
 def test_a_signature_gives_its_features(plain: str) -> None:
     embedder = HubEmbedder(plain)
-    assert (embedder.dimension, embedder.image_size_px) == (3, SIDE)
+    assert (embedder.dimension, embedder.resizing.size_px) == (3, SIDE)
     assert embedder.default_threshold == PAPER_THRESHOLD
     found = embedder.embed(images(5))
     assert found.dtype == np.float32
@@ -115,7 +115,7 @@ def test_a_model_may_be_callable_without_a_signature(tf: Any, tmp_path: Path) ->
     )
     tf.saved_model.save(module, str(tmp_path / "m"))
     embedder = HubEmbedder(str(tmp_path / "m"))
-    assert (embedder.dimension, embedder.image_size_px) == (3, 224)
+    assert (embedder.dimension, embedder.resizing.size_px) == (3, 224)
 
 
 def test_maps_of_features_are_flattened_and_the_default_output_is_taken(

@@ -12,6 +12,7 @@ from clipseed.elements import EmbeddedChunk, ImageChunk, Video
 from clipseed.errors import DeadLetter
 from models.embedders.base import EmbeddingError, unit_rows
 from models.embedders.descriptor import IMAGE_SIZE_PX, describe
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import still
 from transforms.frames.embed import Embed, EmbedderHandler, _separate, embed_chunk
 
@@ -24,7 +25,7 @@ class Fake:
 
     embedder_id = "fake"
     dimension = 2
-    image_size_px = 4
+    resizing = squeeze(4)
     default_threshold = 0.5
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from clipseed.elements import EmbeddedChunk, Video
 from clipseed.errors import DeadLetter
 from clipseed.io import storage
+from models.pretrained.resizing import squeeze
 from transforms.frames.embedding_cache import (
     EmbeddingCache,
     keep_chunk,
@@ -21,7 +22,7 @@ from transforms.frames.embedding_cache import (
 from transforms.media.sample_frames import Break, SamplingConfig
 
 S = 1_000_000
-SAMPLING = SamplingConfig(1.0, "exact", 224, 2.0, 60.0)
+SAMPLING = SamplingConfig(1.0, "exact", squeeze(224), 2.0, 60.0)
 FILM = Video("id", "film.mp4", "/film.mp4")
 ENDS = [(0, 2 * S), (2 * S, 2**62)]
 BREAKS = [Break(7, "damage — here")]
@@ -107,7 +108,7 @@ def test_names_tell_what_decides_the_embeddings() -> None:
         span_name(EmbeddingCache("", "e@2", SAMPLING)),
         span_name(EmbeddingCache("", "e@1", SAMPLING._replace(fps=2.0))),
         span_name(EmbeddingCache("", "e@1", SAMPLING._replace(mode="keyframe"))),
-        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(size_px=96))),
+        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(resizing=squeeze(96)))),
         kept.name_spans(FILM, "1", ENDS)[1].keep_as,
         kept.name_spans(FILM, "1", [(0, S)])[0].keep_as,
     ]

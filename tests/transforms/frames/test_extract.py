@@ -13,6 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Video, VideoPart
 from clipseed.io.http import FetchConfig
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import corrupt_from, film, write_video
 from transforms import progress
 from transforms.frames.extract import (
@@ -30,7 +31,7 @@ KEYINT = {"x264-params": "keyint=10:scenecut=0"}
 
 
 def config(fps: float = 1.0, part_s: float = 120.0) -> SamplingConfig:
-    return SamplingConfig(fps, "exact", 16, part_s, 60.0)
+    return SamplingConfig(fps, "exact", squeeze(16), part_s, 60.0)
 
 
 @pytest.fixture(scope="module")

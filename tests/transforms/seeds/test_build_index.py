@@ -17,6 +17,7 @@ from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
 from index_service.search.searcher import load_index
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import film, write_video
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.shards import describe_file
@@ -43,7 +44,7 @@ def chunk(name: str, *ids: str) -> EmbeddedChunk:
 
 
 def build_config(root: str) -> BuildConfig:
-    sampling = SamplingConfig(1.0, "exact", 224, 120.0, 60.0)
+    sampling = SamplingConfig(1.0, "exact", squeeze(224), 120.0, 60.0)
     fetch = FetchConfig()
     return BuildConfig(root, "descriptor", EMBEDDER_ID, 0.6, sampling, fetch, False)
 

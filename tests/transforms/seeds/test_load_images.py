@@ -13,6 +13,7 @@ from PIL import Image
 from clipseed.elements import Seed, SeedRow
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io.http import FetchConfig
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import encoded, still
 from transforms.seeds.load_images import (
     LoadConfig,
@@ -24,7 +25,7 @@ from transforms.seeds.load_images import (
     read_image,
 )
 
-CONFIG = LoadConfig(size_px=32)
+CONFIG = LoadConfig(squeeze(32))
 
 
 def seed_id(data: bytes) -> str:

@@ -8,8 +8,8 @@ from PIL import Image
 from beam_pipeline.mine import run
 from clipseed.io import storage
 from models.backbones.vit.weights import load_vit
-from models.embedders.hf_vision import JaxEmbedder
 from models.embedders.registry import load_embedder
+from models.embedders.vision import VisionEmbedder
 from tests.support.made_checkpoint import SIZES, Tensors, write_vit
 from tests.support.made_media import film, still, write_video
 from tests.support.paths import DATA
@@ -31,33 +31,33 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def embedder(directory: str) -> JaxEmbedder:
-    return JaxEmbedder(directory)
+def embedder(directory: str) -> VisionEmbedder:
+    return VisionEmbedder(directory)
 
 
 def test_a_checkpoint_of_a_bucket_is_the_same(
-    directory: str, embedder: JaxEmbedder, bucket: str
+    directory: str, embedder: VisionEmbedder, bucket: str
 ) -> None:
     for path in Path(directory).iterdir():
         storage.write_bytes(f"{bucket}/vit/{path.name}", path.read_bytes())
-    there = JaxEmbedder(f"{bucket}/vit")
+    there = VisionEmbedder(f"{bucket}/vit")
     assert there.embedder_id == embedder.embedder_id
     images = pictures(3, 8)
     np.testing.assert_array_equal(there.embed(images), embedder.embed(images))
 
 
 def test_embeds_by_the_cls_token_of_pixels_in_the_unit_range(
-    directory: str, embedder: JaxEmbedder
+    directory: str, embedder: VisionEmbedder
 ) -> None:
     images = pictures(3, 8)
     wanted = load_vit(directory)(images / np.float32(127.5) - 1)[:, 0]
     np.testing.assert_allclose(embedder.embed(images), wanted, atol=1e-4)
-    assert (embedder.image_size_px, embedder.dimension) == (8, 16)
+    assert (embedder.resizing.size_px, embedder.dimension) == (8, 16)
     assert embedder.embed(images[:0]).shape == (0, 16)
 
 
 def test_an_embedding_does_not_depend_on_the_other_images(
-    embedder: JaxEmbedder,
+    embedder: VisionEmbedder,
 ) -> None:
     images = pictures(70, 8)
     whole = embedder.embed(images)
@@ -66,7 +66,7 @@ def test_an_embedding_does_not_depend_on_the_other_images(
     np.testing.assert_array_equal(embedder.embed(images[:5]), whole[:5])
 
 
-def test_the_id_is_of_the_content(embedder: JaxEmbedder, tmp_path: Path) -> None:
+def test_the_id_is_of_the_content(embedder: VisionEmbedder, tmp_path: Path) -> None:
     def nudge(tensors: Tensors) -> None:
         tensors["layernorm.bias"][0] += 1e-3
 
@@ -74,13 +74,13 @@ def test_the_id_is_of_the_content(embedder: JaxEmbedder, tmp_path: Path) -> None
         tensors["classifier.bias"] = np.zeros(3, np.float32)
 
     name = embedder.embedder_id
-    assert name.startswith("jax:vit@")
-    assert JaxEmbedder(write_vit(tmp_path / "same")).embedder_id == name
-    assert JaxEmbedder(write_vit(tmp_path / "head", add_head)).embedder_id == name
-    assert JaxEmbedder(write_vit(tmp_path / "other", nudge)).embedder_id != name
-    scale = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
+    assert name.startswith("vit@")
+    assert VisionEmbedder(write_vit(tmp_path / "same")).embedder_id == name
+    assert VisionEmbedder(write_vit(tmp_path / "head", add_head)).embedder_id == name
+    assert VisionEmbedder(write_vit(tmp_path / "other", nudge)).embedder_id != name
+    scale = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4], "size": 8}
     (tmp_path / "same" / "preprocessor_config.json").write_text(json.dumps(scale))
-    scaled = JaxEmbedder(str(tmp_path / "same"))
+    scaled = VisionEmbedder(str(tmp_path / "same"))
     assert scaled.embedder_id != name
     values = (pictures(1, 8) / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4]
     wanted = load_vit(str(tmp_path / "same"))(np.asarray(values, np.float32))
@@ -89,9 +89,9 @@ def test_the_id_is_of_the_content(embedder: JaxEmbedder, tmp_path: Path) -> None
 
 @needs_parity
 def test_clip_embeds_by_its_projection() -> None:
-    embedder = load_embedder(f"jax:{PARITY / 'clip'}")
-    assert embedder.embedder_id.startswith("jax:clip@")
-    assert (embedder.image_size_px, embedder.dimension) == (64, 32)
+    embedder = load_embedder(f"{PARITY / 'clip'}")
+    assert embedder.embedder_id.startswith("clip@")
+    assert (embedder.resizing.size_px, embedder.dimension) == (64, 32)
     assert np.isfinite(embedder.embed(pictures(2, 64))).all()
 
 
@@ -121,10 +121,12 @@ def test_says_why_a_checkpoint_cannot_embed(case: str, tmp_path: Path) -> None:
         "text": "model_type 'bert'",
     }
     with pytest.raises(ValueError, match=told[case]):
-        load_embedder(f"jax:{directory}")
+        load_embedder(f"{directory}")
 
 
-def test_mines_with_it(directory: str, embedder: JaxEmbedder, tmp_path: Path) -> None:
+def test_mines_with_it(
+    directory: str, embedder: VisionEmbedder, tmp_path: Path
+) -> None:
     (tmp_path / "videos").mkdir()
     for scene in (1, 2):
         write_video(tmp_path / "videos" / f"{scene}.mp4", film(scene, 4))
@@ -134,7 +136,7 @@ def test_mines_with_it(directory: str, embedder: JaxEmbedder, tmp_path: Path) ->
         f"--seeds={tmp_path / 'seeds.csv'}",
         f"--videos={tmp_path / 'videos'}",
         f"--output={tmp_path / 'run'}",
-        f"--embedder=jax:{directory}",
+        f"--embedder={directory}",
         "--num_shards=1",
         "--top_k=1",
         "--threshold=-1",
