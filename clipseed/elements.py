@@ -79,6 +79,54 @@ class Match(NamedTuple):
     time_us: int
 
 
+class RankedMatch(NamedTuple):
+    """A row of `matches/`: a match with its full provenance.
+
+    Attributes:
+        video: as the corpus names it.
+        time_us: of the matched frame.
+        rank: 1 for the best match of its seed; None if it was not selected.
+        embedder: that the similarity was computed with.
+    """
+
+    seed_id: str
+    video: str
+    video_id: str
+    time_us: int
+    similarity: float
+    rank: int | None
+    embedder: str
+
+
+class Pair(NamedTuple):
+    """A clip-caption pair; the first four fields are a row of `pairs.csv`.
+
+    Attributes:
+        video: as the corpus names it.
+        start_us: of the clip.
+        end_us: of the clip, exclusive.
+        caption: byte for byte as in the seeds.
+        clip_id: names the record of the clip in `clips/`.
+        image: reference of the seed's image.
+        rank: of the match among those of its seed, from 1.
+        time_us: of the matched frame.
+        sound: the verdict on the sound of the clip.
+    """
+
+    video: str
+    start_us: int
+    end_us: int
+    caption: str
+    clip_id: str
+    video_id: str
+    seed_id: str
+    image: str
+    rank: int
+    similarity: float
+    time_us: int
+    sound: str
+
+
 class ImageChunk(NamedTuple):
     """Images to embed together.
 

@@ -1,6 +1,6 @@
 """Whether a day's run is fit to be published.
 
-    problems = problems_of(manifest, candidate, published, Limits())
+    problems = problems_of(run.mining.accounting, candidate, published, Limits())
 
 A drop of the match rate is how a broken embedder, an index of the wrong seeds or a
 corpus of black films shows itself, though each run's sums are right.
@@ -9,9 +9,10 @@ corpus of black films shows itself, though each run's sums are right.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from published import PublishedRun
+
+from clipseed.run.accounting import StageAccount
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Limits:
 
 
 def problems_of(
-    manifest: dict[str, Any],
+    accounting: Iterable[StageAccount],
     candidate: PublishedRun,
     published: Iterable[PublishedRun],
     limits: Limits,
@@ -39,17 +40,17 @@ def problems_of(
     """Yield why a run must not be published, and what to do; nothing if it is fit.
 
     Args:
-        manifest: its `run.json`.
+        accounting: of its stages.
         candidate: what would be published.
         published: the days that are.
         limits: of the match rate.
     """
-    for row in manifest["accounting"]:
-        if not row["balanced"]:
+    for stage in accounting:
+        if not stage.balanced:
             yield (
-                f"accounting: stage {row['stage']} took {row['in']} in, gave "
-                f"{row['out']} out and dropped {row['dropped']}: inputs were lost or "
-                "doubled; report this as a bug, and mine the day again"
+                f"accounting: stage {stage.stage} took {stage.inputs} in, gave "
+                f"{stage.outputs} out and dropped {dict(stage.dropped)}: inputs were "
+                "lost or doubled; report this as a bug, and mine the day again"
             )
     behind = _rate_problem(candidate, list(comparable(candidate, published)), limits)
     if behind:

@@ -29,6 +29,7 @@ from training import new_pairs, read_trained, training_of, write_trained
 
 from clipseed.errors import InputError
 from clipseed.io import storage
+from clipseed.run.reader import Run
 
 _OK, _AGAIN, _REFUSED, _NOTHING = 0, 1, 2, 99
 
@@ -108,16 +109,14 @@ def _nothing(flags: argparse.Namespace, day: str, published: bool) -> Stop:
 
 def check(flags: argparse.Namespace) -> dict[str, Any]:
     """Hold a run against its checksums, its sums and the runs before it."""
-    from beam_pipeline.commands.inspect import damage, open_run
-
-    manifest = open_run(flags.run)
+    run = Run.open(flags.run, verify="nothing")
     day = flags.day.isoformat()
     limits = Limits(flags.min_match_rate, flags.last_runs, flags.min_expected)
-    candidate = describe(day, flags.run, manifest)
+    candidate = describe(day, flags.run, run)
     published = read_published(flags.output)
     problems = [
-        *damage(flags.run, manifest, verify=True),
-        *problems_of(manifest, candidate, published, limits),
+        *run.problems("checksums"),
+        *problems_of(run.mining.accounting, candidate, published, limits),
     ]
     if problems:
         print("\n".join(problems))
@@ -127,11 +126,9 @@ def check(flags: argparse.Namespace) -> dict[str, Any]:
 
 def publish_day(flags: argparse.Namespace) -> dict[str, Any]:
     """Move the pointer to a run that was checked."""
-    from beam_pipeline.commands.inspect import open_run
-
     day = flags.day.isoformat()
     root = flags.output.rstrip("/") + "/"
-    new = describe(day, flags.run.removeprefix(root), open_run(flags.run))
+    new = describe(day, flags.run.removeprefix(root), Run.open(flags.run))
     now = publish(flags.output, new)
     print(f"{day}: {now.run}" + ("" if now is new else ", the same as before"))
     return {"run": now.run, "pairs": now.pairs}

@@ -11,15 +11,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from clipseed.errors import InputError
 from clipseed.io import storage
+from clipseed.run.accounting import CLIPS, FRAMES_EMBEDDED, PAIRS
+from clipseed.run.files import PAIRS_CSV, RunFile
+from clipseed.run.reader import Run
 
 _FORMAT = "clipseed-published/1"
 _POINTER = "latest.json"
 _MAX_POINTER_BYTES = 64 << 20
-_RESULTS = ("pairs.csv", "pairs/", "clips/")
+_RESULTS = ("pairs", "clips")
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,39 @@ class PublishedRun:
     pairs: int
 
 
-def describe(day: str, run: str, manifest: dict[str, Any]) -> PublishedRun:
-    """What the pointer says of a run, from the run's `run.json`."""
-    counts = manifest["counts"]
+def describe(day: str, place: str, run: Run) -> PublishedRun:
+    """Return what the pointer says of a run.
+
+    Args:
+        day: ISO date.
+        place: of the run, from the folder of the pointer.
+        run: as it was mined.
+
+    Raises:
+        InputError: `not_mined`.
+    """
+    mining = run.mining
+    counts = mining.counts
     return PublishedRun(
         day=day,
-        run=run,
-        digest=digest(manifest["files"]),
-        embedder=manifest["embedder"],
-        seeds=manifest["config"]["seeds"],
-        threshold=manifest["threshold"],
-        frames=counts.get("frames_embedded", 0),
-        matches=counts.get("matches_above_threshold", 0),
-        clips=counts.get("clips", 0),
-        pairs=counts.get("pairs", 0),
+        run=place,
+        digest=digest(run.manifest.files),
+        embedder=mining.embedder,
+        seeds=mining.config["seeds"],
+        threshold=mining.threshold,
+        frames=counts[FRAMES_EMBEDDED],
+        matches=counts.matches_above_threshold,
+        clips=counts[CLIPS],
+        pairs=counts[PAIRS],
     )
 
 
-def digest(files: Iterable[dict[str, Any]]) -> str:
+def digest(files: Iterable[RunFile]) -> str:
     """Name the result of a run by the checksums of its pairs and clips."""
     lines = sorted(
-        f"{file['sha256']} {file['path']}\n"
+        f"{file.sha256} {file.path}\n"
         for file in files
-        if file["path"].startswith(_RESULTS)
+        if file.path == PAIRS_CSV or file.folder in _RESULTS
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -2,9 +2,24 @@
 
 from apache_beam import coders
 
-from clipseed.elements import Match, Seed, SeedRow, Video, VideoPart
+from clipseed.elements import Match, Pair, Seed, SeedRow, Video, VideoPart
 from clipseed.errors import DeadLetter
+from clipseed.run.accounting import Counter
+from clipseed.run.files import RunFile
+from transforms.matches.pairs import CaptionedMatch
 from transforms.seeds.load_images import SeedBatch
 
-for _element in (Match, DeadLetter, Seed, SeedBatch, SeedRow, VideoPart, Video):
+for _element in (
+    CaptionedMatch,
+    Counter,
+    DeadLetter,
+    Match,
+    Pair,
+    RunFile,
+    Seed,
+    SeedBatch,
+    SeedRow,
+    Video,
+    VideoPart,
+):
     coders.registry.register_coder(_element, coders.RowCoder)

@@ -24,18 +24,18 @@ def run(argv: Sequence[str]) -> int:
     add("--output", required=True, help="run directory, local or gs://")
     flags = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from clipseed.run.clips import open_clips
+    from clipseed.run.reader import Run
     from transforms.benchmarks.cut import cut_benchmark
     from transforms.benchmarks.registry import read_benchmark
 
     try:
         benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
         cut_benchmark(benchmark, flags.videos, flags.output)
-        run = open_clips(flags.output, verify=False)
+        clips = Run.open(flags.output).open_clips()
     except InputError as reject:
         print(f"clipseed cut-benchmark: {reject.message}", file=sys.stderr)
         return 2
-    print(f"{len(run)} clips of {benchmark.name} in {flags.output}")
-    for clip in run.benchmark.missing if run.benchmark else ():
+    print(f"{len(clips)} clips of {benchmark.name} in {flags.output}")
+    for clip in clips.benchmark.missing if clips.benchmark else ():
         print(f"missing {clip.clip_id}: {clip.message}", file=sys.stderr)
     return 0

@@ -1,7 +1,6 @@
 """`clipseed index-clips`: the clips of a run by a trained model, in an index."""
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import InputError
+from clipseed.hashing import checksum
 
 ABOUT = "search.json"
 # What the index is tuned for where it is large enough for ScaNN.
@@ -77,5 +77,5 @@ def embedder_of(model: str) -> str:
 
     with Checkpoints(model) as checkpoints:
         step = checkpoints.latest
-    digest = hashlib.sha256((Path(model) / CONFIG).read_bytes()).hexdigest()
+    digest = checksum(Path(model) / CONFIG)
     return f"clips@{digest[:12]}-{step}"

@@ -1,31 +1,27 @@
 """`clipseed inspect`: what a run holds, in figures and in pictures."""
 
 import argparse
-import contextlib
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from collections.abc import Iterable, Sequence
 
 from beam_pipeline.report.contact_sheet import draw_sheet, printable
-from beam_pipeline.report.examples import Row, load_examples, span, survey
-from beam_pipeline.report.summary import read_run, summary
+from beam_pipeline.report.examples import clip_times, load_examples, survey
+from beam_pipeline.report.summary import summary
+from clipseed.elements import Pair
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
-from clipseed.io.gcs import blob_of, input_errors, is_gs
-from transforms.run.manifest import FORMAT
+from clipseed.io.gcs import is_gs
+from clipseed.run.accounting import PAIRS, StageAccount
+from clipseed.run.manifest import MiningFacts
+from clipseed.run.reader import Run
 
 _MAX_EXAMPLES = 200
 _LINE_CHARS = 200
-_BATCH = 4096
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs `clipseed inspect`; gives the exit status.
+    """Run `clipseed inspect`; return the exit status.
 
     0: the run is whole; 1: files are missing or damaged, or the sheet cannot be
     written; 2: there is no finished run.
@@ -33,21 +29,22 @@ def run(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags = _parser().parse_args(argv)
     try:
-        manifest = open_run(flags.directory)
-    except InputError as reject:
-        return _fail(reject.message, 2)
-    damaged = list(damage(flags.directory, manifest, flags.verify))
-    for problem in damaged:
+        run = Run.open(flags.directory, verify="nothing")
+        mining = run.mining
+    except InputError as error:
+        return _fail(error.message, 2)
+    problems = list(run.problems("checksums" if flags.verify else "sizes"))
+    for problem in problems:
         _fail(problem)
-    if damaged:
-        files = f"{len(damaged)} of {len(manifest['files'])} files"
+    if problems:
+        files = f"{len(problems)} of {len(run.manifest.files)} files"
         return _fail(f"{files} are missing or damaged: copy them again, or mine again")
     try:
-        chosen = _print_run(flags.directory, manifest, flags.examples)
+        chosen = _print_run(run, mining, flags.examples)
         if chosen and not flags.no_sheet:
-            _save_sheet(flags.directory, manifest, chosen, flags.sheet)
-    except InputError as reject:
-        return _fail(reject.message)
+            _save_sheet(run, chosen, flags.sheet)
+    except InputError as error:
+        return _fail(error.message)
     return 0
 
 
@@ -77,123 +74,43 @@ def _fail(problem: str, status: int = 1) -> int:
 
 
 def _say(text: str, to_error: bool = False) -> None:
-    """Prints; what the terminal's encoding lacks comes as a backslash escape."""
+    """Print; escape with a backslash what the encoding of the terminal lacks."""
     stream = sys.stderr if to_error else sys.stdout
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-# --- files ---------------------------------------------------------------------------
-
-
-def open_run(run_dir: str) -> Row:
-    """Reads the `run.json` of a finished run.
-
-    Raises:
-        InputError: `not_found` where there is none, `not_a_run` where it is another
-        thing.
-    """
-    try:
-        manifest = read_run(run_dir)
-    except InputError as reject:
-        raise InputError(
-            reject.reason,
-            f"{run_dir} is not a finished run ({reject.message}): it is still "
-            "running, or was broken off; mine again with this --output",
-        ) from reject
-    except ValueError as error:
-        message = f"{run_dir} is not a finished run: its run.json is damaged ({error})"
-        raise InputError("not_a_run", message) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        message = f"{run_dir} is not a finished run of format {FORMAT}: mine it again"
-        raise InputError("not_a_run", message)
-    if "counts" not in manifest:
-        message = (
-            f"{run_dir} was cut of a benchmark, not mined: there is no tally of it"
-        )
-        raise InputError("not_a_run", message)
-    return manifest
-
-
-def damage(run_dir: str, manifest: Row, verify: bool) -> Iterator[str]:
-    """Yields what is wrong with the files that `run.json` lists."""
-    for entry in manifest["files"]:
-        uri = storage.join(run_dir, entry["path"])
-        try:
-            if _size(uri) != entry["bytes"]:
-                yield f"{uri} has another size than run.json says"
-            elif verify and _sha256(uri) != entry["sha256"]:
-                yield f"{uri} has another checksum than run.json says"
-        except InputError as reject:
-            yield reject.message
-
-
-def _size(uri: str) -> int:
-    """Bytes of a file, without reading it: a run may hold terabytes."""
-    with input_errors(uri):
-        if not is_gs(uri):
-            return os.path.getsize(uri)
-        blob = blob_of(uri)
-        blob.reload()
-        return blob.size
-
-
-def _sha256(uri: str) -> str:
-    with storage.localize(uri) as path, input_errors(uri), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _local_files(run_dir: str, manifest: Row, folder: str) -> Iterator[str]:
-    for entry in manifest["files"]:
-        if entry["path"].startswith(f"{folder}/") and entry["records"]:
-            with storage.localize(storage.join(run_dir, entry["path"])) as path:
-                yield path
-
-
-@contextlib.contextmanager
-def _reading(path: str) -> Iterator[None]:
-    """Turns what a file of wrong content may raise into an InputError."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        message = f"{path} is damaged ({error}): --verify checks all files"
-        raise InputError("damaged_file", message) from error
-
-
 # --- figures -------------------------------------------------------------------------
 
 
-def _print_run(run_dir: str, manifest: Row, count: int) -> list[Row]:
-    """Prints all but the pictures; gives the pairs to draw."""
-    _say(summary(run_dir, manifest))
-    _say(f"\n{accounting_text(manifest)}\n\n{rejected_text(run_dir, manifest)}")
-    first, chosen = survey(read_pairs(run_dir, manifest), count)
-    _say(f"\n{pairs_text(first, manifest['counts'].get('pairs', 0))}")
+def _print_run(run: Run, mining: MiningFacts, count: int) -> list[Pair]:
+    """Print all but the pictures; return the pairs to draw."""
+    _say(summary(run.uri, mining))
+    _say(f"\n{accounting_text(mining.accounting)}\n\n{rejected_text(run)}")
+    first, chosen = survey(run.pairs(), count)
+    _say(f"\n{pairs_text(first, mining.counts[PAIRS])}")
     return chosen
 
 
-def accounting_text(manifest: Row) -> str:
-    """What came into each stage, what went out, and what was dropped why."""
+def accounting_text(stages: Iterable[StageAccount]) -> str:
+    """Return what came into each stage, what went out, and what was dropped why."""
     lines = [f"{'accounting':16s}  {'in':>8s}  {'out':>8s}  dropped"]
-    for row in manifest["accounting"]:
-        dropped = [f"{count} {why}" for why, count in row["dropped"].items() if count]
-        note = "" if row["balanced"] else "  (DOES NOT BALANCE)"
-        figures = f"{row['stage']:14s}  {row['in']:8d}  {row['out']:8d}"
+    for stage in stages:
+        dropped = [f"{count} {why}" for why, count in stage.dropped.items() if count]
+        note = "" if stage.balanced else "  (DOES NOT BALANCE)"
+        figures = f"{stage.stage:14s}  {stage.inputs:8d}  {stage.outputs:8d}"
         lines.append(f"  {figures}  {', '.join(dropped)}{note}".rstrip())
     return "\n".join(lines)
 
 
-def rejected_text(run_dir: str, manifest: Row) -> str:
-    """Dead letters by stage and reason, with an example each."""
+def rejected_text(run: Run) -> str:
+    """Return the dead letters by stage and reason, with an example each."""
     counts: dict[tuple[str, str], int] = {}
     first: dict[tuple[str, str], DeadLetter] = {}
-    for path in _local_files(run_dir, manifest, "rejected"):
-        with _reading(path), open(path, encoding="utf-8") as file:
-            for line in file:
-                letter = DeadLetter(**json.loads(line))
-                kind = letter.stage, letter.reason
-                counts[kind] = counts.get(kind, 0) + 1
-                first.setdefault(kind, letter)
+    for letter in run.dead_letters():
+        kind = letter.stage, letter.reason
+        counts[kind] = counts.get(kind, 0) + 1
+        first.setdefault(kind, letter)
     if not counts:
         return "nothing was rejected"
     lines = [
@@ -204,12 +121,12 @@ def rejected_text(run_dir: str, manifest: Row) -> str:
     return "\n".join(["rejected", *lines])
 
 
-def pairs_text(first: Sequence[Row], count: int) -> str:
-    """The first pairs, a line each, of so many."""
+def pairs_text(first: Sequence[Pair], count: int) -> str:
+    """Return the first pairs, a line each, of so many."""
     lines = [
-        f"  {span(row)}  {row['similarity']:.3f}  #{row['rank']:<2d} "
-        f"{row['sound']:7s}  {_one_line(row['video'])}  {_one_line(row['caption'])}"
-        for row in first
+        f"  {clip_times(pair)}  {pair.similarity:.3f}  #{pair.rank:<2d} "
+        f"{pair.sound:7s}  {_one_line(pair.video)}  {_one_line(pair.caption)}"
+        for pair in first
     ]
     return "\n".join([f"pairs, {len(lines)} of {count}", *lines])
 
@@ -219,28 +136,19 @@ def _one_line(text: str) -> str:
     return text if len(text) <= _LINE_CHARS else text[: _LINE_CHARS - 1] + "…"
 
 
-def read_pairs(run_dir: str, manifest: Row) -> Iterator[list[Row]]:
-    """The rows of `pairs/` in batches, in the order of `pairs.csv`."""
-    for path in _local_files(run_dir, manifest, "pairs"):
-        with _reading(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH):
-                yield batch.to_pylist()
-
-
 # --- pictures ------------------------------------------------------------------------
 
 
-def _save_sheet(
-    run_dir: str, manifest: Row, rows: list[Row], sheet: str | None
-) -> None:
-    if sheet is None and is_gs(run_dir):
+def _save_sheet(run: Run, pairs: list[Pair], sheet: str | None) -> None:
+    if sheet is None and is_gs(run.uri):
         return _say("\ncontact sheet  none: name a local file with --sheet")
-    uri = sheet or storage.join(run_dir, "contact_sheet.png")
+    uri = sheet or storage.join(run.uri, "contact_sheet.png")
+    mining = run.mining
     title = (
-        f"{len(rows)} of {manifest['counts']['pairs']} pairs, the best and the "
-        f"weakest above {manifest['threshold']:g}: {run_dir}"
+        f"{len(pairs)} of {mining.counts[PAIRS]} pairs, the best and the weakest above "
+        f"{mining.threshold:g}: {run.uri}"
     )
-    picture = draw_sheet(title, load_examples(run_dir, manifest["config"], rows, _fail))
+    picture = draw_sheet(title, load_examples(run, pairs, _fail))
     try:
         with storage.writing(uri) as local_path:
             picture.save(local_path, format="PNG")

@@ -41,7 +41,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
         InputError: the index, its run or its model cannot be read.
     """
     from clipseed.run.clip_record import decode
-    from clipseed.run.clips import open_clips
+    from clipseed.run.reader import Run
     from index_service.search.open_index import open_index
     from models.training.load import load_trained
 
@@ -54,7 +54,7 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     trained = load_trained(about["model"])
     index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
     matches = index.search(trained.encoder.texts([text]), top_k, None)
-    clips = open_clips(about["run"], verify=False)
+    clips = Run.open(about["run"], verify="nothing").open_clips()
     numbers = [int(name.partition("/")[0]) for name in matches.ids]
     records = [decode(clips.read(number)) for number in numbers]
     return list(zip(matches.similarities.tolist(), records, strict=True))

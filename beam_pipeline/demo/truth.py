@@ -6,13 +6,11 @@ verdict = check_pairs(Path("out/pairs.csv"), read_truth(Path("demo")))
 A pair is right when it names the seed's video and overlaps the scene in it.
 """
 
-import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from clipseed.errors import InputError
+from clipseed.run.tables import CsvPair, read_pairs_csv
 
 
 class Truth(NamedTuple):
@@ -46,8 +44,8 @@ class Verdict(NamedTuple):
 
     found: int
     expected: int
-    wrong: list[tuple[str, int, int, str]]
-    elsewhere: list[tuple[str, int, int, str]]
+    wrong: list[CsvPair]
+    elsewhere: list[CsvPair]
 
     @property
     def ok(self) -> bool:
@@ -81,7 +79,7 @@ def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
     scenes = {each.caption: each for each in truth}
     found: set[str] = set()
     wrong, elsewhere = [], []
-    for row in _read_pairs(pairs_csv):
+    for row in read_pairs_csv(str(pairs_csv)):
         video, start_us, end_us, said = row
         scene = scenes.get(said)
         if scene is None:
@@ -93,16 +91,3 @@ def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
         else:
             elsewhere.append(row)
     return Verdict(len(found), len(truth), wrong, elsewhere)
-
-
-def _read_pairs(pairs_csv: Path) -> Iterator[tuple[str, int, int, str]]:
-    with pairs_csv.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file)):
-            try:
-                video, start_us, end_us, said = row
-                yield video, int(start_us), int(end_us), said
-            except ValueError as error:
-                if number == 0 and len(row) == 4:
-                    continue  # the header
-                message = f"{pairs_csv}, row {number + 1}: need video,start,end,caption"
-                raise InputError("bad_pairs_row", message) from error

@@ -1,6 +1,5 @@
 """A run's settings: the flags of `clipseed mine` as a frozen configuration."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from beam_pipeline.mining.flags import (
 )
 from clipseed.flags import CommandLine, flag, flags
 from clipseed.flags.declaration import deciding
+from clipseed.hashing import content_id
 
 
 @flags
@@ -71,9 +71,7 @@ class MineConfig(
     def hash(self) -> str:
         """Return a name for the settings that decide the result."""
         kept = deciding(self) | {"as_of": self.as_of.isoformat()}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[
-            :16
-        ]
+        return content_id(json.dumps(kept, sort_keys=True))
 
 
 def _same_place(one: str, other: str) -> bool:

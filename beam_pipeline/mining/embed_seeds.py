@@ -9,10 +9,10 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline.mine import embed_seeds
 from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
+from beam_pipeline.mining.stages import embed_seeds, load_seeds
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import InputError
 from clipseed.io import storage
@@ -66,10 +66,11 @@ def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
     send_whole_elements_only()
     tables = RunTables(work, 1, plan.info.config_hash)
     with beam.Pipeline(options=PipelineOptions(local_defaults(beam_flags))) as pipeline:
-        seeds = embed_seeds(pipeline, plan)
-        _ = seeds.output[1] | "WriteParts" >> beam.Map(write_part, work)
+        loaded = load_seeds(pipeline, plan)
+        embedded = embed_seeds(loaded, plan)
+        _ = embedded.chunks | "WriteParts" >> beam.Map(write_part, work)
         _ = (
-            tuple(seeds.rejected)
+            (*loaded.ledger.rejected, *embedded.ledger.rejected)
             | "DeadLetter" >> beam.Flatten()
             | "KeyByKey" >> beam.Map(lambda letter: (letter.key, letter))
             | "WriteRejected" >> tables.rejected()

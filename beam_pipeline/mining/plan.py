@@ -9,14 +9,14 @@ from beam_pipeline.mining.external_index import ExternalIndex
 from beam_pipeline.mining.preflight import threshold_of
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
+from clipseed.run.reader import Run
 from models.embedders.base import Embedder
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.embedding_cache import FOLDER, EmbeddingCache
+from transforms.matches.select import Selection
 from transforms.media.sample_frames import SamplingConfig
 from transforms.run.manifest import RunInfo
-from transforms.run.merge import BaseRun
-from transforms.run.tables import Selection
 from transforms.seeds.build_index import BuildConfig
 from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig
@@ -43,12 +43,12 @@ class Plan:
     clips: ClipsConfig
     index: ExternalIndex | None = None
     kept: EmbeddingCache | None = None
-    older: BaseRun | None = None
+    base_run: Run | None = None
 
-    def merged_with(self, older: BaseRun | None) -> "Plan":
-        """The same run, merged with an older one."""
-        clips = dataclasses.replace(self.clips, older=older)
-        return dataclasses.replace(self, clips=clips, older=older)
+    def merged_with(self, base_run: Run | None) -> "Plan":
+        """Return the same plan, merged with a base run."""
+        clips = dataclasses.replace(self.clips, base_run=base_run)
+        return dataclasses.replace(self, clips=clips, base_run=base_run)
 
 
 def make_plan(

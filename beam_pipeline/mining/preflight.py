@@ -6,12 +6,13 @@ import logging
 from collections.abc import Sequence
 
 from beam_pipeline.mining.config import MineConfig
-from beam_pipeline.report.summary import read_run
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.http import is_web
 from clipseed.io.listing import list_files
 from clipseed.io.tables import table_format
+from clipseed.run import files
+from clipseed.run.reader import Run, is_run
 from models.embedders.base import Embedder
 from models.embedders.registry import load_embedder
 from transforms.frames.embedding_cache import FOLDER, kept_in, tidy
@@ -21,13 +22,13 @@ from transforms.seeds.formats import list_seed_files, seed_embedding_info
 # Everything that a run writes, and `clipseed inspect` after it; nothing else in an
 # output directory is ever touched.
 RUN_ENTRIES = (
-    "run.json",
-    "pairs.csv",
-    "pairs",
-    "matches",
-    "clips",
-    "rejected",
-    "index",
+    files.RUN_JSON,
+    files.PAIRS_CSV,
+    files.PAIRS,
+    files.MATCHES,
+    files.CLIPS,
+    files.REJECTED,
+    files.INDEX,
     "work",
     "contact_sheet.png",
 )
@@ -121,12 +122,12 @@ def check_reused_embeddings(config: MineConfig, embedder: Embedder) -> None:
             "run directory that was mined without --no_keep_embeddings"
         )
     try:
-        run = read_run(older)
+        mining = Run.open(older, verify="nothing").mining
     except InputError:
         return  # Broken off: what it kept is used as far as it goes.
     wanted = {"embedder": embedder.embedder_id, "sample_fps": config.sample_fps}
     wanted |= {"sampling": config.sampling, "part_s": config.part_s}
-    there = {**run["config"], "embedder": run["embedder"]}
+    there = {**mining.config, "embedder": mining.embedder}
     for name, value in wanted.items():
         if there[name] != value:
             raise ConfigError(
@@ -142,7 +143,7 @@ def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
     """
     if any(flag.split("=")[0] == "--as_of" for flag in flags):
         return config
-    if storage.exists(storage.join(config.output, "run.json")):
+    if is_run(config.output):
         return config
     try:
         day = storage.read_bytes(storage.join(config.output, AS_OF), 10).decode()
@@ -170,7 +171,7 @@ def prepare_output(config: MineConfig) -> str:
 
     # Not by listing: a big run may have kept embeddings in a billion files.
     present = [entry for entry in RUN_ENTRIES if storage.exists(place(entry))]
-    if "run.json" in present and not config.overwrite:
+    if files.RUN_JSON in present and not config.overwrite:
         raise ConfigError(
             f"--output {output} holds another run: choose another directory, or "
             "replace it with --overwrite"

@@ -1,7 +1,7 @@
 """Which of a run's pairs are shown, joined with their clips and seed images."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby, islice
 from typing import Any
 
 from PIL import Image
@@ -12,123 +12,117 @@ from beam_pipeline.report.contact_sheet import (
     printable,
     thumbnail,
 )
-from clipseed.elements import SeedRow
+from clipseed.elements import Pair, SeedRow
 from clipseed.errors import DeadLetter, InputError
 from clipseed.hashing import content_id
-from clipseed.io import storage
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import ClipRecord, decode
-from clipseed.run.tfrecord import read_records
+from clipseed.run.clip_record import ClipRecord
+from clipseed.run.files import CLIPS
+from clipseed.run.reader import Run, read_clips_file
 from transforms.media.images import ImageLimits, decode_image
-from transforms.run.shards import shard_name, shard_of
 from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds
 from transforms.seeds.load_images import read_image
 
 _SHOWN_PAIRS = 10
 _VIDEO_CHARS = 48
+_BATCH = 4096
 
-Row = dict[str, Any]
 
-
-def survey(batches: Iterable[list[Row]], count: int) -> tuple[list[Row], list[Row]]:
-    """The first pairs, and `count` to look at; holds one batch at a time."""
-    first: list[Row] = []
-    chosen: list[Row] = []
-    for rows in batches:
-        first += rows[: _SHOWN_PAIRS - len(first)]
-        chosen = choose([*chosen, *rows], count)
+def survey(pairs: Iterable[Pair], count: int) -> tuple[list[Pair], list[Pair]]:
+    """Return the first pairs, and `count` to look at; hold one batch at a time."""
+    remaining = iter(pairs)
+    first: list[Pair] = []
+    chosen: list[Pair] = []
+    while batch := list(islice(remaining, _BATCH)):
+        first += batch[: _SHOWN_PAIRS - len(first)]
+        chosen = choose([*chosen, *batch], count)
     return first, chosen
 
 
-def choose(pairs: Sequence[Row], count: int) -> list[Row]:
-    """Pairs to look at: half the best, half the nearest to the threshold.
+def choose(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return pairs to look at: half the best, half the nearest to the threshold.
 
-    Each half takes a pair a seed as long as there are seeds.
+    Each half takes one pair per seed as long as there are seeds.
     """
     ordered = sorted(
-        pairs,
-        key=lambda r: (-r["similarity"], r["seed_id"], r["clip_id"], r["caption"]),
+        pairs, key=lambda p: (-p.similarity, p.seed_id, p.clip_id, p.caption)
     )
-    best: dict[str, Row] = {}
-    weakest: dict[str, Row] = {}
-    for row in ordered:
-        best.setdefault(row["seed_id"], row)
-    for row in reversed(ordered):
-        weakest.setdefault(row["seed_id"], row)
+    best: dict[str, Pair] = {}
+    weakest: dict[str, Pair] = {}
+    for pair in ordered:
+        best.setdefault(pair.seed_id, pair)
+    for pair in reversed(ordered):
+        weakest.setdefault(pair.seed_id, pair)
     chosen = list(best.values())[: (count + 1) // 2]
-    for row in chain(weakest.values(), reversed(ordered)):
-        if len(chosen) < count and row not in chosen:
-            chosen.append(row)
+    for pair in chain(weakest.values(), reversed(ordered)):
+        if len(chosen) < count and pair not in chosen:
+            chosen.append(pair)
     return sorted(chosen, key=ordered.index)
 
 
 def load_examples(
-    run_dir: str, config: Row, rows: Sequence[Row], warn: Callable[[str], object]
+    run: Run, pairs: Sequence[Pair], warn: Callable[[str], object]
 ) -> list[Example]:
-    """Joins pairs with their clips and seed images; clips are let go one by one.
+    """Join pairs with their clips and seed images; clips are let go one by one.
 
     Args:
-        run_dir: the run directory.
-        config: its settings, out of `run.json`.
-        rows: of `pairs/`.
+        run: that the pairs are of.
+        pairs: to be drawn.
         warn: is told which seed images cannot be loaded, and why.
 
     Raises:
         InputError: `damaged_shard`, `bad_record` or `missing_clip`.
     """
-    seeds = load_seed_images(config, rows, warn)
+    seeds = load_seed_images(run.mining.config, pairs, warn)
     made: dict[int, Example] = {}
-    shards = [shard_of(row["video_id"], config["num_shards"]) for row in rows]
-    by_shard = sorted(range(len(rows)), key=lambda i: shards[i])
+    shards = [run.uri_for(CLIPS, pair.video_id) for pair in pairs]
+    by_shard = sorted(range(len(pairs)), key=lambda i: shards[i])
     for shard, group in groupby(by_shard, key=lambda i: shards[i]):
         waiting: dict[str, list[int]] = {}
         for i in group:
-            waiting.setdefault(rows[i]["clip_id"], []).append(i)
-        name = shard_name("clips", shard, config["num_shards"], ".tfrecord")
-        for clip in _clips(storage.join(run_dir, f"clips/{name}"), set(waiting)):
+            waiting.setdefault(pairs[i].clip_id, []).append(i)
+        for clip in _clips(shard, set(waiting)):
             for i in waiting[clip.clip_id]:
-                made[i] = _example(rows[i], clip, seeds.get(rows[i]["seed_id"]))
-    return [made[i] for i in range(len(rows))]
+                made[i] = _example(pairs[i], clip, seeds.get(pairs[i].seed_id))
+    return [made[i] for i in range(len(pairs))]
 
 
 def _clips(uri: str, ids: set[str]) -> Iterator[ClipRecord]:
-    """The clips of these ids; reads no further than the last of them."""
-    with storage.localize(uri) as path:
-        for data in read_records(path):
-            clip = decode(data)
-            if clip.clip_id in ids:
-                ids.discard(clip.clip_id)
-                yield clip
-            if not ids:
-                return
+    """Yield the clips of these ids; read no further than the last of them."""
+    for clip in read_clips_file(uri):
+        if clip.clip_id in ids:
+            ids.discard(clip.clip_id)
+            yield clip
+        if not ids:
+            return
     raise InputError(
         "missing_clip", f"{uri} lacks clip {min(ids)} of pairs/: mine again"
     )
 
 
-def _example(row: Row, clip: ClipRecord, seed: Image.Image | None) -> Example:
-    video = printable(row["video"])
+def _example(pair: Pair, clip: ClipRecord, seed: Image.Image | None) -> Example:
+    video = printable(pair.video)
     if len(video) > _VIDEO_CHARS:  # Names differ at their ends.
         video = "…" + video[1 - _VIDEO_CHARS :]
     facts = (
-        f"similarity {row['similarity']:.3f}, rank {row['rank']}, "
-        f"matched at {clock(row['time_us'])}",
+        f"similarity {pair.similarity:.3f}, rank {pair.rank}, "
+        f"matched at {clock(pair.time_us)}",
         video,
-        f"clip {span(row)}, sound: {row['sound']}",
+        f"clip {clip_times(pair)}, sound: {pair.sound}",
     )
-    frames, matched = pick_frames(clip, row["time_us"])
-    return Example(row["caption"], facts, seed, frames, matched, clip.samples)
+    frames, matched = pick_frames(clip, pair.time_us)
+    return Example(pair.caption, facts, seed, frames, matched, clip.samples)
 
 
 def load_seed_images(
-    config: Row, rows: Sequence[Row], warn: Callable[[str], object]
+    config: Mapping[str, Any], pairs: Sequence[Pair], warn: Callable[[str], object]
 ) -> dict[str, Image.Image]:
-    """Thumbnails of the pairs' seeds, by seed id, as far as they can still be loaded.
+    """Return thumbnails of the seeds of pairs by id, those that can still be loaded.
 
     An image that has changed since is left out: it is not the seed any more.
     """
-    wanted = {row["seed_id"] for row in rows}
-    references = {row["image"] for row in rows}
+    wanted = {pair.seed_id for pair in pairs}
+    references = {pair.image for pair in pairs}
     fetch = FetchConfig(allow_private=config["allow_private"])
     found: dict[str, Image.Image] = {}
     tried: set[tuple[str, int]] = set()
@@ -139,16 +133,16 @@ def load_seed_images(
                 tried.add(place)
                 try:
                     found |= _load_seed(seed, fetch, wanted)
-                except InputError as reject:
-                    warn(f"seed image {seed.reference}: {reject.message}")
+                except InputError as error:
+                    warn(f"seed image {seed.reference}: {error.message}")
             if len(found) == len(wanted):
                 break
-    except InputError as reject:
-        warn(f"the seeds cannot be read any more: {reject.message}")
+    except InputError as error:
+        warn(f"the seeds cannot be read any more: {error.message}")
     return found
 
 
-def _seed_rows(config: Row) -> Iterator[SeedRow]:
+def _seed_rows(config: Mapping[str, Any]) -> Iterator[SeedRow]:
     names = ("seeds_format", "image_column", "caption_column")
     seeds_config = SeedsConfig(*(config[name] for name in names))
     for uri in list_seed_files(config["seeds"]):
@@ -159,7 +153,11 @@ def _seed_rows(config: Row) -> Iterator[SeedRow]:
 def _load_seed(
     row: SeedRow, fetch: FetchConfig, wanted: set[str]
 ) -> dict[str, Image.Image]:
-    """An image under its seed's id; raises InputError when it is none of the wanted."""
+    """Return an image under the id of its seed.
+
+    Raises:
+        InputError: `changed_image` if it is none of the wanted seeds.
+    """
     data = read_image(row, fetch)
     # A seed is named by its image, or by its reference if that came embedded.
     names = {content_id(data), content_id(row.reference)} & wanted
@@ -169,12 +167,12 @@ def _load_seed(
     return dict.fromkeys(names, image)
 
 
-def span(row: Row) -> str:
-    """Where a pair's clip begins and ends."""
-    return f"{clock(row['start_us'])}-{clock(row['end_us'])}"
+def clip_times(pair: Pair) -> str:
+    """Return where the clip of a pair begins and ends."""
+    return f"{clock(pair.start_us)}-{clock(pair.end_us)}"
 
 
 def clock(time_us: int) -> str:
-    """A time as m:ss.s: `clock(61_500_000) == "1:01.5"`."""
+    """Return a time as m:ss.s: `clock(61_500_000) == "1:01.5"`."""
     minutes, tenths = divmod(round(time_us / 100_000), 600)
     return f"{minutes}:{tenths // 10:02d}.{tenths % 10}"

@@ -1,16 +1,31 @@
-"""What a run tells the terminal: progress while it goes, a summary at its end."""
+"""What a run tells the terminal: progress while it is mined, a summary at its end."""
 
-import json
 import sys
 import threading
 import time
 from types import TracebackType
-from typing import Any
 
-from clipseed.io import storage
+from clipseed.run.accounting import (
+    CLIPS,
+    CLIPS_US,
+    FRAMES,
+    MATCHES,
+    PAIRS,
+    PARTS,
+    PARTS_REUSED,
+    SEED_ROWS,
+    SEEDS,
+    SEEDS_MATCHED,
+    SEEDS_WITHOUT_CAPTION,
+    SELECTED,
+    VIDEOS_BROKEN,
+    VIDEOS_FAILED,
+    VIDEOS_MINED,
+    Counts,
+)
+from clipseed.run.manifest import IndexFacts, MiningFacts
+from clipseed.run.reader import Run
 from transforms import progress
-
-_MAX_MANIFEST_BYTES = 64 << 20
 
 
 class Progress:
@@ -46,7 +61,7 @@ class Progress:
 
 
 def line(elapsed_s: float) -> str:
-    """One line on the work done so far in this process."""
+    """Return one line on the work done so far in this process."""
     done = progress.snapshot()
     rate = done["frames"] / elapsed_s if elapsed_s else 0
     return (
@@ -55,104 +70,75 @@ def line(elapsed_s: float) -> str:
     )
 
 
-def read_run(run_dir: str) -> dict[str, Any]:
-    """Reads `run.json`.
-
-    Raises:
-        InputError: `not_found` when the directory holds no finished run.
-    """
-    uri = storage.join(run_dir, "run.json")
-    return json.loads(storage.read_bytes(uri, _MAX_MANIFEST_BYTES))
-
-
-def summary(run_dir: str, run: dict[str, Any]) -> str:
-    """The figures of a run, a line each."""
-    count = {name: run["counts"].get(name, 0) for name in _SHOWN}
-    rejected = _by_stage(run)
-    index, audit = run["index"], run["index"].get("audit_on_frames", {})
-    recall = "none" if index["recall"] is None else f"{index['recall']:.4f}"
-    if audit.get("recall") is not None:
-        recall += f"; on frames {audit['recall']:.4f} of {audit['pairs']} pairs"
-    sound = ", ".join(
-        f"{n} {name.split('/')[1]}"
-        for name, n in sorted(run["counts"].items())
-        if name.startswith("sound/")
-    )
-    listed = next(s for s in run["accounting"] if s["stage"] == "list_videos")
+def summary(run_dir: str, mining: MiningFacts) -> str:
+    """Return the figures of a run, a line each."""
+    counts = mining.counts
+    verdicts = counts.sound_verdicts.items()
     lines = [
-        ("seeds", f"{count['seeds']} of {count['seed_rows']} rows"),
-        ("videos", f"{listed['in']} in, {rejected.get('filter_videos', 0)} filtered, "
-         f"{count['videos_failed'] + rejected.get('list_videos', 0)} failed, "
-         f"{count['videos_mined']} mined ({count['videos_broken']} broken off)"),
-        ("frames", f"{count['frames']}" + _kept(run["counts"])),
-        ("index", f"{index['kind']}, {index['seeds']} seeds, recall {recall}"),
-        ("matches", f"{count['matches']} above {run['min_similarity']:g}"),
-        ("matched", f"{count['seeds_matched']} seeds above {run['threshold']:g}"
-         + _uncaptioned(count["seeds_without_caption"])),
-        ("pairs", f"{count['pairs']}"),
-        ("clips", f"{count['clips']}, {count['clips_us'] / 3.6e9:.3f} hours"),
-        ("sound", sound or "none"),
-        ("seconds", f"{run['seconds']:.1f}"),
+        ("seeds", f"{counts[SEEDS]} of {counts[SEED_ROWS]} rows"),
+        ("videos", _videos(mining)),
+        ("frames", f"{counts[FRAMES]}{_reused(counts)}"),
+        ("index", _index(mining.index)),
+        ("matches", f"{counts[MATCHES]} above {mining.min_similarity:g}"),
+        ("matched", f"{counts[SEEDS_MATCHED]} seeds above {mining.threshold:g}"
+         + _uncaptioned(counts[SEEDS_WITHOUT_CAPTION])),
+        ("pairs", f"{counts[PAIRS]}"),
+        ("clips", f"{counts[CLIPS]}, {counts[CLIPS_US] / 3.6e9:.3f} hours"),
+        ("sound", ", ".join(f"{n} {verdict}" for verdict, n in verdicts) or "none"),
+        ("seconds", f"{mining.seconds:.1f}"),
         ("output", run_dir),
     ]  # fmt: skip
     return "\n".join(f"{name:>8}  {text}" for name, text in lines)
 
 
-def _kept(counts: dict[str, int]) -> str:
-    kept = counts.get("parts_kept", 0)
-    return f", those of {kept} of {counts['parts']} parts from before" if kept else ""
+def _videos(mining: MiningFacts) -> str:
+    counts = mining.counts
+    listed = next(s for s in mining.accounting if s.stage == "list_videos")
+    filtered = counts.dead_letters_of("filter_videos")
+    failed = counts[VIDEOS_FAILED] + counts.dead_letters_of("list_videos")
+    return (
+        f"{listed.inputs} in, {filtered} filtered, {failed} failed, "
+        f"{counts[VIDEOS_MINED]} mined ({counts[VIDEOS_BROKEN]} broken off)"
+    )
+
+
+def _reused(counts: Counts) -> str:
+    reused = counts[PARTS_REUSED]
+    return f", those of {reused} of {counts[PARTS]} parts from before" if reused else ""
+
+
+def _index(index: IndexFacts) -> str:
+    recall = "none" if index.recall is None else f"{index.recall:.4f}"
+    on_frames = index.recall_on_frames
+    if on_frames is not None:
+        recall += f"; on frames {on_frames:.4f} of {index.audit_pairs} pairs"
+    return f"{index.kind}, {index.seeds} seeds, recall {recall}"
 
 
 def _uncaptioned(seeds: int) -> str:
     return f", {seeds} of them in the index without a caption" if seeds else ""
 
 
-_SHOWN = (
-    "seeds",
-    "seed_rows",
-    "videos_failed",
-    "videos_mined",
-    "videos_broken",
-    "frames",
-    "matches",
-    "seeds_matched",
-    "seeds_without_caption",
-    "pairs",
-    "clips",
-    "clips_us",
-)
-
-
-def _by_stage(run: dict[str, Any]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for name, count in run["counts"].items():
-        if name.startswith("rejected/"):
-            stage = name.split("/")[1]
-            sums[stage] = sums.get(stage, 0) + count
-    return sums
-
-
-def failure(run: dict[str, Any]) -> str | None:
-    """Why a run that ended has still failed: everything of a kind was rejected."""
-    counts, rejected = run["counts"], _by_stage(run)
-    if not run["index"]["seeds"]:
-        return "not one seed could be used"
-    if not counts.get("videos_mined") and (
-        counts.get("videos_failed") or rejected.get("list_videos")
-    ):
-        return "not one video could be decoded"
-    if not counts.get("videos_mined") and not rejected.get("filter_videos"):
-        return "there was no video"
-    if counts.get("selected") and not counts.get("clips"):
-        return "not one clip could be written"
+def failure(mining: MiningFacts) -> str | None:
+    """Return why a finished run still failed: everything of a kind was rejected."""
+    counts = mining.counts
+    if not mining.index.seeds:
+        return "no seed could be used"
+    if not counts[VIDEOS_MINED]:
+        if counts[VIDEOS_FAILED] or counts.dead_letters_of("list_videos"):
+            return "no video could be decoded"
+        if not counts.dead_letters_of("filter_videos"):
+            return "there was no video"
+    if counts[SELECTED] and not counts[CLIPS]:
+        return "no clip could be written"
     return None
 
 
 def report(run_dir: str) -> int:
-    """Prints the summary of a finished run; gives the exit status."""
-    run = read_run(run_dir)
-    print(summary(run_dir, run))
-    problem = failure(run)
+    """Print the summary of a finished run; return the exit status."""
+    mining = Run.open(run_dir, verify="nothing").mining
+    print(summary(run_dir, mining))
+    problem = failure(mining)
     if problem:
         print(f"clipseed mine: {problem}: see rejected/ in the output", file=sys.stderr)
     return 1 if problem else 0

@@ -11,7 +11,6 @@ Prints the table of the README and writes it to `made_world.json`.
 """
 
 import argparse
-import csv
 import dataclasses
 import json
 import logging
@@ -34,6 +33,7 @@ from benchmarks.made_world.measures import (
     swap_sounds,
 )
 from benchmarks.made_world.scenes import draw_habits, draw_scenes, draw_test
+from clipseed.run.reader import Run
 
 FILMS, SEEDS, STILLS, TEST_LOOKS = 2000, 900, 3000, 48
 THRESHOLD = 0.85  # of this embedder: above it are stills of one look
@@ -108,16 +108,16 @@ def prepare(output: Path, world: World) -> dict[str, float]:
     runs.recaptioned(output / "mined", truth, output / "true")
     runs.filmed(test, world.test, output / "test")
     _done("true captions and test written")
-    return _agreement(output / "mined" / "pairs.csv", truth, world.seeds)
+    return _agreement(output / "mined", truth, world.seeds)
 
 
 def _agreement(
-    pairs: Path, truth: dict[str, Scene], seeds: list[Scene]
+    run: Path, truth: dict[str, Scene], seeds: list[Scene]
 ) -> dict[str, float]:
     """The share of mined pairs whose caption is true of the clip, fact by fact."""
     said = {caption(scene): scene for scene in seeds}
-    with pairs.open(newline="", encoding="utf-8") as file:
-        rows = [(truth[row[0]], said[row[3]]) for row in csv.reader(file)]
+    pairs = Run.open(run, verify="nothing").pairs_csv()
+    rows = [(truth[pair.video], said[pair.caption]) for pair in pairs]
     return {
         fact: float(np.mean([getattr(a, fact) == getattr(b, fact) for a, b in rows]))
         for fact in Scene.__dataclass_fields__

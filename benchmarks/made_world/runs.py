@@ -4,9 +4,7 @@ They have what training and evaluation read of a run: `clips/`, `pairs.csv` and 
 files' part of `run.json`.
 """
 
-import csv
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,17 +12,17 @@ from beam_pipeline.demo.world import Scene, caption
 from benchmarks.made_world.corpus import FILM_S
 from clipseed.elements import Video
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import Caption, ClipRecord, decode, encode
-from clipseed.run.tfrecord import read_records, write_records
+from clipseed.run.clip_record import Caption, ClipRecord, encode
+from clipseed.run.manifest import RunManifest
+from clipseed.run.reader import Run
+from clipseed.run.tables import CsvPair
+from clipseed.run.writer import RunWriter
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
-from transforms.matches.pairs import Selected
-from transforms.run.manifest import FORMAT
-from transforms.run.shards import describe_file
+from transforms.matches.pairs import CaptionedMatch
 
 SPAN_S = 6
 CUT = CutConfig(SPAN_S * 1_000_000, 5.0, 96, 60.0)
-_CLIPS = "clips/clips-00000-of-00001.tfrecord"
 
 
 def recaptioned(run: Path, truth: Mapping[str, Scene], output: Path) -> int:
@@ -38,8 +36,7 @@ def recaptioned(run: Path, truth: Mapping[str, Scene], output: Path) -> int:
     Returns:
         How many clips there are.
     """
-    shards = sorted((run / "clips").glob("*.tfrecord"))
-    records = (decode(data) for shard in shards for data in read_records(str(shard)))
+    records = Run.open(run).clips()
     return _write(output, (_told(record, truth[record.video]) for record in records))
 
 
@@ -53,7 +50,7 @@ def _cut(films: Iterable[tuple[str, Scene]]) -> Iterator[ClipRecord]:
     middle_us = FILM_S * 1_000_000 // 2
     for file, scene in films:
         video = Video(file, file, file)
-        said = Selected("", "", caption(scene), 1, 1.0, middle_us, video)
+        said = CaptionedMatch("", "", caption(scene), 1, 1.0, middle_us, video)
         for clip in cut_clips(file, [middle_us], CUT):
             yield make_record(clip, [said], config)
 
@@ -64,19 +61,15 @@ def _told(record: ClipRecord, scene: Scene) -> ClipRecord:
 
 
 def _write(output: Path, records: Iterable[ClipRecord]) -> int:
-    (output / "clips").mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, int, int, str]] = []
+    pairs: list[CsvPair] = []
 
     def encoded() -> Iterator[bytes]:
         for record in records:
             said = record.captions[0].text
-            rows.append((record.video, record.start_us, record.end_us, said))
+            pairs.append(CsvPair(record.video, record.start_us, record.end_us, said))
             yield encode(record)
 
-    write_records(str(output / _CLIPS), encoded())
-    with (output / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-    described = describe_file(str(output / _CLIPS), _CLIPS, len(rows))
-    manifest = {"format": FORMAT, "files": [described._asdict()]}
-    (output / "run.json").write_text(json.dumps(manifest))
-    return len(rows)
+    writer = RunWriter(str(output))
+    clips = writer.write_clips(0, 1, encoded())
+    writer.finish(RunManifest((clips, writer.write_pairs_csv(pairs))))
+    return clips.records

@@ -5,7 +5,6 @@ python -m benchmarks.mining.plain_mining SEEDS VIDEOS OUTPUT
 Writes the same `pairs.csv` (rows in one order) and the same bytes in `clips/`.
 """
 
-import csv
 import itertools
 import sys
 from collections import defaultdict
@@ -18,8 +17,10 @@ from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
 from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
 from clipseed.errors import DeadLetter
+from clipseed.hashing import shard_of
 from clipseed.run.clip_record import encode
-from clipseed.run.tfrecord import write_records
+from clipseed.run.tables import CsvPair
+from clipseed.run.writer import RunWriter
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
 from models.embedders.base import Embedder
@@ -28,10 +29,13 @@ from transforms.clips.cut import cut_clips
 from transforms.clips.write import make_record
 from transforms.frames.embed import embed_chunk
 from transforms.matches.match import match_chunk
-from transforms.matches.pairs import Selected, caption_rows, select
-from transforms.matches.select import select_top
+from transforms.matches.pairs import (
+    CaptionedMatch,
+    caption_matches,
+    captions_of_clip,
+)
+from transforms.matches.select import select_matches
 from transforms.media.sample_frames import Frame, extract_frames, video_parts
-from transforms.run.shards import shard_name, shard_of
 from transforms.seeds.formats import list_seed_files, read_seeds
 from transforms.seeds.load_images import batches, load_batch
 from transforms.videos.filters import filter_reason
@@ -106,47 +110,43 @@ def embed_corpus(steps: Plan, embedder: Embedder) -> Iterator[EmbeddedChunk]:
 
 def choose(
     above: dict[str, list[Match]], seeds: Sequence[Seed], steps: Plan
-) -> list[Selected]:
-    """The best matches of each seed, with its captions."""
+) -> list[CaptionedMatch]:
+    """Return the selected matches of each seed, with its captions."""
     captions: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for seed in seeds:
         captions[seed.seed_id].append((seed.reference, seed.caption))
-    top_k, gap_us = steps.selection.top_k, steps.selection.min_gap_us
     return [
         row
         for seed_id, matches in above.items()
-        for row in select(
-            seed_id, captions[seed_id], [select_top(matches, top_k, gap_us)]
+        for row in caption_matches(
+            seed_id, captions[seed_id], [select_matches(matches, steps.selection)]
         )
     ]
 
 
-def write(selected: Sequence[Selected], steps: Plan, output: Path) -> None:
-    """Cuts the clips, and writes shards and pairs."""
+def write(selected: Sequence[CaptionedMatch], steps: Plan, output: Path) -> None:
+    """Cut the clips, and write shards and pairs."""
     config = steps.clips
-    pairs: list[tuple[str, int, int, str]] = []
-    (output / "clips").mkdir(parents=True)
-    by_shard: dict[int, dict[Video, list[Selected]]] = defaultdict(dict)
+    pairs: list[CsvPair] = []
+    by_shard: dict[int, dict[Video, list[CaptionedMatch]]] = defaultdict(dict)
     for row in sorted(selected, key=lambda r: (r.video.video_id, r.time_us)):
         shard = shard_of(row.video.video_id, config.num_shards)
         by_shard[shard].setdefault(row.video, []).append(row)
 
-    def records(videos: dict[Video, list[Selected]]) -> Iterator[bytes]:
+    def records(videos: dict[Video, list[CaptionedMatch]]) -> Iterator[bytes]:
         for video, rows in videos.items():
             times = sorted({row.time_us for row in rows})
             for clip in cut_clips(video.uri, times, config.cut):
                 inside = [row for row in rows if row.time_us in clip.times_us]
-                record = make_record(clip, caption_rows(inside), config)
+                record = make_record(clip, captions_of_clip(inside), config)
                 place = (record.video, record.start_us, record.end_us)
-                pairs.extend((*place, caption.text) for caption in record.captions)
+                pairs.extend(CsvPair(*place, said.text) for said in record.captions)
                 yield encode(record)
 
+    writer = RunWriter(str(output))
     for shard in range(config.num_shards):
-        name = shard_name("clips", shard, config.num_shards, ".tfrecord")
-        write_records(str(output / "clips" / name), records(by_shard[shard]))
-    with open(output / "pairs.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writerows(sorted(pairs))
+        writer.write_clips(shard, config.num_shards, records(by_shard[shard]))
+    writer.write_pairs_csv(sorted(pairs))
 
 
 if __name__ == "__main__":

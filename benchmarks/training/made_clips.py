@@ -3,9 +3,7 @@
 write_made_run(Path("run"), clips=32)
 """
 
-import hashlib
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,8 @@ from PIL import Image
 
 from clipseed.run.clip_layout import MEL_BINS, MEL_FRAMES_PER_S
 from clipseed.run.clip_record import Caption, ClipRecord, encode
-from clipseed.run.clips import FORMAT
-from clipseed.run.tfrecord import write_records
+from clipseed.run.manifest import RunManifest
+from clipseed.run.writer import RunWriter
 
 _SECONDS, _FPS, _SOUND_HZ = 10, 25, 16_000
 _WIDTH_PX, _HEIGHT_PX = 456, 256
@@ -23,16 +21,10 @@ _DISTINCT = 5
 
 
 def write_made_run(directory: Path, clips: int) -> None:
-    """Writes a run directory of clips of 10 s at 25 fps with sound."""
-    path = directory / "clips" / "clips-00000-of-00001.tfrecord"
-    path.parent.mkdir(parents=True)
-    write_records(str(path), (encode(_clip(number)) for number in range(clips)))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    name = str(path.relative_to(directory))
-    entry = {"path": name, "records": clips, "bytes": path.stat().st_size}
-    run = {"format": FORMAT, "files": [entry | {"sha256": digest}]}
-    (directory / "run.json").write_text(json.dumps(run))
+    """Write a run directory of clips of 10 s at 25 fps with sound."""
+    writer = RunWriter(str(directory))
+    file = writer.write_clips(0, 1, (encode(_clip(number)) for number in range(clips)))
+    writer.finish(RunManifest((file,)))
 
 
 def _clip(number: int) -> ClipRecord:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipseed.errors import InputError
-from clipseed.run.clips import open_clips
+from clipseed.run.clips import RunClips
+from clipseed.run.reader import Run
 from models.data import segments
 from models.data.augment import AugmentConfig, augment_pictures, mask_spectrogram
 from models.data.diagnose import guarded, inspect
@@ -74,7 +75,7 @@ class TrainingData:
         seed: of order and changes.
 
     Raises:
-        InputError: see `open_clips`.
+        InputError: as `Run.open` and `Run.open_clips`.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class TrainingData:
         tokenizer: Tokenizer,
         seed: int = 0,
     ) -> None:
-        self.runs = [open_clips(source.run_dir, source.verify) for source in sources]
+        self.runs = [_open(source.run_dir, source.verify) for source in sources]
         self._weights = [source.weight for source in sources]
         self._segment, self._augment = segment, augment
         self._tokenizer = tokenizer
@@ -186,7 +187,7 @@ class EvaluationData:
     def __init__(
         self, run_dir: str, segment: SegmentConfig, count: int = 4, verify: bool = True
     ) -> None:
-        self.run = open_clips(run_dir, verify)
+        self.run = _open(run_dir, verify)
         self._segment = segment
         self.count = count
 
@@ -242,6 +243,11 @@ class EvaluationData:
             sample["audio"] = segments.spectrogram(clip["log_mel"], segment, share)
             sample["has_audio"] = _is_there(clip["log_mel"])
         return sample
+
+
+def _open(run_dir: str, verify: bool) -> RunClips:
+    # Of a run only its clips are read: no need to look at its other files.
+    return Run.open(run_dir, verify="nothing").open_clips(verify)
 
 
 def present(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

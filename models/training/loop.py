@@ -6,7 +6,6 @@ The output directory holds `config.json`, `tokenizer.json`, `trained_on.json`,
 `checkpoints/`, `metrics.csv` and `tensorboard/`.
 """
 
-import csv
 import json
 import logging
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from flax import nnx
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from clipseed.run.clips import open_clips
+from clipseed.run.reader import Run
 from models.data.loader import Batch, TrainingData
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training import sharding
@@ -163,10 +162,8 @@ def _prepare(config: TrainConfig, directory: Path) -> CaptionTokenizer:
 def _captions(config: TrainConfig) -> Iterator[str]:
     """The captions of all runs, from `pairs.csv`."""
     for source in config.data:
-        open_clips(source.run_dir, verify=False)  # Says what is wrong with the run.
-        with storage.open_text(storage.join(source.run_dir, "pairs.csv")) as file:
-            for row in csv.reader(file):
-                yield row[3]
+        for pair in Run.open(source.run_dir, verify="nothing").pairs_csv():
+            yield pair.caption
 
 
 def _pretrained(config: TrainConfig, params: Any) -> Any:

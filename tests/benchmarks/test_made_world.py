@@ -27,7 +27,7 @@ from benchmarks.made_world.scenes import (
     draw_test,
 )
 from clipseed.run.clip_record import decode
-from clipseed.run.clips import open_clips
+from clipseed.run.reader import Run
 
 RNG = np.random.default_rng
 
@@ -71,7 +71,7 @@ def test_films_become_clips_that_say_what_they_show(
     filmed: tuple[Path, list[Scene]],
 ) -> None:
     directory, scenes = filmed
-    clips = open_clips(str(directory / "run"))
+    clips = Run.open(directory / "run", verify="checksums").open_clips()
     records = [decode(clips.read(number)) for number in range(len(clips))]
 
     said = [[each.text for each in record.captions] for record in records]
@@ -86,20 +86,21 @@ def test_a_run_is_told_the_truth_and_is_the_same_otherwise(
     filmed: tuple[Path, list[Scene]],
 ) -> None:
     directory, scenes = filmed
-    before = open_clips(str(directory / "run"))
+    before = Run.open(directory / "run", verify="checksums").open_clips()
     videos = [decode(before.read(number)).video for number in range(2)]
     truth = dict(zip(videos, reversed(scenes), strict=True))
     runs.recaptioned(directory / "run", truth, directory / "told")
-    after = open_clips(str(directory / "told"))
+    after = Run.open(directory / "told", verify="checksums").open_clips()
 
     for number, scene in enumerate(reversed(scenes)):
         old, new = decode(before.read(number)), decode(after.read(number))
         assert [each.text for each in new.captions] == [caption(scene)]
         assert new.frames == old.frames
         assert np.array_equal(new.samples, old.samples)
-    with (directory / "told" / "pairs.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert [row[3] for row in rows] == [caption(scene) for scene in reversed(scenes)]
+    pairs = Run.open(directory / "told").pairs_csv()
+    assert [pair.caption for pair in pairs] == [
+        caption(scene) for scene in reversed(scenes)
+    ]
 
 
 def test_stills_of_one_scene_differ_by_visit() -> None:

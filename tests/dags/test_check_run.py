@@ -6,9 +6,10 @@ import pytest
 from check_run import Limits, problems_of
 from published import PublishedRun
 
+from clipseed.run.accounting import StageAccount
 from tests.support.made_published import published_run
 
-BALANCED: dict[str, Any] = {"accounting": [{"stage": "s", "balanced": True}]}
+BALANCED = [StageAccount("load", 3, 2, {"not_found": 1})]
 WEEK = [published_run(f"2026-01-0{day}") for day in range(1, 8)]  # 0.1 a frame
 
 
@@ -70,8 +71,7 @@ def test_the_first_run_and_later_days_are_not_compared() -> None:
 
 
 def test_sums_that_do_not_balance_are_a_problem() -> None:
-    row = {"stage": "embed", "in": 5, "out": 3, "dropped": {"x": 1}, "balanced": False}
-    manifest = {"accounting": [*BALANCED["accounting"], row]}
-    problems = list(problems_of(manifest, day_8(), [], Limits()))
+    lossy = StageAccount("embed", 5, 3, {"x": 1})
+    problems = list(problems_of([*BALANCED, lossy], day_8(), [], Limits()))
     assert len(problems) == 1
     assert "stage embed took 5 in, gave 3 out" in problems[0]

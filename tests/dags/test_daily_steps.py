@@ -119,14 +119,14 @@ def test_a_fit_run_is_published(steps: Steps) -> None:
 
 def test_a_damaged_run_is_refused(steps: Steps) -> None:
     run = write_run(steps.root / "runs/2026-01-01/a")
-    Path(run, "pairs.csv").write_text("a.mp4,0,10,y\n")
+    Path(run, "pairs.csv").write_text('"a.mp4",0,10,"y"\n')
     status, why = steps("check", DAY, f"--run={run}")
     assert status == REFUSED and "another checksum" in why
 
 
 def test_a_run_far_behind_is_refused(steps: Steps) -> None:
     write_published(str(steps.root), [published_run("2025-12-31")])
-    run = write_run(steps.root / "runs/2026-01-01/a", matches_above_threshold=10)
+    run = write_run(steps.root / "runs/2026-01-01/a", above=10)
     status, why = steps("check", DAY, f"--run={run}")
     assert status == REFUSED and why.startswith("not published: match rate: 10 matches")
     assert steps("check", DAY, f"--run={run}", "--min_match_rate=0.1")[0] == OK

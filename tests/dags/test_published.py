@@ -17,6 +17,7 @@ from published import (
 
 from clipseed.errors import InputError
 from clipseed.io import storage
+from clipseed.run.files import RunFile
 from tests.support.made_published import published_run
 
 FIRST, SECOND, THIRD = (published_run(f"2026-01-0{day}") for day in (1, 2, 3))
@@ -80,11 +81,11 @@ def test_a_day_can_be_found_and_taken_off() -> None:
 
 
 def test_the_digest_is_of_what_is_published_in_any_order() -> None:
-    pairs = {"path": "pairs.csv", "sha256": "1"}
-    clips = {"path": "clips/0", "sha256": "2"}
+    pairs = RunFile("pairs.csv", 1, 1, "1")
+    clips = RunFile("clips/0", 1, 1, "2")
     assert digest([pairs, clips]) == digest([clips, pairs])
-    assert digest([pairs, clips]) != digest([pairs, clips | {"sha256": "3"}])
-    index = {"path": "index/x", "sha256": "4"}
+    assert digest([pairs, clips]) != digest([pairs, clips._replace(sha256="3")])
+    index = RunFile("index/x", 1, 1, "4")
     assert digest([pairs, clips, index]) == digest([pairs, clips])
 
 

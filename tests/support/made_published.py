@@ -1,11 +1,23 @@
 """Runs as the pointer lists them, and small whole run directories."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from published import PublishedRun
+
+from clipseed.run.accounting import (
+    BELOW_THRESHOLD,
+    CLIPS,
+    FRAMES,
+    FRAMES_EMBEDDED,
+    MATCHES,
+    PAIRS,
+    SELECTED,
+    Counts,
+)
+from clipseed.run.manifest import IndexFacts, MiningFacts, RunManifest
+from clipseed.run.tables import CsvPair
+from clipseed.run.writer import RunWriter
 
 
 def published_run(day: str, **fields: Any) -> PublishedRun:
@@ -24,32 +36,23 @@ def published_run(day: str, **fields: Any) -> PublishedRun:
     return PublishedRun(day=day, **known | fields)
 
 
-def write_run(directory: Path, pairs: str = "a.mp4,0,10,x\n", **counts: int) -> str:
-    """A finished run of one file; gives its directory."""
-    directory.mkdir(parents=True)
-    (directory / "pairs.csv").write_text(pairs)
-    file = {
-        "path": "pairs.csv",
-        "records": 1,
-        "bytes": len(pairs),
-        "sha256": hashlib.sha256(pairs.encode()).hexdigest(),
-    }
-    counted = {
-        "frames_embedded": 1000,
-        "matches_above_threshold": 100,
-        "clips": 10,
-        "pairs": 12,
-    }
-    run = {
-        "format": "clipseed-run/1",
-        "config": {"seeds": "/seeds.csv"},
-        "embedder": "descriptor-v1",
-        "threshold": 0.6,
-        "counts": counted | counts,
-        "accounting": [
-            {"stage": "s", "in": 3, "out": 2, "dropped": {"x": 1}, "balanced": True}
-        ],
-        "files": [file],
-    }
-    (directory / "run.json").write_text(json.dumps(run))
+def write_run(directory: Path, above: int = 100) -> str:
+    """Write a finished run of one file; return its directory.
+
+    Args:
+        directory: to write.
+        above: matches above the threshold, of 300, that the manifest counts.
+    """
+    writer = RunWriter(str(directory))
+    counts = {
+        FRAMES: 1000, FRAMES_EMBEDDED: 1000, CLIPS: 10, PAIRS: 12, MATCHES: 300,
+        BELOW_THRESHOLD: 300 - above, SELECTED: above,
+    }  # fmt: skip
+    mining = MiningFacts(
+        config={"seeds": "/seeds.csv"}, config_hash="hash", embedder="descriptor-v1",
+        threshold=0.6, min_similarity=0.5, versions={}, started=1e9, seconds=1.0,
+        counts=Counts(counts), seeds_fingerprint=1, index=IndexFacts("exact", 2),
+    )  # fmt: skip
+    pairs = writer.write_pairs_csv([CsvPair("a.mp4", 0, 10, "x")])
+    writer.finish(RunManifest((pairs,), mining))
     return str(directory)

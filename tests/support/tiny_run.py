@@ -1,8 +1,6 @@
 """A run directory of made clips, as `clipseed mine` would leave it."""
 
-import hashlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from clipseed.run.clip_record import Caption, ClipRecord, encode
-from clipseed.run.tfrecord import write_records
-
-FORMAT = "clipseed-run/1"
+from clipseed.run.manifest import RunManifest
+from clipseed.run.tables import CsvPair
+from clipseed.run.writer import RunWriter
 
 
 def clip_record(
@@ -64,22 +62,17 @@ def _jpeg(number: int, place: int) -> bytes:
 
 
 def write_run(directory: Path, records: Sequence[ClipRecord], shards: int = 2) -> Path:
-    """Writes clips and the manifest that readers trust."""
-    (directory / "clips").mkdir(parents=True)
-    files = []
-    for shard in range(shards):
-        name = f"clips/clips-{shard:05d}-of-{shards:05d}.tfrecord"
-        mine = records[shard::shards]
-        write_records(str(directory / name), map(encode, mine))
-        data = (directory / name).read_bytes()
-        files.append(
-            {
-                "path": name,
-                "records": len(mine),
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
-        )
-    run = {"format": FORMAT, "files": files}
-    (directory / "run.json").write_text(json.dumps(run))
+    """Write clips, their captions, and the manifest that readers trust."""
+    writer = RunWriter(str(directory))
+    files = [
+        writer.write_clips(shard, shards, map(encode, records[shard::shards]))
+        for shard in range(shards)
+    ]
+    pairs = [
+        CsvPair(record.video, record.start_us, record.end_us, caption.text)
+        for record in records
+        for caption in record.captions
+    ]
+    files.append(writer.write_pairs_csv(pairs))
+    writer.finish(RunManifest(tuple(files)))
     return directory

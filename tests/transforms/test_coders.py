@@ -12,10 +12,12 @@ from apache_beam.runners.pipeline_context import PipelineContext
 from beam_pipeline.mine import build_pipeline
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import make_plan
-from clipseed.elements import Match, Seed, SeedRow, Video, VideoPart
+from clipseed.elements import Match, Pair, Seed, SeedRow, Video, VideoPart
 from clipseed.errors import DeadLetter
+from clipseed.run.accounting import Counter
+from clipseed.run.files import RunFile
 from models.embedders.registry import load_embedder
-from transforms.matches.pairs import Pair, Selected
+from transforms.matches.pairs import CaptionedMatch
 from transforms.seeds.load_images import SeedBatch
 
 # What pickles every element that is not of a primitive type.
@@ -93,12 +95,12 @@ def test_grouped_elements_are_rows(graph: Graph) -> None:
 
 
 def test_combined_elements_are_rows_or_numbers(graph: Graph) -> None:
-    tally = "TupleCoder[StrUtf8Coder, VarIntCoder]"
+    tally = "TupleCoder[RowCoder, VarIntCoder]"
     combined = graph.inputs(COMBINE)
     others = {name: coder for name, coder in combined.items() if coder != tally}
     assert set(others) < set(combined)
     assert others == {
-        "TopMatches/KeepBest": "TupleCoder[StrUtf8Coder, RowCoder]",
+        "SelectMatches/KeepBest": "TupleCoder[StrUtf8Coder, RowCoder]",
         # Its key is None.
         "BuildIndex/SampleSpans/CombinePerKey": (
             "TupleCoder[DeterministicFastPrimitivesCoderV2, RowCoder]"
@@ -110,9 +112,13 @@ def test_combined_elements_are_rows_or_numbers(graph: Graph) -> None:
 def test_partial_results_are_rows_or_numbers(graph: Graph) -> None:
     """Sums of numbers need no schema: Beam's coder knows numbers."""
     inputs, accumulators = graph.inputs(COMBINE), graph.accumulators()
-    of_rows = {n: accumulators[n] for n, coder in inputs.items() if "Row" in coder}
+    of_rows = {
+        name: accumulators[name]
+        for name, coder in inputs.items()
+        if coder.endswith("RowCoder]")
+    }
     assert of_rows == {
-        "TopMatches/KeepBest": "ListCoder[RowCoder]",
+        "SelectMatches/KeepBest": "ListCoder[RowCoder]",
         "BuildIndex/SampleSpans/CombinePerKey": "ListCoder[RowCoder]",
     }
 
@@ -131,7 +137,9 @@ ROW = SeedRow("a.png", "/a.png", 'a "caption",\n\t— ünïcödé', 7, 9, b"\0\x
         VideoPart(VIDEO, 0, 2**62),
         Match("seed", 0.1 + 0.2, VIDEO, 2**40),
         DeadLetter("probe", "film.mp4", "not_a_video", "It is a text."),
-        Selected("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
+        Counter("probe", "dead_letters", "not_a_video"),
+        RunFile("clips/x.tfrecord", 3, 2**40, "0f"),
+        CaptionedMatch("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
         Pair("film.mp4", 0, 1, "c", "clip", "id", "seed", "a.png", 1, 0.7, 0, "ok"),
     ],
     ids=lambda element: type(element).__name__,
@@ -144,5 +152,5 @@ def test_elements_come_through_their_schema_whole(element: tuple) -> None:
     assert back == element and type(back) is type(element)
     if isinstance(back, SeedBatch):
         assert [type(row) for row in back.rows] == [SeedRow, SeedRow]
-    if isinstance(back, VideoPart | Match | Selected):
+    if isinstance(back, VideoPart | Match | CaptionedMatch):
         assert type(back.video) is Video

@@ -7,20 +7,22 @@ they stand in the records with similarity 1. What could not be cut is named in
 `run.json`, so that it can be counted.
 """
 
-import csv
 import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, encode
-from clipseed.run.clips import FORMAT, MissingClip, open_clips
-from clipseed.run.tfrecord import write_records
+from clipseed.run.files import RunFile
+from clipseed.run.manifest import CutBenchmark, MissingClip, RunManifest
+from clipseed.run.reader import Run, is_run
+from clipseed.run.tables import CsvPair
+from clipseed.run.writer import RunWriter
 from transforms.benchmarks.media_files import MediaFiles
 from transforms.benchmarks.registry import Benchmark, BenchmarkClip
 from transforms.clips.cut import CutClip, CutConfig
@@ -46,8 +48,8 @@ def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
         InputError: `other_run` if something else lies there, `no_clips` if none of the
             clips can be cut, `not_found` for the folder.
     """
-    identity = {"name": benchmark.name, "digest": _digest(benchmark)}
-    if _is_there(output, identity):
+    digest = _digest(benchmark)
+    if _is_there(output, digest):
         return
     cutter = _Cutter(benchmark, MediaFiles(media), output)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
@@ -59,22 +61,19 @@ def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
             f"none of the {len(missing)} clips of {benchmark.name} can be cut; the "
             f"first, {missing[0].clip_id}: {missing[0].message}",
         )
-    pairs = _write_pairs([pair for shard in shards for pair in shard.pairs], output)
-    run = {
-        "format": FORMAT,
-        "benchmark": identity | {"missing": [clip._asdict() for clip in missing]},
-        "files": [pairs, *(shard.file for shard in shards)],
-    }
-    text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
-    storage.write_bytes(storage.join(output, "run.json"), text.encode())
+    writer = RunWriter(output)
+    pairs = writer.write_pairs_csv(pair for shard in shards for pair in shard.pairs)
+    files = (pairs, *(shard.file for shard in shards))
+    cut = CutBenchmark(benchmark.name, digest, tuple(missing))
+    writer.finish(RunManifest(files, benchmark=cut))
 
 
 class _Shard(NamedTuple):
-    """What became of a shard: its entry in the manifest, what lacks, rows of pairs."""
+    """What became of a shard: its file, the clips it lacks, its rows of pairs.csv."""
 
-    file: dict[str, Any]
+    file: RunFile
     missing: list[MissingClip]
-    pairs: list[tuple[str, int, int, str]]
+    pairs: list[CsvPair]
 
 
 class _Cutter:
@@ -85,30 +84,31 @@ class _Cutter:
 
     def write(self, number: int) -> _Shard:
         """Every `_SHARDS`-th clip."""
-        path = f"clips/clips-{number:05d}-of-{_SHARDS:05d}.tfrecord"
-        mine = self._clips[number::_SHARDS]
-        shard = _Shard({}, [], [])
-        with storage.writing(storage.join(self._output, path)) as local:
-            write_records(local, self._records(mine, shard))
-            records = len(mine) - len(shard.missing)
-            shard.file.update(_describe(local, path, records))
-        logging.info("%s: %d of %d clips", path, records, len(mine))
-        return shard
+        clips = self._clips[number::_SHARDS]
+        missing: list[MissingClip] = []
+        pairs: list[CsvPair] = []
+        records = self._records(clips, missing, pairs)
+        file = RunWriter(self._output).write_clips(number, _SHARDS, records)
+        logging.info("%s: %d of %d clips", file.path, file.records, len(clips))
+        return _Shard(file, missing, pairs)
 
     def _records(
-        self, clips: Sequence[BenchmarkClip], shard: _Shard
+        self,
+        clips: Sequence[BenchmarkClip],
+        missing: list[MissingClip],
+        pairs: list[CsvPair],
     ) -> Iterator[bytes]:
         isolation = Isolation()
         try:
             for clip in clips:
                 try:
                     record = self._cut(isolation, clip)
-                except InputError as reject:
-                    why = (reject.reason, reject.message)
-                    shard.missing.append(MissingClip(clip.clip_id, *why, clip.captions))
+                except InputError as error:
+                    why = (error.reason, error.message)
+                    missing.append(MissingClip(clip.clip_id, *why, clip.captions))
                     continue
-                span = (record.video, record.start_us, record.end_us)
-                shard.pairs.extend((*span, caption) for caption in clip.captions)
+                place = (record.video, record.start_us, record.end_us)
+                pairs.extend(CsvPair(*place, caption) for caption in clip.captions)
                 yield encode(record)
         finally:
             isolation.close()
@@ -143,30 +143,12 @@ def _digest(benchmark: Benchmark) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _is_there(output: str, identity: dict[str, str]) -> bool:
-    if not storage.exists(storage.join(output, "run.json")):
+def _is_there(output: str, digest: str) -> bool:
+    if not is_run(output):
         return False
-    run = open_clips(output, verify=False)
-    if run.benchmark is None or run.benchmark.digest != identity["digest"]:
+    found = Run.open(output).manifest.benchmark
+    if found is None or found.digest != digest:
         raise InputError(
             "other_run", f"{output} holds another run: give another directory"
         )
     return True
-
-
-def _write_pairs(
-    pairs: Sequence[tuple[str, int, int, str]], output: str
-) -> dict[str, Any]:
-    """`pairs.csv` as mining writes it; its entry in the manifest."""
-    with storage.writing(storage.join(output, "pairs.csv")) as path:
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-            writer.writerows(pairs)
-        return _describe(path, "pairs.csv", len(pairs))
-
-
-def _describe(local: str, path: str, records: int) -> dict[str, Any]:
-    with open(local, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-    return {"path": path, "records": records, "bytes": size, "sha256": digest}

@@ -1,4 +1,4 @@
-"""Clips of an older run, copied with the captions that they have now."""
+"""Clips of a base run, copied with the captions that they have now."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,25 +7,25 @@ from dataclasses import replace
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, decode, video_of
+from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
-from transforms.matches.pairs import Selected, caption_rows
-from transforms.run.merge import BaseRun
+from transforms.matches.pairs import CaptionedMatch, captions_of_clip
 
 
 class BaseClips:
-    """One shard's records, asked for by video in the order in which they lie there.
+    """The records of one shard, asked for by video in the order of the shard.
 
     Attributes:
         run: that the shard is of.
     """
 
-    def __init__(self, path: str, run: BaseRun) -> None:
+    def __init__(self, path: str, run: Run) -> None:
         self.run = run
         self._records = _with_video(path)
         self._next = next(self._records, None)
 
     def of_video(self, video_id: str) -> Iterator[ClipRecord]:
-        """Yields a video's clips; those of videos before it are passed over."""
+        """Yield the clips of a video; skip those of videos before it."""
         while self._next is not None and self._next[0] <= video_id:
             found, data = self._next
             if found == video_id:
@@ -34,33 +34,37 @@ class BaseClips:
 
 
 @contextlib.contextmanager
-def open_shard(run: BaseRun | None, path: str) -> Iterator[BaseClips | None]:
-    """Opens a file of an older run's `clips/`, if there is such a run."""
+def open_shard(run: Run | None, path: str) -> Iterator[BaseClips | None]:
+    """Open a file of the `clips/` of a base run, if there is one."""
     if run is None:
         yield None
         return
-    with storage.localize(storage.join(run.run_dir, path)) as local_path:
+    with storage.localize(storage.join(run.uri, path)) as local_path:
         yield BaseClips(local_path, run)
 
 
-def recaption(
-    clip: ClipRecord, rows: Sequence[Selected]
-) -> tuple[ClipRecord, list[Selected]]:
-    """The clip with those of its matches that are chosen now, and what captions it."""
-    times = {row.time_us for row in rows} & set(clip.times_us)
-    captions = caption_rows(row for row in rows if row.time_us in times)
-    written = tuple(
-        Caption(r.caption, r.seed_id, r.image, r.similarity, r.rank, r.time_us)
-        for r in captions
+def captions_from(matches: Sequence[CaptionedMatch]) -> tuple[Caption, ...]:
+    """Return the captions of a clip's record."""
+    return tuple(
+        Caption(m.caption, m.seed_id, m.image, m.similarity, m.rank, m.time_us)
+        for m in matches
     )
-    return replace(clip, times_us=tuple(sorted(times)), captions=written), captions
+
+
+def recaption(
+    clip: ClipRecord, matches: Sequence[CaptionedMatch]
+) -> tuple[ClipRecord, list[CaptionedMatch]]:
+    """Return the clip with its matches that are selected now, and its captions."""
+    times = {match.time_us for match in matches} & set(clip.times_us)
+    rows = captions_of_clip(match for match in matches if match.time_us in times)
+    captions = captions_from(rows)
+    return replace(clip, times_us=tuple(sorted(times)), captions=captions), rows
 
 
 def _with_video(path: str) -> Iterator[tuple[str, bytes]]:
     try:
         for data in read_records(path):
             yield video_of(data), data
-    except (
-        InputError
-    ) as reject:  # A dead letter would hide that the older run is damaged.
-        raise RuntimeError(f"the older run is damaged: {reject.message}") from reject
+    except InputError as error:
+        # A dead letter would hide that the base run is damaged.
+        raise RuntimeError(f"the base run is damaged: {error.message}") from error

@@ -1,4 +1,4 @@
-"""The cutting step: selected matches to TFRecord shards of clip-caption pairs.
+"""The cutting step: captioned matches to TFRecord shards of clips.
 
 Clips are never shuffled: the worker that cuts a shard's clips writes them, video by
 video, and the file appears by a rename.
@@ -11,23 +11,24 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from clipseed.elements import Video
+from clipseed.elements import Pair, Video
 from clipseed.errors import DeadLetter, InputError
 from clipseed.hashing import content_id
-from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
-from clipseed.run.clip_record import Caption, ClipRecord, encode
-from clipseed.run.tfrecord import write_records
+from clipseed.run.clip_record import ClipRecord, encode
+from clipseed.run.files import CLIPS, shard_path
+from clipseed.run.reader import Run
+from clipseed.run.writer import RunWriter
 from transforms import progress
 from transforms.clips.cut import CutClip, CutConfig, cut_clips
-from transforms.clips.reuse import BaseClips, open_shard, recaption
+from transforms.clips.reuse import BaseClips, captions_from, open_shard, recaption
 from transforms.clips.to_record import record_of
-from transforms.matches.pairs import Pair, Selected, caption_rows
+from transforms.matches.pairs import CaptionedMatch, captions_of_clip
 from transforms.media.audio import BROKEN, OK
 from transforms.media.worker_process import Isolation
-from transforms.run.merge import BaseRun
-from transforms.run.shards import GroupIntoShards, describe_file, shard_name
+from transforms.run.merge import dead_letter_of
+from transforms.run.shards import GroupIntoShards
 
 
 class ClipReport(NamedTuple):
@@ -50,7 +51,7 @@ class ClipsConfig:
         require_sound: leaves out clips whose verdict is not `ok`.
         fetch: bounds for videos on the web.
         isolate: whether decoding runs in a child process.
-        older: the run whose clips are copied for videos without a `uri`.
+        base_run: whose clips are copied for videos without a `uri`.
     """
 
     run_dir: str
@@ -60,21 +61,19 @@ class ClipsConfig:
     require_sound: bool
     fetch: FetchConfig
     isolate: bool
-    older: BaseRun | None = None
+    base_run: Run | None = None
 
 
-def make_record(clip: CutClip, rows: list[Selected], config: ClipsConfig) -> ClipRecord:
-    """Joins a cut clip and the matches that gave its captions."""
+def make_record(
+    clip: CutClip, rows: list[CaptionedMatch], config: ClipsConfig
+) -> ClipRecord:
+    """Join a cut clip with the matches that it is captioned by."""
     video = rows[0].video
     span = f"{video.video_id}:{clip.start_us}:{clip.end_us}"
-    captions = (
-        Caption(r.caption, r.seed_id, r.image, r.similarity, r.rank, r.time_us)
-        for r in rows
-    )
     return record_of(
         clip,
         config.cut.fps,
-        captions,
+        captions_from(rows),
         clip_id=content_id(span),
         video_id=video.video_id,
         video=video.reference,
@@ -92,18 +91,14 @@ class _WriteShardFn(beam.DoFn):
     def teardown(self) -> None:
         self._isolation.close()
 
-    def process(self, shard: tuple[int, Iterable[Selected]]) -> Iterator[Any]:
+    def process(self, shard: tuple[int, Iterable[CaptionedMatch]]) -> Iterator[Any]:
         number, selected = shard
         config, outcome = self._config, _Outcome()
-        name = shard_name("clips", number, config.num_shards, ".tfrecord")
-        with (
-            open_shard(config.older, f"clips/{name}") as older,
-            storage.writing(
-                storage.join(config.run_dir, f"clips/{name}")
-            ) as local_path,
-        ):
-            write_records(local_path, self._records(selected, older, outcome))
-            file = describe_file(local_path, f"clips/{name}", len(outcome.reports))
+        path = shard_path(CLIPS, number, config.num_shards)
+        with open_shard(config.base_run, path) as base:
+            records = self._records(selected, base, outcome)
+            writer = RunWriter(config.run_dir)
+            file = writer.write_clips(number, config.num_shards, records)
         yield beam.pvalue.TaggedOutput("files", file)
         yield beam.pvalue.TaggedOutput("cuts", outcome.cuts)
         yield from outcome.pairs
@@ -113,8 +108,8 @@ class _WriteShardFn(beam.DoFn):
 
     def _records(
         self,
-        selected: Iterable[Selected],
-        older: BaseClips | None,
+        selected: Iterable[CaptionedMatch],
+        base: BaseClips | None,
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
         ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
@@ -123,12 +118,12 @@ class _WriteShardFn(beam.DoFn):
             waiting = {row.time_us for row in rows}
             outcome.cuts += len(waiting)
             try:
-                if older is not None and not video.uri:
-                    yield from _copied_records(video, rows, waiting, older, outcome)
+                if base is not None and not video.uri:
+                    yield from _copied_records(video, rows, waiting, base, outcome)
                     continue
                 yield from self._video_records(video, rows, waiting, outcome)
-            except InputError as reject:
-                outcome.reject(video, waiting, reject.reason, reject.message)
+            except InputError as error:
+                outcome.reject(video, waiting, error.reason, error.message)
             else:
                 message = "No frame could be decoded around it."
                 outcome.reject(video, waiting, "no_frames", message)
@@ -136,7 +131,7 @@ class _WriteShardFn(beam.DoFn):
     def _video_records(
         self,
         video: Video,
-        rows: list[Selected],
+        rows: list[CaptionedMatch],
         waiting: set[int],
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
@@ -157,7 +152,7 @@ class _WriteShardFn(beam.DoFn):
                     reason = f"sound_{clip.sound.verdict}"
                     outcome.reject(video, done, reason, clip.sound.message)
                     continue
-                captions = caption_rows(r for r in rows if r.time_us in done)
+                captions = captions_of_clip(r for r in rows if r.time_us in done)
                 record = make_record(clip, captions, config)
                 outcome.add(record, captions, len(done))
                 yield encode(record)
@@ -165,27 +160,27 @@ class _WriteShardFn(beam.DoFn):
 
 def _copied_records(
     video: Video,
-    rows: list[Selected],
+    rows: list[CaptionedMatch],
     waiting: set[int],
-    older: BaseClips,
+    base: BaseClips,
     outcome: "_Outcome",
 ) -> Iterator[bytes]:
-    """Clips of the older run, and the dead letters it has for those it lacks."""
-    for clip in older.of_video(video.video_id):
+    """Yield clips of the base run; take over its dead letters for those it lacks."""
+    for clip in base.of_video(video.video_id):
         record, captions = recaption(clip, rows)
         if not captions:
             continue
         waiting -= set(record.times_us)
         if record.sound_verdict == BROKEN:
-            outcome.take_over(older, "read_sound", video, record.start_us)
+            outcome.take_over(base, "read_sound", video, record.start_us)
         outcome.add(record, captions, len(record.times_us))
         yield encode(record)
     for time_us in sorted(waiting):
-        outcome.take_over(older, "write_clips", video, time_us)
+        outcome.take_over(base, "write_clips", video, time_us)
 
 
 class _Outcome:
-    """What a shard's writing gives besides the file."""
+    """What comes of writing a shard besides the file."""
 
     def __init__(self) -> None:
         self.cuts = 0
@@ -193,7 +188,7 @@ class _Outcome:
         self.reports: list[ClipReport] = []
         self.rejected: list[DeadLetter] = []
 
-    def add(self, record: ClipRecord, rows: list[Selected], times: int) -> None:
+    def add(self, record: ClipRecord, rows: list[CaptionedMatch], times: int) -> None:
         duration_us = record.end_us - record.start_us
         self.reports.append(ClipReport(duration_us, record.sound_verdict, times))
         progress.add("clips")
@@ -223,12 +218,12 @@ class _Outcome:
             self.rejected.append(DeadLetter("write_clips", key, reason, message))
 
     def take_over(
-        self, older: BaseClips, stage: str, video: Video, time_us: int
+        self, base: BaseClips, stage: str, video: Video, time_us: int
     ) -> None:
         key = _place(video, time_us)
-        message = "The older run has neither this clip nor a reason why."
-        missing = DeadLetter(stage, key, "not_in_older_run", message)
-        self.rejected.append(older.run.letter(stage, key) or missing)
+        message = "The base run has neither this clip nor a reason why."
+        missing = DeadLetter(stage, key, "not_in_base_run", message)
+        self.rejected.append(dead_letter_of(base.run, stage, key) or missing)
 
     def note_broken_sound(self, video: Video, clip: CutClip) -> None:
         key = _place(video, clip.start_us)
@@ -237,13 +232,13 @@ class _Outcome:
 
 
 def _place(video: Video, time_us: int) -> str:
-    """What dead letters call a time of a video."""
+    """Return the key of dead letters about a time of a video."""
     return f"{video.reference}@{time_us / 1e6:.3f}s"
 
 
 @dataclass(eq=False)
 class WriteClips(beam.PTransform):
-    """`Selected` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
+    """`CaptionedMatch` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
 
     `cuts` counts the matched frames to cut around, a number a shard.
 
@@ -254,14 +249,14 @@ class WriteClips(beam.PTransform):
     config: ClipsConfig
 
     def expand(self, selected: beam.PCollection) -> Any:
-        """Groups by shard of the video, and cuts."""
+        """Group by shard of the video, and cut."""
         return (
             selected
             | "KeyByVideo"
             >> beam.Map(lambda row: (row.video.video_id, row)).with_output_types(
-                tuple[str, Selected]
+                tuple[str, CaptionedMatch]
             )
-            | GroupIntoShards(self.config.num_shards, Selected)
+            | GroupIntoShards(self.config.num_shards, CaptionedMatch)
             | "Cut"
             >> beam.ParDo(_WriteShardFn(self.config)).with_outputs(
                 "files", "reports", "rejected", "cuts", main="pairs"

@@ -1,10 +1,10 @@
-"""What an older run gives to a run over new videos that is merged with it.
+"""Merging with a base run: what it contributes to a run over new videos.
 
-The older run's matches compete with the new ones for the top of each seed, its dead
+The matches of the base run compete with the new ones for the top of each seed, its dead
 letters and sums are taken over, and its clips are copied: adding videos only displaces,
-so whatever is chosen now of an older video was chosen then. For in `select_top` a match
-of a video is ruled out by better matches of the same video, or because the top is full
-already; neither can be undone by matches of other videos.
+so whatever is selected now of a base video was selected then. For in `select_matches` a
+match of a video is ruled out by better matches of the same video, or because the top is
+full already; neither can be undone by matches of other videos.
 """
 
 import functools
@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 
 from clipseed.elements import Match, Seed, Video
 from clipseed.errors import DeadLetter
-from clipseed.io import storage
-from transforms.run.manifest import SEEDS_FINGERPRINT, Tally
-from transforms.run.shards import shard_name, shard_of
+from clipseed.run import tables
+from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter
+from clipseed.run.files import MATCHES, REJECTED
+from clipseed.run.reader import Run
+from transforms.run.tally import Tally
 
-SEEDS_DIFFER = "the seeds differ from the older run's"
-# Stages that an older run has done for good; later ones are done anew for all videos.
+SEEDS_DIFFER = "the seeds differ from those of the base run"
+# Stages that the base run has done for good; later ones are done again for all videos.
 _CORPUS_STAGES = (
     "list_videos",
     "filter_videos",
@@ -32,61 +33,27 @@ _CORPUS_STAGES = (
     "extract_frames",
     "embed_frames",
 )
-_CORPUS_COUNTS = (
-    "videos",
-    "videos_mined",
-    "videos_failed",
-    "videos_broken",
-    "parts",
-    "parts_kept",
-    "frames",
-    "frames_embedded",
-)
 
 
-@dataclass(frozen=True)
-class BaseRun:
-    """A finished run, as its `run.json` tells.
+def corpus_sums(run: Run) -> list[tuple[Counter, int]]:
+    """Return the sums of the stages that are not done again."""
+    return list(run.mining.counts.of_stages(_CORPUS_STAGES).sums.items())
 
-    Attributes:
-        run_dir: where it is.
-        files: what it holds, by path inside it.
-        counts: its sums.
-        seeds_fingerprint: of the seeds it was mined with.
-        num_shards: files a table.
-    """
 
-    run_dir: str
-    files: tuple[str, ...]
-    counts: tuple[tuple[str, int], ...]
-    seeds_fingerprint: int
-    num_shards: int
+def dead_letter_of(run: Run, stage: str, key: str) -> DeadLetter | None:
+    """Return the dead letter that a run has for a key, if any."""
+    letters = _letters_of(run.uri_for(REJECTED, key))
+    same = (letter for letter in letters if (letter.stage, letter.key) == (stage, key))
+    return next(same, None)
 
-    def files_of(self, table: str) -> list[str]:
-        """The files of a table, by URI."""
-        paths = (path for path in self.files if path.startswith(f"{table}/"))
-        return [storage.join(self.run_dir, path) for path in paths]
 
-    def corpus_counts(self) -> list[tuple[str, int]]:
-        """The sums of the stages that are not done again."""
-        letters = tuple(f"rejected/{stage}/" for stage in _CORPUS_STAGES)
-        return [
-            (name, count)
-            for name, count in self.counts
-            if name in _CORPUS_COUNTS or name.startswith(letters)
-        ]
-
-    def letter(self, stage: str, key: str) -> DeadLetter | None:
-        """The dead letter that it has for a key, if any."""
-        shard = shard_of(key, self.num_shards)
-        name = shard_name("rejected", shard, self.num_shards, ".jsonl")
-        uri = storage.join(self.run_dir, f"rejected/{name}")
-        same = (m for m in _letters_of(uri) if (m.stage, m.key) == (stage, key))
-        return next(same, None)
+@functools.lru_cache(maxsize=8)
+def _letters_of(uri: str) -> list[DeadLetter]:
+    return list(tables.read_dead_letters(uri))
 
 
 def seeds_fingerprint(seed: Seed) -> int:
-    """A seed's share of the fingerprint of all: they are added up, in any order.
+    """Return the share of a seed in the fingerprint of all; shares are added up.
 
     36 bits, so that the sum over 100 million seeds fits into 64.
     """
@@ -95,37 +62,23 @@ def seeds_fingerprint(seed: Seed) -> int:
 
 
 def read_matches(uri: str, min_similarity: float) -> Iterator[Match]:
-    """Yield the matches above a similarity from one file of `matches/`.
+    """Yield the matches above a similarity of one file of `matches/`.
 
-    Their videos have no `uri`: nothing is to be opened but the older run's clips.
+    Their videos have no `uri`: nothing is opened but the clips of the base run.
     """
-    columns = ["seed_id", "similarity", "video_id", "video", "time_us"]
-    with storage.localize(uri) as path, pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=columns):
-            for row in batch.to_pylist():
-                if row["similarity"] > min_similarity:
-                    video = Video(row["video_id"], row["video"], "")
-                    yield Match(
-                        row["seed_id"], row["similarity"], video, row["time_us"]
-                    )
+    for row in tables.read_matches(uri):
+        if row.similarity > min_similarity:
+            video = Video(row.video_id, row.video, "")
+            yield Match(row.seed_id, row.similarity, video, row.time_us)
 
 
-def read_letters(uri: str) -> list[DeadLetter]:
-    """The dead letters of one file of `rejected/`."""
-    with storage.localize(uri) as path, open(path, encoding="utf-8") as file:
-        return [DeadLetter(**json.loads(line)) for line in file]
-
-
-_letters_of = functools.lru_cache(maxsize=8)(read_letters)
-
-
-class BasePart(NamedTuple):
-    """What flows in from an older run.
+class BaseRun(NamedTuple):
+    """What flows in from the base run.
 
     Attributes:
         matches: `Match`es of its videos.
         letters: dead letters of its corpus; counted in `tallies` already.
-        tallies: `(name, sum)` pairs, to be added to those of the same names.
+        tallies: `(Counter, sum)` pairs, to be added to those of the same counters.
     """
 
     matches: beam.PCollection
@@ -133,55 +86,48 @@ class BasePart(NamedTuple):
     tallies: beam.PCollection
 
 
-def beside(
-    new: beam.PCollection, older: BasePart | None, name: str
-) -> beam.PCollection:
-    """Elements of this run, and those of that field of an older one if there is one."""
-    if older is None:
-        return new
-    return (new, getattr(older, name)) | f"Older_{name}" >> beam.Flatten()
-
-
 @dataclass(eq=False)
 class ReadBaseRun(beam.PTransform):
-    """Seeds to an `BasePart`; fails before anything is decoded if they differ.
+    """Seeds to a `BaseRun`; fails before anything is decoded if the seeds differ.
 
     Attributes:
-        run: what is read.
+        run: that is read.
         min_similarity: similarities above this are matches.
     """
 
-    run: BaseRun
+    run: Run
     min_similarity: float
 
     def expand(self, seeds: beam.PCollection) -> Any:
-        """Reads its files on all workers."""
+        """Read its files on all workers."""
         pipeline = seeds.pipeline
         ours = seeds | "Fingerprint" >> Tally(SEEDS_FINGERPRINT, seeds_fingerprint)
         matches = (
             pipeline
-            | "Tables" >> beam.Create(self.run.files_of("matches"))
+            | "Tables" >> beam.Create(self.run.uris(MATCHES))
             | "Matches"
             >> beam.FlatMap(
                 _checked_matches,
-                self.run.seeds_fingerprint,
+                self.run.mining.seeds_fingerprint,
                 self.min_similarity,
                 beam.pvalue.AsIter(ours),
             ).with_output_types(Match)
         )
         letters = (
             pipeline
-            | "Letters" >> beam.Create(self.run.files_of("rejected"))
+            | "Letters" >> beam.Create(self.run.uris(REJECTED))
             | "DeadLetter"
             >> beam.FlatMap(_corpus_letters).with_output_types(DeadLetter)
         )
-        counts = pipeline | "Counts" >> beam.Create(self.run.corpus_counts())
-        tallies = (counts, matches | "Count" >> Tally("matches")) | beam.Flatten()
-        return BasePart(matches, letters, tallies)
+        sums = pipeline | "Sums" >> beam.Create(corpus_sums(self.run))
+        return BaseRun(matches, letters, sums)
 
 
 def _checked_matches(
-    uri: str, fingerprint: int, min_similarity: float, ours: Iterable[tuple[str, int]]
+    uri: str,
+    fingerprint: int,
+    min_similarity: float,
+    ours: Iterable[tuple[Counter, int]],
 ) -> Iterator[Match]:
     if sum(share for _, share in ours) != fingerprint:
         raise ValueError(SEEDS_DIFFER)
@@ -189,39 +135,47 @@ def _checked_matches(
 
 
 def _corpus_letters(uri: str) -> Iterator[DeadLetter]:
-    return (letter for letter in read_letters(uri) if letter.stage in _CORPUS_STAGES)
+    letters = tables.read_dead_letters(uri)
+    return (letter for letter in letters if letter.stage in _CORPUS_STAGES)
 
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.
 _Side = tuple[str, Video | None]
 
 
+class NewVideos(NamedTuple):
+    """What comes out of `DropBaseVideos`."""
+
+    videos: beam.PCollection
+    rejected: beam.PCollection
+
+
 @dataclass(eq=False)
 class DropBaseVideos(beam.PTransform):
-    """`Video`s to those without matches in an older run, and `DeadLetter` for the rest.
+    """`Video`s to `NewVideos`: those without matches in the base run, and the rest.
 
-    The older run wins, as the earlier of two videos of an id does in one run: were its
+    The base run wins, as the earlier of two videos of an id does in one run: were its
     matches left out instead, others of it could move up that it has no clips of.
 
     Attributes:
-        matches: the older run's.
+        matches: of the base run.
     """
 
     matches: beam.PCollection
 
     def expand(self, videos: beam.PCollection) -> Any:
-        """Joins by id."""
+        """Join by id."""
         new = videos | "New" >> beam.Map(lambda v: (v.video_id, v)).with_output_types(
             _Side
         )
-        old = (
+        known = (
             self.matches
             | "Ids" >> beam.Map(lambda m: m.video.video_id).with_output_types(str)
             | beam.Distinct()
-            | "Old" >> beam.Map(lambda key: (key, None)).with_output_types(_Side)
+            | "Known" >> beam.Map(lambda key: (key, None)).with_output_types(_Side)
         )
         split = (
-            (new, old)
+            (new, known)
             | "Both" >> beam.Flatten()
             | "ById" >> beam.GroupByKey()
             | "Drop"
@@ -229,7 +183,7 @@ class DropBaseVideos(beam.PTransform):
             .with_output_types(Video)
             .with_outputs("rejected", main="videos")
         )
-        return split.videos, split.rejected
+        return NewVideos(split.videos, split.rejected)
 
 
 def _only_new(video_id: str, group: Iterable[Video | None]) -> Iterator[Any]:

@@ -4,41 +4,16 @@ A shard is written whole by one worker, in sorted order, and appears by a rename
 number of shards is fixed, so that a rerun replaces every file of the run before.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.typehints import KV, List
 
-from clipseed.io import storage
-
-
-class WrittenFile(NamedTuple):
-    """A file of a run: its path inside the run directory, and what is in it."""
-
-    path: str
-    records: int
-    bytes: int
-    sha256: str
-
-
-def shard_of(key: str, num_shards: int) -> int:
-    """The shard that a key belongs to: by hash, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % num_shards
-
-
-def shard_name(prefix: str, shard: int, num_shards: int, suffix: str) -> str:
-    """A file name in the usual form, such as `clips-00000-of-00010.tfrecord`."""
-    return f"{prefix}-{shard:05d}-of-{num_shards:05d}{suffix}"
-
-
-def describe_file(local_path: str, path: str, records: int) -> WrittenFile:
-    """Sizes and checksums a file before it is published."""
-    with open(local_path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return WrittenFile(path, records, file.tell(), digest)
+from clipseed.hashing import shard_of
+from clipseed.run.files import RunFile
+from clipseed.run.writer import RunWriter
 
 
 @dataclass(eq=False)
@@ -54,7 +29,7 @@ class GroupIntoShards(beam.PTransform):
     element_type: Any
 
     def expand(self, keyed: beam.PCollection) -> beam.PCollection:
-        """Groups by hash of the key."""
+        """Group by hash of the key."""
         # One type on both sides: CoGroupByKey would pickle what it tags.
         sharded_type = KV[int, self.element_type | None]
         sharded = keyed | "KeyByShard" >> beam.MapTuple(
@@ -79,37 +54,32 @@ class GroupIntoShards(beam.PTransform):
 
 @dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """`(key, element)` to one file a shard; gives `WrittenFile`s.
+    """`(key, element)` to one file per shard, described as `RunFile`s.
 
     Attributes:
-        run_dir: the run directory.
-        folder: inside it; also the files' prefix.
-        suffix: of the files' names.
+        writer: of the run.
+        folder: of the table.
         num_shards: how many files.
         element_type: of the elements.
         write: `write(local_path, elements)` puts the elements, sorted first, into a
             file and returns the number of records.
     """
 
-    run_dir: str
+    writer: RunWriter
     folder: str
-    suffix: str
     num_shards: int
     element_type: Any
     write: Callable[[str, Iterable[Any]], int]
 
     def expand(self, keyed: beam.PCollection) -> beam.PCollection:
-        """Groups and writes."""
+        """Group and write."""
         return (
             keyed
             | GroupIntoShards(self.num_shards, self.element_type)
-            | "Write" >> beam.FlatMapTuple(self._write_shard)
+            | "Write" >> beam.MapTuple(self._write_shard)
         )
 
-    def _write_shard(self, shard: int, elements: Iterable[Any]) -> Iterator[Any]:
-        name = shard_name(self.folder, shard, self.num_shards, self.suffix)
-        path = f"{self.folder}/{name}"
-        with storage.writing(storage.join(self.run_dir, path)) as local_path:
-            records = self.write(local_path, elements)
-            written = describe_file(local_path, path, records)
-        yield written
+    def _write_shard(self, shard: int, elements: Iterable[Any]) -> RunFile:
+        return self.writer.write_shard(
+            self.folder, shard, self.num_shards, lambda path: self.write(path, elements)
+        )

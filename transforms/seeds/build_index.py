@@ -22,6 +22,7 @@ from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from clipseed.io.scratch import scratch_folder
+from clipseed.run.files import INDEX, RunFile, describe_file
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.store.index_directory import IDS, VECTORS, IndexManifest
 from models.embedders.registry import load_embedder
@@ -29,7 +30,6 @@ from transforms.frames.embed import embed_chunk
 from transforms.frames.embedding_cache import EmbeddingCache, write_chunk
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.worker_process import Isolation
-from transforms.run.shards import WrittenFile, describe_file
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
 _SAMPLE_SPANS = 32
@@ -267,12 +267,12 @@ def _keyframes(
     return frames
 
 
-def describe_index(directory: Path, count: int) -> Iterator[WrittenFile]:
+def describe_index(directory: Path, count: int) -> Iterator[RunFile]:
     """Sizes and checksums an index's files, its manifest among them."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         name = path.relative_to(directory).as_posix()
         records = count if name in (VECTORS, IDS) else 0  # A row a seed.
-        yield describe_file(str(path), f"index/{name}", records)
+        yield describe_file(str(path), f"{INDEX}/{name}", records)
 
 
 def upload_directory(local: str, uri: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from beam_pipeline.cli import main
 from clipseed.run.clip_record import decode
-from clipseed.run.clips import open_clips
+from clipseed.run.reader import Run
 from models.retrieval.evaluate import EmbeddedRun, evaluate
 from tests.support.made_media import film, tone, write_sound, write_video
 from tests.support.tiny_config import write_config
@@ -184,7 +184,7 @@ def test_audiocaps_is_cut(tmp_path: Path) -> None:
     clips = str(tmp_path / "clips")
     flags = [*audiocaps(tmp_path), "--split=test", f"--output={clips}"]
     assert main(["cut-benchmark", "audiocaps", *flags]) == 0
-    run = open_clips(clips)
+    run = Run.open(clips, verify="checksums").open_clips()
     assert run.benchmark is not None
     missing = {clip.clip_id: clip.message for clip in run.benchmark.missing}
     assert sorted(missing) == ["gone_0", "short_40"]

@@ -1,8 +1,7 @@
 import csv
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,10 @@ from beam_pipeline.commands import inspect
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
 from beam_pipeline.report.contact_sheet import HEADER_PX, ROW_PX
 from clipseed.io import storage
+from clipseed.run.accounting import PAIRS, StageAccount
+from clipseed.run.files import describe_file
+from clipseed.run.reader import Run
+from clipseed.run.writer import RunWriter
 
 GRAY, RED = (204, 204, 204), (208, 32, 32)
 CAPTION = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60
@@ -66,14 +69,16 @@ def seed_cells(run_dir: Path) -> list[set[tuple[int, int, int]]]:
 
 
 def rewrite(run_dir: Path, path: Path, data: bytes) -> None:
-    """Replaces a file by one that `run.json` agrees with."""
+    """Replace a file by one that `run.json` agrees with."""
     path.write_bytes(data)
-    manifest = json.loads((run_dir / "run.json").read_text())
-    for entry in manifest["files"]:
-        if entry["path"] == str(path.relative_to(run_dir)):
-            digest = hashlib.sha256(data).hexdigest()
-            entry.update(bytes=len(data), sha256=digest)
-    (run_dir / "run.json").write_text(json.dumps(manifest))
+    manifest = Run.open(run_dir, verify="nothing").manifest
+    files = tuple(
+        describe_file(str(path), file.path, file.records)
+        if run_dir / file.path == path
+        else file
+        for file in manifest.files
+    )
+    RunWriter(str(run_dir)).finish(replace(manifest, files=files))
 
 
 def largest(folder: Path) -> Path:
@@ -88,9 +93,9 @@ def test_prints_what_a_run_holds(
 ) -> None:
     assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 0
     said = capsys.readouterr().out
-    counts = json.loads((run_dir / "run.json").read_text())["counts"]
-    assert f"   pairs  {counts['pairs']}\n" in said
-    assert f"pairs, {counts['pairs']} of {counts['pairs']}\n" in said
+    pairs = Run.open(run_dir).mining.counts[PAIRS]
+    assert f"   pairs  {pairs}\n" in said
+    assert f"pairs, {pairs} of {pairs}\n" in said
     assert "  extract_frames         " in said and "DOES NOT BALANCE" not in said
     assert "not_a_video" in said
     shown = [line for line in said.splitlines() if "ünïcödé 漢字" in line]
@@ -100,8 +105,7 @@ def test_prints_what_a_run_holds(
 
 
 def test_an_accounting_that_does_not_balance_is_told() -> None:
-    row = {"stage": "embed", "in": 3, "out": 1, "dropped": {"a": 1, "b": 0}}
-    text = inspect.accounting_text({"accounting": [{**row, "balanced": False}]})
+    text = inspect.accounting_text([StageAccount("embed", 3, 1, {"a": 1, "b": 0})])
     assert text.splitlines()[1].split() == (
         ["embed", "3", "1", "1", "a", "(DOES", "NOT", "BALANCE)"]
     )
@@ -172,10 +176,11 @@ def test_one_bad_seed_image_costs_no_other(
 def test_seeds_that_are_gone_leave_gray_boxes(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = run_dir / "run.json"
-    manifest = json.loads(path.read_text())
-    manifest["config"]["seeds"] = str(run_dir / "no_seeds.csv")
-    path.write_text(json.dumps(manifest))
+    manifest = Run.open(run_dir).manifest
+    assert manifest.mining is not None
+    config = {**manifest.mining.config, "seeds": str(run_dir / "no_seeds.csv")}
+    mining = replace(manifest.mining, config=config)
+    RunWriter(str(run_dir)).finish(replace(manifest, mining=mining))
     assert inspect.run([str(run_dir)]) == 0
     assert [GRAY in cell for cell in seed_cells(run_dir)] == [True, True]
     assert "the seeds cannot be read any more" in capsys.readouterr().err
@@ -207,9 +212,9 @@ def test_damage_of_the_index_is_named(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = {
-        entry["path"]: entry["records"]
-        for entry in json.loads((run_dir / "run.json").read_text())["files"]
-        if entry["path"].startswith("index/")
+        file.path: file.records
+        for file in Run.open(run_dir).manifest.files
+        if file.folder == "index"
     }
     seeds = len((run_dir / "index" / "ids.txt").read_text().splitlines())
     assert listed == {
@@ -258,8 +263,8 @@ def test_a_table_of_rubbish_is_told(
         (None, "does not exist"),
         (b'{"format": ', "its run.json is damaged"),
         (b"\xff", "its run.json is damaged"),
-        (b"[]", "of format clipseed-run/1"),
-        (b'{"format": "clipseed-run/0"}', "of format clipseed-run/1"),
+        (b"[]", "of format clipseed-run/2"),
+        (b'{"format": "clipseed-run/1"}', "of format clipseed-run/2"),
     ],
 )
 def test_an_unfinished_run_is_refused(

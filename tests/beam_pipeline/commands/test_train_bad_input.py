@@ -1,8 +1,6 @@
 """Bad input of `clipseed train` and `clipseed evaluate`, and what users are told."""
 
-import csv
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +12,9 @@ import pytest
 
 from beam_pipeline.cli import main
 from clipseed.run.clip_record import ClipRecord, encode
-from clipseed.run.tfrecord import write_records
+from clipseed.run.files import PAIRS_CSV, describe_file
+from clipseed.run.manifest import RunManifest
+from clipseed.run.writer import RunWriter
 from tests.support.tiny_config import write_config
 from tests.support.tiny_run import clip_record, write_run
 
@@ -29,11 +29,7 @@ CAPTIONS = [
 
 
 def make_run(directory: Path, records: list[ClipRecord]) -> Path:
-    run = write_run(directory, records, shards=1)
-    with (run / "pairs.csv").open("w", newline="") as file:
-        rows = [[r.video, 0, 1, c.text] for r in records for c in r.captions]
-        csv.writer(file).writerows(rows)
-    return run
+    return write_run(directory, records, shards=1)
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +109,10 @@ def bad_run(folder: Path, change: Callable[[Any], None]) -> Path:
     run = make_run(folder, [good, other])
     example = tf.train.SequenceExample.FromString(encode(other))
     change(example)
-    shard = run / "clips" / "clips-00000-of-00001.tfrecord"
-    write_records(str(shard), [encode(good), example.SerializeToString()])
-    manifest = json.loads((run / "run.json").read_text())
-    data = shard.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    manifest["files"][0] |= {"bytes": len(data), "sha256": digest}
-    (run / "run.json").write_text(json.dumps(manifest))
+    writer = RunWriter(str(run))
+    clips = writer.write_clips(0, 1, [encode(good), example.SerializeToString()])
+    pairs = describe_file(str(run / PAIRS_CSV), PAIRS_CSV, 2)
+    writer.finish(RunManifest((clips, pairs)))
     return run
 
 
@@ -193,11 +186,11 @@ def spoil(path: Path, old: bytes, new: bytes) -> None:
         (lambda run: shutil.rmtree(run / "clips"), "clips-00000-of-00001.tfrecord"),
         (lambda run: spoil(run / "clips" / "clips-00000-of-00001.tfrecord",
                            b"a dog runs", b"a cat runs"), "checksum"),
-        (lambda run: (run / "run.json").unlink(), "no finished run"),
+        (lambda run: (run / "run.json").unlink(), "not a finished run"),
         (lambda run: (run / "run.json").write_text("[1]"), "has the format None"),
-        (lambda run: spoil(run / "run.json", b"clipseed-run/1", b"clipseed-run/2"),
-         "clipseed-run/2"),
-        (lambda run: spoil(run / "run.json", b'"bytes"', b'"size"'), "list of files"),
+        (lambda run: spoil(run / "run.json", b"clipseed-run/2", b"clipseed-run/3"),
+         "clipseed-run/3"),
+        (lambda run: spoil(run / "run.json", b'"bytes"', b'"size"'), "is not a file"),
     ],
 )  # fmt: skip
 def test_a_damaged_run_is_named(

@@ -62,8 +62,6 @@ def test_no_pairs_find_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", [("a.mp4", 1, 2), ("a.mp4", "soon", 2, "x")])
 def test_a_row_of_another_layout_is_refused(tmp_path: Path, row: tuple) -> None:
-    with pytest.raises(
-        InputError, match="row 3: need video,start,end,caption"
-    ) as caught:
+    with pytest.raises(InputError, match="row 3: ") as caught:
         check_pairs(write_pairs(tmp_path / "p.csv", [*RIGHT, row]), TRUTH)
     assert caught.value.reason == "bad_pairs_row"

@@ -5,7 +5,6 @@ used of a file is told by the pairs it gives.
 """
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.run import accounting as c
 from clipseed.run.clip_record import decode
+from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
 from tests.support.made_bad_files import (
     IMAGES,
@@ -33,29 +34,23 @@ class Outcome:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.run = json.loads((directory / "run.json").read_text())
-        letters = [
-            json.loads(line)
-            for file in sorted((directory / "rejected").iterdir())
-            for line in file.read_text().splitlines()
-        ]
+        run = Run.open(directory, verify="checksums")
+        self.counts, self.accounting = run.mining.counts, run.mining.accounting
         self.reasons: dict[str, list[str]] = {}
         self.messages: dict[str, str] = {}
-        for letter in letters:
-            assert letter["message"]
-            key = letter["key"].partition("@")[0]
-            self.reasons.setdefault(key, []).append(letter["reason"])
-            self.messages[key] = letter["message"]
-        files = sorted((directory / "pairs").iterdir())
-        self.pairs = [row for file in files for row in pq.read_table(file).to_pylist()]
+        for letter in run.dead_letters():
+            assert letter.message
+            key = letter.key.partition("@")[0]
+            self.reasons.setdefault(key, []).append(letter.reason)
+            self.messages[key] = letter.message
+        self.pairs = [pair._asdict() for pair in run.pairs()]
 
     def of(self, caption: str) -> list[dict[str, Any]]:
         return [pair for pair in self.pairs if pair["caption"] == caption]
 
     def assert_balanced(self) -> None:
-        for stage in self.run["accounting"]:
-            dropped = sum(stage["dropped"].values())
-            assert stage["in"] == stage["out"] + dropped, stage
+        for stage in self.accounting:
+            assert stage.inputs == stage.outputs + sum(stage.dropped.values()), stage
 
 
 def mine(seeds: Path, videos: Path, output: Path, *flags: str) -> int:
@@ -112,7 +107,7 @@ def test_sound_is_judged_and_the_verdict_kept(
     outcome: Outcome, name: str, verdict: str
 ) -> None:
     assert {p["sound"] for p in outcome.pairs if p["video"] == name} == {verdict}
-    assert outcome.run["counts"][f"sound/{verdict}"]
+    assert outcome.counts[c.clips_with_sound(verdict)]
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -156,12 +151,12 @@ def test_a_caption_is_kept_byte_for_byte(outcome: Outcome) -> None:
 
 def test_accounting_balances(outcome: Outcome) -> None:
     outcome.assert_balanced()
-    counts = outcome.run["counts"]
+    counts = outcome.counts
     failed = {n for n, (_, reason, used) in VIDEOS.items() if reason and not used}
-    assert counts["videos"] == len(VIDEOS)
-    assert counts["videos_failed"] == len(failed)
-    assert counts["videos_mined"] == len(VIDEOS) - len(failed)
-    assert counts["videos_broken"] == 2
+    assert counts[c.VIDEOS] == len(VIDEOS)
+    assert counts[c.VIDEOS_FAILED] == len(failed)
+    assert counts[c.VIDEOS_MINED] == len(VIDEOS) - len(failed)
+    assert counts[c.VIDEOS_BROKEN] == 2
 
 
 # --- decoders that hang --------------------------------------------------------------

@@ -20,6 +20,7 @@ from beam_pipeline.cli import main
 from clipseed.io import storage
 from clipseed.io.gcs import bucket_and_key
 from clipseed.io.listing import list_files
+from clipseed.run.reader import Run
 from tests.support.made_bad_files import write_heavy
 from tests.support.made_media import film, still, tone, write_video
 from tests.support.paths import DATA
@@ -210,7 +211,7 @@ def test_decoders_that_die_or_hang_cost_one_film_each(
     assert killed.startswith("decoder_crashed ") and "SIGKILL" in killed
     assert slow.startswith("decode_timeout ")
     assert {row["video"] for row in rows(run, "pairs", tmp_path)} == set(names[:2])
-    assert all(s["balanced"] for s in json.loads(run["run.json"])["accounting"])
+    assert all(stage.balanced for stage in Run.open(str(output)).mining.accounting)
     assert os.listdir(scratch) == []
 
 

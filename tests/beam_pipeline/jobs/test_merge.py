@@ -1,8 +1,7 @@
-"""A run merged with an older one is, byte for byte, one run over all videos."""
+"""A run merged with a base run is, byte for byte, one run over all videos."""
 
 import csv
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,11 @@ from PIL import Image
 from beam_pipeline.commands.inspect import run as inspect
 from beam_pipeline.mine import run
 from clipseed.elements import Match, Video
+from clipseed.run import accounting as c
+from clipseed.run.reader import Run
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
-from transforms.matches.select import order, select_top
+from transforms.matches.select import Selection, order, select_matches
+from transforms.run.merge import SEEDS_DIFFER
 
 KEYINT = {"x264-params": "keyint=10:scenecut=0"}
 # By manifest; the last one repeats a video.
@@ -84,12 +86,12 @@ def rows(run_dir: Path, table: str) -> list[dict[str, Any]]:
     return [row for file in files for row in pq.read_table(file).to_pylist()]
 
 
-def facts(run_dir: Path) -> dict[str, Any]:
+def facts(run_dir: Path) -> tuple[c.Counts, Any, int]:
     """What `run.json` says of the result and not of how it came about."""
-    found = json.loads((run_dir / "run.json").read_text())
-    assert all(stage["balanced"] for stage in found["accounting"])
-    found["counts"].pop("parts_kept")
-    return {k: found[k] for k in ("counts", "accounting", "seeds_fingerprint")}
+    mining = Run.open(run_dir).mining
+    assert all(stage.balanced for stage in mining.accounting)
+    sums = {k: n for k, n in mining.counts.sums.items() if n and k != c.PARTS_REUSED}
+    return c.Counts(sums), mining.accounting, mining.seeds_fingerprint
 
 
 def assert_same_result(merged: Path, whole: Path) -> None:
@@ -132,10 +134,10 @@ def test_a_merged_run_is_one_run_over_all_videos(
     # It was no easy case: some of the old were displaced, some stayed, some failed.
     stayed = chosen(merged) & chosen(old)
     assert stayed and chosen(old) - stayed and chosen(merged) - stayed
-    counts = facts(merged)["counts"]
-    assert counts["rejected/write_clips/sound_none"] > 0
-    assert counts["rejected/list_videos/duplicate_video"] == 1
-    assert counts["videos"] == 6 and counts["videos_failed"] == 1
+    counts, _, _ = facts(merged)
+    assert counts[c.dead_letters("write_clips", "sound_none")] > 0
+    assert counts[c.dead_letters("list_videos", "duplicate_video")] == 1
+    assert counts[c.VIDEOS] == 6 and counts[c.VIDEOS_FAILED] == 1
 
 
 @pytest.mark.ci_only
@@ -163,10 +165,11 @@ def test_new_videos_only_displace(min_gap_us: int) -> None:
             for v, t in itertools.product(range(6), range(12))
             if rng.random() < 0.5
         ]
-        older = {match for match in matches if int(match.video.video_id) % 2}
-        then = select_top(older, 5, min_gap_us)
-        now = select_top(matches, 5, min_gap_us)
-        stay = [match for match in now if match in older]
+        base = {match for match in matches if int(match.video.video_id) % 2}
+        selection = Selection(-1.0, 5, min_gap_us)
+        then = select_matches(base, selection)
+        now = select_matches(matches, selection)
+        stay = [match for match in now if match in base]
         assert stay == then[: len(stay)] == sorted(stay, key=order)
         displaced += len(then) - len(stay)
     assert displaced > 100
@@ -222,7 +225,7 @@ def test_other_seeds_are_refused_before_a_frame_is_decoded(
     assert ended.value.code == 2
     told = capfd.readouterr().err.splitlines()[-1]
     assert told == (
-        f"clipseed mine: --merge_with {old}: the seeds differ from the older run's: "
+        f"clipseed mine: --merge_with {old}: {SEEDS_DIFFER}: "
         "mine with the same --seeds, or without --merge_with"
     )
     assert not list(output.rglob("*.part")) and not (output / "run.json").exists()
@@ -242,4 +245,4 @@ def test_a_run_that_is_not_whole_is_refused(
     same = flags(corpus, "new", old, f"--merge_with={old}/", "--overwrite")
     with pytest.raises(SystemExit):
         run(same)
-    assert "the older run stays as it is" in capsys.readouterr().err
+    assert "the base run stays as it is" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """The main job on real videos: what issue 2 calls done."""
 
 import csv
-import json
 from collections import defaultdict
 from fractions import Fraction
 from io import BytesIO
@@ -16,7 +15,9 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.run.accounting import CLIPS
 from clipseed.run.clip_record import decode
+from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
 from models.embedders.descriptor import EMBEDDER_ID, describe
 from models.pretrained.resizing import squeeze
@@ -40,10 +41,6 @@ def mine(output: Path, *flags: str, seeds: Path = DATA / "pairs.csv") -> Path:
 def table(run_dir: Path, name: str) -> list[Row]:
     files = sorted((run_dir / name).glob("*.parquet"))
     return [row for file in files for row in pq.read_table(file).to_pylist()]
-
-
-def manifest(run_dir: Path) -> Row:
-    return json.loads((run_dir / "run.json").read_text())
 
 
 def truth() -> list[Row]:
@@ -101,21 +98,17 @@ class TestEachRun:
         assert found and not found & captions("none")
 
     def test_accounting_balances(self, run_dir: Path) -> None:
-        stages = manifest(run_dir)["accounting"]
+        stages = Run.open(run_dir, verify="checksums").mining.accounting
         assert len(stages) == 8
         for stage in stages:
-            assert stage["in"] == stage["out"] + sum(stage["dropped"].values()), stage
+            assert stage.inputs == stage.outputs + sum(stage.dropped.values()), stage
 
     def test_the_corrupt_video_is_used_up_to_its_break(self, run_dir: Path) -> None:
-        letters = [
-            json.loads(line)
-            for file in sorted((run_dir / "rejected").iterdir())
-            for line in file.read_text().splitlines()
-        ]
-        assert [(r["key"], r["reason"]) for r in letters] == [
+        letters = list(Run.open(run_dir).dead_letters())
+        assert [(letter.key, letter.reason) for letter in letters] == [
             ("decord_corrupted.mp4", "broken_video")
         ]
-        assert "At 2.80 s" in letters[0]["message"]
+        assert "At 2.80 s" in letters[0].message
 
     def test_pairs_csv_is_the_four_columns_of_the_pairs(self, run_dir: Path) -> None:
         with (run_dir / "pairs.csv").open(newline="") as file:
@@ -168,12 +161,8 @@ def scene_at(path: Path, times_s: list[float]) -> list[np.ndarray]:
 
 
 def test_clips_show_the_scene_at_their_time(by_descriptor: Path) -> None:
-    clips = [
-        decode(data)
-        for file in sorted((by_descriptor / "clips").iterdir())
-        for data in read_records(str(file))
-    ]
-    assert len(clips) == manifest(by_descriptor)["counts"]["clips"]
+    clips = list(Run.open(by_descriptor).clips())
+    assert len(clips) == Run.open(by_descriptor).mining.counts[CLIPS]
     for clip in clips:
         length_s = (clip.end_us - clip.start_us) / 1e6
         assert len(clip.frames) == round(length_s * 25)
@@ -281,9 +270,9 @@ def test_100k_seeds_go_through_scann(by_descriptor: Path, tmp_path: Path) -> Non
     seeds = tmp_path / "seeds.parquet"
     write_100k_seeds(seeds, frames)
     output = mine(tmp_path / "run", seeds=seeds)
-    found = manifest(output)
-    assert found["index"]["kind"] == "scann" and found["index"]["seeds"] == 100_000
-    assert found["index"]["recall"] >= 0.99
+    index = Run.open(output).mining.index
+    assert (index.kind, index.seeds) == ("scann", 100_000)
+    assert index.recall is not None and index.recall >= 0.99
 
     # An exact search of our own, over the same frames.
     vectors = np.stack(pq.read_table(seeds)["embedding"].to_numpy())

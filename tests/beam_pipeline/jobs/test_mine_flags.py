@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
 from tests.support.made_media import RATE, film, still, tone, write_video
 
@@ -48,9 +49,9 @@ def mine(
 ) -> Path:
     places = [f"--seeds={corpus / seeds}", f"--videos={corpus / videos}"]
     assert run([*places, f"--output={output}", "--num_shards=2", *flags]) == 0
-    stages = json.loads((output / "run.json").read_text())["accounting"]
+    stages = Run.open(output, verify="checksums").mining.accounting
     assert stages and all(
-        s["in"] == s["out"] + sum(s["dropped"].values()) for s in stages
+        s.inputs == s.outputs + sum(s.dropped.values()) for s in stages
     )
     return output
 

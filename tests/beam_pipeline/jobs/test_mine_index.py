@@ -1,7 +1,6 @@
 """Mining with an index that is there already: from files, and from servers."""
 
 import csv
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from PIL import Image
 
 from beam_pipeline.cli import main
 from beam_pipeline.mine import run
+from clipseed.run.accounting import SEEDS_MATCHED, SEEDS_WITHOUT_CAPTION
+from clipseed.run.reader import Run
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
@@ -44,8 +45,8 @@ def mine(corpus: Path, name: str, *flags: str, seeds: str = "seeds.csv") -> Path
     settings = ["--num_shards=2", "--part_s=3", "--clip_fps=2"]
     output = corpus / name
     assert run([*places, *settings, f"--output={output}", *flags]) == 0
-    stages = json.loads((output / "run.json").read_text())["accounting"]
-    assert all(stage["balanced"] for stage in stages)
+    stages = Run.open(output, verify="checksums").mining.accounting
+    assert all(stage.balanced for stage in stages)
     return output
 
 
@@ -70,8 +71,8 @@ def test_an_index_of_files_gives_the_same_pairs(
 ) -> None:
     output = mine(corpus, "from_files", f"--index={index}")
     assert (output / "pairs.csv").read_bytes() == in_job
-    facts = json.loads((output / "run.json").read_text())["index"]
-    assert (facts["kind"], facts["seeds"]) == ("exact", len(SCENES))
+    facts = Run.open(output).mining.index
+    assert (facts.kind, facts.seeds) == ("exact", len(SCENES))
     assert not (output / "index").exists()
 
 
@@ -83,8 +84,8 @@ def test_seeds_of_the_index_without_a_caption_are_counted(
     assert sorted(line.split(",")[-1] for line in pairs) == [
         f'"scene {i}"' for i in (1, 2, 3)
     ]
-    counts = json.loads((output / "run.json").read_text())["counts"]
-    assert counts["seeds_without_caption"] == 3 and counts["seeds_matched"] == 6
+    counts = Run.open(output).mining.counts
+    assert counts[SEEDS_WITHOUT_CAPTION] == 3 and counts[SEEDS_MATCHED] == 6
 
 
 @pytest.fixture

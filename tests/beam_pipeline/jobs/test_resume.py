@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from clipseed.run.accounting import PARTS as COUNTED_PARTS
+from clipseed.run.accounting import PARTS_REUSED, Counter
+from clipseed.run.reader import Run
 from tests.support.killed_jobs import kill_when
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
 
@@ -66,24 +69,20 @@ def whole(corpus: Path) -> Path:
 def result(run_dir: Path) -> dict[str, bytes]:
     """Every file that `run.json` lists."""
     return {
-        file["path"]: (run_dir / file["path"]).read_bytes()
-        for file in manifest(run_dir)["files"]
+        file.path: (run_dir / file.path).read_bytes()
+        for file in Run.open(run_dir, verify="checksums").manifest.files
     }
 
 
-def manifest(run_dir: Path) -> dict[str, Any]:
-    return json.loads((run_dir / "run.json").read_text())
-
-
-def counts(run_dir: Path) -> dict[str, int]:
+def counts(run_dir: Path) -> dict[Counter, int]:
     """The sums of a run but for where the frames came from."""
-    run = manifest(run_dir)
-    assert all(stage["balanced"] for stage in run["accounting"])
-    return {k: n for k, n in run["counts"].items() if k != "parts_kept"}
+    mining = Run.open(run_dir).mining
+    assert all(stage.balanced for stage in mining.accounting)
+    return {k: n for k, n in mining.counts.sums.items() if k != PARTS_REUSED}
 
 
-def parts_kept(run_dir: Path) -> int:
-    return manifest(run_dir)["counts"]["parts_kept"]
+def parts_reused(run_dir: Path) -> int:
+    return Run.open(run_dir).mining.counts[PARTS_REUSED]
 
 
 def whole_parts(run_dir: Path) -> int:
@@ -124,7 +123,7 @@ def kill_and_finish(corpus: Path, output: Path, *points: Point) -> None:
         assert whole_parts(output) >= max(kept, 1)
         kept = whole_parts(output)
     mine(corpus, output)
-    assert parts_kept(output) == kept
+    assert parts_reused(output) == kept
 
 
 def assert_undisturbed(output: Path, whole: Path) -> None:
@@ -186,7 +185,7 @@ def unreadable(folder: Path) -> Iterator[None]:
 def test_other_seeds_and_another_threshold_need_no_frame(
     corpus: Path, whole: Path, tmp_path: Path
 ) -> None:
-    assert (parts_kept(whole), counts(whole)["parts"]) == (0, PARTS)
+    assert (parts_reused(whole), counts(whole)[COUNTED_PARTS]) == (0, PARTS)
     again = tmp_path / "again"
     more = (
         "--threshold=0.5",
@@ -195,7 +194,7 @@ def test_other_seeds_and_another_threshold_need_no_frame(
     )
     with unreadable(corpus / "videos"):
         assert run(flags(corpus, again, *more, seeds="others")) == 1  # no clip
-    assert parts_kept(again) == counts(again)["parts"] == PARTS
+    assert parts_reused(again) == counts(again)[COUNTED_PARTS] == PARTS
     assert counts(again)["rejected/write_clips/not_a_video"] == counts(again)["cuts"]
     for name in ("frames", "videos_mined", "videos_broken"):
         assert counts(again)[name] == counts(whole)[name]
@@ -219,8 +218,8 @@ def test_a_video_that_changed_is_decoded_again(
     write_video(path, np.concatenate([film(2, 1), film(3, 3)]))
     try:
         again = mine(corpus, tmp_path / "again", f"--reuse_embeddings_from={whole}")
-        assert parts_kept(again) == PARTS - 1
-        assert counts(again)["parts"] == PARTS + 1
+        assert parts_reused(again) == PARTS - 1
+        assert counts(again)[COUNTED_PARTS] == PARTS + 1
         fresh = mine(corpus, tmp_path / "fresh")
     finally:
         path.write_bytes(data)

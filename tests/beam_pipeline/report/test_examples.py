@@ -2,17 +2,14 @@
 
 import pytest
 
+from beam_pipeline.report import examples
 from beam_pipeline.report.examples import choose, clock, survey
+from clipseed.elements import Pair
 
 
-def pair(seed: str, similarity: float) -> dict:
-    clip = f"{seed}{similarity}"
-    return {
-        "seed_id": seed,
-        "similarity": similarity,
-        "clip_id": clip,
-        "caption": "a cat",
-    }
+def pair(seed: str, similarity: float) -> Pair:
+    clip, image = f"{seed}{similarity}", f"{seed}.png"
+    return Pair("a.mp4", 0, 10, "a cat", clip, "a", seed, image, 1, similarity, 5, "ok")
 
 
 PAIRS = [
@@ -34,23 +31,24 @@ PAIRS = [
         (4, [0.99, 0.90, 0.61, 0.60]),
         (5, [0.99, 0.90, 0.80, 0.61, 0.60]),
         (7, [0.99, 0.90, 0.80, 0.79, 0.62, 0.61, 0.60]),
-        (20, sorted((p["similarity"] for p in PAIRS), reverse=True)),
+        (20, sorted((p.similarity for p in PAIRS), reverse=True)),
     ],
 )
 def test_examples_are_the_best_and_the_weakest_of_many_seeds(
     count: int, similarities: list[float]
 ) -> None:
     chosen = choose(PAIRS, count)
-    assert [row["similarity"] for row in chosen] == similarities
+    assert [pair.similarity for pair in chosen] == similarities
     assert choose(PAIRS[::-1], count) == chosen
 
 
-def test_a_survey_sees_all_batches() -> None:
-    batches = [PAIRS[:4], [], PAIRS[4:]]
-    first, chosen = survey(batches, 4)
+@pytest.mark.parametrize("size", [1, 4, 9, 4096])
+def test_a_survey_sees_all_batches(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "_BATCH", size)
+    first, chosen = survey(iter(PAIRS), 4)
     assert first == PAIRS
     assert chosen == choose(PAIRS, 4)
-    first, _ = survey([PAIRS, PAIRS], 4)
+    first, _ = survey([*PAIRS, *PAIRS], 4)
     assert first == [*PAIRS, PAIRS[0]]
 
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import pytest
 
-from beam_pipeline.report.summary import read_run
+from clipseed.run.accounting import PAIRS
+from clipseed.run.reader import Run
 from engines import flink_cluster, flink_jars
 from engines.daemons import Daemons
 from tests.support.paths import DATA
@@ -111,11 +112,11 @@ def same(run_dir: Path, other: Path) -> None:
     ours, theirs = files(run_dir), files(other)
     assert list(ours) == list(theirs) and "pairs.csv" in ours
     assert [name for name in ours if ours[name] != theirs[name]] == []
-    this, that = read_run(str(run_dir)), read_run(str(other))
-    assert this["accounting"] == that["accounting"]
-    assert all(stage["balanced"] for stage in this["accounting"])
-    assert this["files"] == that["files"]
-    assert this["counts"]["pairs"] > 0
+    this, that = Run.open(run_dir), Run.open(other)
+    assert this.mining.accounting == that.mining.accounting
+    assert all(stage.balanced for stage in this.mining.accounting)
+    assert this.manifest.files == that.manifest.files
+    assert this.mining.counts[PAIRS] > 0
 
 
 def test_embedded_flink_writes_the_same_bytes(

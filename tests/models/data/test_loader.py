@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from clipseed.errors import InputError
 from clipseed.run.clip_record import ClipRecord
-from clipseed.run.clips import open_clips
+from clipseed.run.reader import Run
 from models.data import segments
 from models.data.augment import AugmentConfig, mask_spectrogram
 from models.data.index_sampler import draw
@@ -217,21 +217,21 @@ def test_what_the_manifest_does_not_say_is_refused(run_dir: Path) -> None:
     ):
         shard.write_bytes(data)
         with pytest.raises(InputError, match=f"clips-00000-of-00001.*{said}"):
-            open_clips(str(copy), verify=said == "checksum")
+            Run.open(copy, verify="nothing").open_clips(said == "checksum")
     shard.unlink()
     with pytest.raises(InputError, match=r"damaged_run.*clips-00000-of-00001"):
-        open_clips(str(copy))
+        Run.open(copy, verify="nothing").open_clips(True)
     (copy / "run.json").write_text('{"format": "clipseed-run/9"}')
     with pytest.raises(InputError, match="clipseed-run/9"):
-        open_clips(str(copy))
+        Run.open(copy, verify="nothing").open_clips(True)
     (copy / "run.json").unlink()
-    with pytest.raises(InputError, match="no finished run"):
-        open_clips(str(copy))
+    with pytest.raises(InputError, match="is not a finished run"):
+        Run.open(copy, verify="nothing").open_clips(True)
 
 
 def test_a_run_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no clip"):
-        open_clips(str(write_run(tmp_path / "run", [])))
+        Run.open(write_run(tmp_path / "run", [])).open_clips()
 
 
 def _other_layout(monkeypatch: pytest.MonkeyPatch) -> ClipRecord:

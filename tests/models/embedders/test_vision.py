@@ -7,6 +7,7 @@ from PIL import Image
 
 from beam_pipeline.mine import run
 from clipseed.io import storage
+from clipseed.run.reader import Run
 from models.backbones.vit.weights import load_vit
 from models.embedders.registry import load_embedder
 from models.embedders.vision import VisionEmbedder
@@ -144,5 +145,4 @@ def test_mines_with_it(
     assert run(flags) == 0
     pairs = (tmp_path / "run" / "pairs.csv").read_text()
     assert pairs.count("\n") == 1 and "1.mp4" in pairs
-    info = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert embedder.embedder_id in json.dumps(info)
+    assert Run.open(tmp_path / "run").mining.embedder == embedder.embedder_id

@@ -68,12 +68,7 @@ def small(run_dir: Path, **changes: object) -> TrainConfig:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     captions = [f"a {word} wall" for word in WORDS]
     records = [clip_record(i, [captions[i]], sound=i != 2) for i in range(CLIPS)]
-    run = write_run(tmp_path_factory.mktemp("runs") / "run", records)
-    with (run / "pairs.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [f"{i}.mp4", 0, 9, captions[i]] for i in range(CLIPS)
-        )
-    return run
+    return write_run(tmp_path_factory.mktemp("runs") / "run", records)
 
 
 @pytest.fixture(scope="module")

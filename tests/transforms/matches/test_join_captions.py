@@ -6,7 +6,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from clipseed.elements import Match, Seed, Video
 from transforms.matches.join_captions import JoinCaptions
-from transforms.matches.pairs import Selected
+from transforms.matches.pairs import CaptionedMatch
 
 FILM = Video("v", "film.mp4", "/film.mp4")
 BEST, NEXT = Match("s", 0.9, FILM, 5), Match("s", 0.8, FILM, 3)
@@ -25,12 +25,12 @@ def test_each_match_gets_each_caption_once() -> None:
         best = pipeline | "Best" >> beam.Create([("s", [BEST, NEXT]), alone])
         joined = best | JoinCaptions(seeds)
         wanted = [
-            Selected("s", "a.png", "a cat", 1, 0.9, 5, FILM),
-            Selected("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
-            Selected("s", "a.png", "a cat", 2, 0.8, 3, FILM),
-            Selected("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
+            CaptionedMatch("s", "a.png", "a cat", 1, 0.9, 5, FILM),
+            CaptionedMatch("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
+            CaptionedMatch("s", "a.png", "a cat", 2, 0.8, 3, FILM),
+            CaptionedMatch("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
         ]
-        assert_that(joined.selected, equal_to(wanted), "selected")
+        assert_that(joined.matches, equal_to(wanted), "selected")
         assert_that(
             joined.uncaptioned, equal_to(["only in the index"]), "without a caption"
         )

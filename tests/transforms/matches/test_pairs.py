@@ -3,29 +3,31 @@
 from typing import Any
 
 from clipseed.elements import Match, Video
-from transforms.matches.pairs import Selected, caption_rows, select
+from transforms.matches.pairs import CaptionedMatch, caption_matches, captions_of_clip
 
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
 
 
-def selected(seed_id: str, similarity: float, time_us: int, **other: Any) -> Selected:
-    row = Selected(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
+def selected(
+    seed_id: str, similarity: float, time_us: int, **other: Any
+) -> CaptionedMatch:
+    row = CaptionedMatch(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
     return row._replace(**other)
 
 
 def test_each_match_is_selected_with_each_caption() -> None:
     best = [Match("s", 0.9, A, 5), Match("s", 0.8, B, 3)]
     captions = [("b.png", "two"), ("a.png", "one"), ("c.png", "one")]
-    assert list(select("s", captions, [best])) == [
-        Selected("s", "a.png", "one", 1, 0.9, 5, A),
-        Selected("s", "b.png", "two", 1, 0.9, 5, A),
-        Selected("s", "a.png", "one", 2, 0.8, 3, B),
-        Selected("s", "b.png", "two", 2, 0.8, 3, B),
+    assert list(caption_matches("s", captions, [best])) == [
+        CaptionedMatch("s", "a.png", "one", 1, 0.9, 5, A),
+        CaptionedMatch("s", "b.png", "two", 1, 0.9, 5, A),
+        CaptionedMatch("s", "a.png", "one", 2, 0.8, 3, B),
+        CaptionedMatch("s", "b.png", "two", 2, 0.8, 3, B),
     ]
 
 
 def test_a_seed_without_a_match_selects_nothing() -> None:
-    assert list(select("s", [("a.png", "one")], [])) == []
+    assert list(caption_matches("s", [("a.png", "one")], [])) == []
 
 
 def test_a_caption_stands_on_a_clip_once_by_its_best_seed() -> None:
@@ -37,4 +39,4 @@ def test_a_caption_stands_on_a_clip_once_by_its_best_seed() -> None:
         selected("r", 0.9, 1),  # then the time
     ]
     best = [rows[4], rows[2]]
-    assert caption_rows(rows) == caption_rows(rows[::-1]) == best
+    assert captions_of_clip(rows) == captions_of_clip(rows[::-1]) == best

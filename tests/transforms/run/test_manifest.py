@@ -1,10 +1,9 @@
-"""`run.json`: figures that add up, and a file that comes last."""
+"""The end of a job: `run.json` comes last and says what there is."""
 
 import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -12,97 +11,33 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from clipseed.elements import Pair
+from clipseed.errors import InputError
 from clipseed.io import storage
+from clipseed.run.accounting import (
+    CLIPS,
+    FRAMES,
+    SEEDS_FINGERPRINT,
+    VIDEOS,
+    Counter,
+    Counts,
+    dead_letters,
+)
+from clipseed.run.files import RunFile, describe_file
+from clipseed.run.manifest import IndexFacts
+from clipseed.run.reader import Run
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.store.index_directory import IndexManifest
 from models.embedders.descriptor import describe
 from tests.support.made_media import still
-from transforms.matches.pairs import Pair
 from transforms.run.manifest import (
-    FORMAT,
     RunInfo,
-    Tally,
     WriteRunManifest,
-    accounting,
+    index_facts,
     write_run,
 )
-from transforms.run.shards import WrittenFile, describe_file
-from transforms.run.tables import _write_pairs
-
-# A run in which every stage drops something.
-TALLIES = {
-    "seed_rows": 20,
-    "rejected/read_seeds/empty_caption": 2,
-    "rejected/read_seeds/missing_image": 1,
-    "seeds": 16,
-    "rejected/load_seeds/not_found": 4,
-    "images": 12,
-    "images_embedded": 11,
-    "rejected/embed_seeds/no_embedding": 1,
-    "videos": 9,
-    "rejected/list_videos/duplicate_video": 1,
-    "rejected/filter_videos/too_old": 3,
-    "videos_mined": 7,
-    "videos_failed": 2,
-    "rejected/probe/not_a_video": 2,
-    "frames": 500,
-    "frames_embedded": 498,
-    "rejected/embed_frames/embedding_failed": 2,
-    "matches": 90,
-    "matches_above_threshold": 60,
-    "selected": 33,
-    "cuts": 30,
-    "cuts_written": 28,
-    "rejected/write_clips/no_frames": 1,
-    "rejected/write_clips/sound_none": 1,
-    # Neither of these drops anything.
-    "rejected/extract_frames/broken_video": 5,
-    "rejected/read_sound/broken_sound": 3,
-}
-STAGES = [
-    ("read_seeds", 23, 20, {"empty_caption": 2, "missing_image": 1}),
-    ("load_seeds", 20, 16, {"not_found": 4}),
-    ("embed_seeds", 12, 11, {"no_embedding": 1}),
-    ("list_videos", 13, 9, {"too_old": 3, "duplicate_video": 1}),
-    ("extract_frames", 9, 7, {"failed": 2}),
-    ("embed_frames", 500, 498, {"embedding_failed": 2}),
-    ("select_matches", 90, 33, {"below_threshold": 30, "not_among_the_best": 27}),
-    ("write_clips", 30, 28, {"no_frames": 1, "sound_none": 1}),
-]
-
-
-def test_each_stage_accounts_for_what_came() -> None:
-    assert accounting(TALLIES) == [
-        {"stage": name, "in": came, "out": out, "dropped": dropped, "balanced": True}
-        for name, came, out, dropped in STAGES
-    ]
-
-
-@pytest.mark.parametrize(
-    ("figure", "stage"),
-    [
-        ("seeds", "load_seeds"),
-        ("images_embedded", "embed_seeds"),
-        ("videos_mined", "extract_frames"),
-        ("frames_embedded", "embed_frames"),
-        ("cuts_written", "write_clips"),
-    ],
-)
-def test_what_is_lost_is_told(
-    figure: str, stage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.ERROR):
-        rows = accounting({**TALLIES, figure: TALLIES[figure] - 1})
-    assert [row["stage"] for row in rows if not row["balanced"]] == [stage]
-    (message,) = caplog.messages
-    assert message.startswith("accounting does not balance") and stage in message
-
-
-def test_an_empty_run_balances() -> None:
-    assert [(row["in"], row["out"], row["balanced"]) for row in accounting({})] == (
-        [(0, 0, True)] * 8
-    )
-
+from transforms.run.tables import write_pairs
+from transforms.run.tally import Tally
 
 # --- writing -------------------------------------------------------------------------
 
@@ -113,47 +48,58 @@ def info(root: str) -> RunInfo:
     return RunInfo(root, {"fps": 1.0}, "hash", "descriptor-v1", 0.6, 0.5, 1e9)
 
 
-def write_shards(root: str) -> list[WrittenFile]:
+def write_shards(root: str) -> list[RunFile]:
     """Two files of pairs, and one that is none."""
     files = []
     for name, pairs in (("pairs/0", [PAIR]), ("pairs/1", [PAIR._replace(video="b")])):
         with storage.writing(f"{root}/{name}") as path:
-            _write_pairs(path, pairs, "hash")
+            write_pairs(path, pairs, "hash")
             files.append(describe_file(path, name, 1))
     storage.write_bytes(f"{root}/clips/0", b"clip")
-    return [*files, WrittenFile("clips/0", 1, 4, hashlib.sha256(b"clip").hexdigest())]
-
-
-def read_json(root: str) -> dict[str, Any]:
-    return json.loads(storage.read_bytes(f"{root}/run.json", 1 << 20))
+    return [*files, RunFile("clips/0", 1, 4, hashlib.sha256(b"clip").hexdigest())]
 
 
 def test_a_run_says_what_it_is_made_of(root: str) -> None:
     files = write_shards(root)
     storage.write_bytes(f"{root}/work/seeds/part", b"scratch")
-    run = write_run(info(root), {"b": 2, "a": 1}, [*files[::-1], files[0]], None, [])
-    assert run == read_json(root)
+    sums = {FRAMES: 2, CLIPS: 1, SEEDS_FINGERPRINT: 99}
+    written = write_run(
+        info(root), sums, [*files[::-1], files[0]], IndexFacts("none", 0)
+    )
+    run = Run.open(root, verify="checksums")
+    assert run.manifest == written
     csv_bytes = b'"a.mp4",0,10,"c"\n"b",0,10,"c"\n'
     assert storage.read_bytes(f"{root}/pairs.csv", 99) == csv_bytes
     digest = hashlib.sha256(csv_bytes).hexdigest()
-    listed = [WrittenFile("pairs.csv", 2, len(csv_bytes), digest), files[2], *files[:2]]
-    assert run["files"] == [file._asdict() for file in listed]
+    csv_file = RunFile("pairs.csv", 2, len(csv_bytes), digest)
+    assert run.manifest.files == (csv_file, files[2], *files[:2])
+    assert list(run.pairs()) == [PAIR, PAIR._replace(video="b")]
     assert not storage.exists(f"{root}/work")
-    assert list(run["counts"].items()) == [("a", 1), ("b", 2)]
-    assert (run["format"], run["config"], run["config_hash"]) == (
-        FORMAT, {"fps": 1.0}, "hash",
-    )  # fmt: skip
-    assert (run["threshold"], run["min_similarity"]) == (0.6, 0.5)
-    assert (run["embedder"], run["started"]) == ("descriptor-v1", 1e9)
-    assert {"apache-beam", "av", "numpy"} <= set(run["versions"])
-    assert run["index"] == {"kind": "none", "seeds": 0, "recall": None}
+    mining = run.mining
+    assert mining.counts == Counts({FRAMES: 2, CLIPS: 1})
+    assert (mining.config, mining.config_hash) == ({"fps": 1.0}, "hash")
+    assert (mining.embedder, mining.threshold) == ("descriptor-v1", 0.6)
+    assert (mining.min_similarity, mining.started) == (0.5, 1e9)
+    assert mining.seeds_fingerprint == 99
+    assert {"apache-beam", "av", "numpy"} <= set(mining.versions)
+    assert mining.index == IndexFacts("none", 0)
+
+
+def test_what_does_not_balance_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        write_run(info(str(tmp_path)), {VIDEOS: 1}, [], IndexFacts("none", 0))
+    (message,) = caplog.messages
+    assert message.startswith("accounting does not balance")
+    assert "extract_frames" in message
 
 
 def test_a_run_whose_pairs_are_gone_has_no_run_json(tmp_path: Path) -> None:
     files = write_shards(str(tmp_path))
     (tmp_path / "pairs/1").unlink()
-    with pytest.raises(Exception, match="not_found"):
-        write_run(info(str(tmp_path)), {}, files, None, [])
+    with pytest.raises(InputError, match="not_found"):
+        write_run(info(str(tmp_path)), {}, files, IndexFacts("none", 0))
     assert not (tmp_path / "run.json").exists()
     assert not (tmp_path / "pairs.csv").exists()
 
@@ -167,22 +113,21 @@ def manifest(tmp_path: Path) -> IndexManifest:
 
 
 @pytest.mark.parametrize(
-    ("audits", "on_frames"),
-    [
-        ([(9, 10), (4, 4), (0, 2)], {"pairs": 16, "found": 13, "recall": 13 / 16}),
-        ([], {"pairs": 0, "found": 0, "recall": None}),
-    ],
+    ("audits", "found", "pairs", "recall"),
+    [([(9, 10), (4, 4), (0, 2)], 13, 16, 13 / 16), ([], 0, 0, None)],
 )
-def test_the_recall_measured_on_frames_is_written(
-    tmp_path: Path,
+def test_the_recall_measured_on_frames_is_told(
     manifest: IndexManifest,
     audits: list[tuple[int, int]],
-    on_frames: dict[str, Any],
+    found: int,
+    pairs: int,
+    recall: float | None,
 ) -> None:
-    run = write_run(info(str(tmp_path)), {}, [], manifest, audits)
-    assert run["index"]["audit_on_frames"] == on_frames
-    assert (run["index"]["kind"], run["index"]["seeds"]) == ("exact", 2)
-    assert run["index"]["recall"] == 1.0
+    facts = index_facts(manifest, audits)
+    assert (facts.kind, facts.seeds, facts.recall) == ("exact", 2, 1.0)
+    assert (facts.audit_found, facts.audit_pairs) == (found, pairs)
+    assert facts.recall_on_frames == recall == facts.as_json()["recall_on_frames"]
+    assert IndexFacts.from_json(json.loads(json.dumps(facts.as_json()))) == facts
 
 
 # --- in a pipeline -------------------------------------------------------------------
@@ -192,10 +137,19 @@ def test_a_tally_is_one_sum_or_nothing() -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
         words = pipeline | beam.Create(["a", "bcd", "ef"])
         none = words | beam.Filter(lambda _: False)
-        assert_that(words | Tally("n"), equal_to([("n", 3)]), label="count")
-        chars = words | "Chars" >> Tally("chars", len)
-        assert_that(chars, equal_to([("chars", 6)]), label="sum")
-        assert_that(none | "None" >> Tally("n"), equal_to([]), label="nothing")
+        assert_that(words | Tally(FRAMES), equal_to([(FRAMES, 3)]), label="count")
+        chars = words | "Chars" >> Tally(CLIPS, len)
+        assert_that(chars, equal_to([(CLIPS, 6)]), label="sum")
+        assert_that(none | "None" >> Tally(FRAMES), equal_to([]), label="nothing")
+
+
+def test_a_counter_may_be_of_each_element() -> None:
+    def of(word: str) -> Counter:
+        return dead_letters("probe", word)
+
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        sums = pipeline | beam.Create(["a", "b", "a"]) | Tally(of)
+        assert_that(sums, equal_to([(of("a"), 2), (of("b"), 1)]))
 
 
 def test_run_json_waits_for_all_that_it_tells_of(tmp_path: Path) -> None:
@@ -208,9 +162,9 @@ def test_run_json_waits_for_all_that_it_tells_of(tmp_path: Path) -> None:
         )
         audits = pipeline | "Audits" >> beam.Create([(1, 2), (2, 2)])
         runs = pipeline | WriteRunManifest(
-            info(str(tmp_path)), words | Tally("words"), written, no_index, audits
+            info(str(tmp_path)), words | Tally(FRAMES), written, no_index, audits
         )
-        counts = runs | beam.Map(lambda run: run["counts"])
-        assert_that(counts, equal_to([{"words": 2}]))
-    run = read_json(str(tmp_path))
-    assert run["counts"] == {"words": 2} and len(run["files"]) == 4
+        counts = runs | beam.Map(lambda manifest: manifest.mining.counts)
+        assert_that(counts, equal_to([Counts({FRAMES: 2})]))
+    run = Run.open(tmp_path)
+    assert run.mining.counts[FRAMES] == 2 and len(run.manifest.files) == 4

@@ -1,5 +1,6 @@
-"""What is read of an older run: matches, dead letters, sums and clips."""
+"""What is read of a base run: matches, dead letters, sums and clips."""
 
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -10,22 +11,27 @@ from apache_beam.testing.util import assert_that, equal_to
 import transforms.coders  # noqa: F401  (registers the elements' coders)
 from clipseed.elements import Match, Seed, Video
 from clipseed.errors import DeadLetter
+from clipseed.hashing import shard_of
 from clipseed.io import storage
+from clipseed.run import accounting as c
 from clipseed.run.clip_record import decode, encode
+from clipseed.run.manifest import IndexFacts, MiningFacts, RunManifest
+from clipseed.run.reader import Run
 from clipseed.run.tfrecord import write_records
+from clipseed.run.writer import RunWriter
 from tests.support.tiny_run import clip_record
 from transforms.clips.reuse import BaseClips, open_shard, recaption
 from transforms.clips.write import _copied_records, _Outcome
-from transforms.matches.pairs import Selected
+from transforms.matches.pairs import CaptionedMatch
+from transforms.matches.select import Selection
 from transforms.run.merge import (
-    BaseRun,
     DropBaseVideos,
     ReadBaseRun,
+    dead_letter_of,
     read_matches,
     seeds_fingerprint,
 )
-from transforms.run.shards import shard_name
-from transforms.run.tables import RunTables, Selection, _write_matches
+from transforms.run.tables import write_matches, write_rejected
 
 S = 1_000_000
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
@@ -34,8 +40,8 @@ MATCHES = [Match("s", 0.75, A, 5), Match("s", 0.5, B, 7), Match("t", 0.625, A, 5
 PROBE = DeadLetter("probe", "c.mp4", "not_a_video", "It is a tëxt.")
 CUT = DeadLetter("write_clips", "a.mp4@2.000s", "no_frames", "No frame.")
 COUNTS = {
-    "videos": 3, "frames": 9, "parts": 2, "rejected/probe/not_a_video": 1,
-    "rejected/write_clips/no_frames": 1, "matches": 2, "seeds": 3, "pairs": 1,
+    c.VIDEOS: 3, c.FRAMES: 9, c.PARTS: 2, c.dead_letters("probe", "not_a_video"): 1,
+    c.dead_letters("write_clips", "no_frames"): 1, c.MATCHES: 2, c.SEEDS: 3, c.PAIRS: 1,
 }  # fmt: skip
 
 
@@ -44,47 +50,54 @@ def nameless(match: Match) -> Match:
 
 
 @pytest.fixture
-def older(root: str) -> BaseRun:
+def base(root: str) -> Run:
     """A run directory with matches and dead letters, in two shards each."""
-    files = []
-    for shard, matches in enumerate([MATCHES[:2], MATCHES[2:]]):
-        name = f"matches/{shard_name('matches', shard, 2, '.parquet')}"
-        with storage.writing(f"{root}/{name}") as path:
-            _write_matches(path, matches, Selection(0.6, 9, 0), "e@1", "hash")
-        files.append(name)
-    with TestPipeline(runner="FnApiRunner") as pipeline:
-        letters = pipeline | beam.Create([(m.key, m) for m in (PROBE, CUT)])
-        _ = letters | RunTables(root, 2, "hash").rejected()
-    files += [f"rejected/{shard_name('rejected', n, 2, '.jsonl')}" for n in range(2)]
-    fingerprint = sum(map(seeds_fingerprint, SEEDS))
-    return BaseRun(root, tuple(files), tuple(COUNTS.items()), fingerprint, 2)
+    writer, selection = RunWriter(root), Selection(0.6, 9, 0)
+    files = [
+        writer.write_shard(
+            "matches", shard, 2, lambda p, m=m: write_matches(p, m, selection, "e", "h")
+        )
+        for shard, m in enumerate([MATCHES[:2], MATCHES[2:]])
+    ]
+    for shard in range(2):
+        letters = [m for m in (PROBE, CUT) if shard_of(m.key, 2) == shard]
+        write = partial(write_rejected, letters=letters)
+        files.append(writer.write_shard("rejected", shard, 2, write))
+    mining = MiningFacts(
+        config={}, config_hash="h", embedder="e", threshold=0.6, min_similarity=0.4,
+        versions={}, started=0.0, seconds=0.0, counts=c.Counts(COUNTS),
+        seeds_fingerprint=sum(map(seeds_fingerprint, SEEDS)),
+        index=IndexFacts("exact", 2),
+    )  # fmt: skip
+    writer.finish(RunManifest(tuple(files), mining))
+    return Run.open(root)
 
 
-def test_matches_are_read_above_the_floor(older: BaseRun) -> None:
-    first, second = older.files_of("matches")
+def test_matches_above_a_similarity_are_read(base: Run) -> None:
+    first, second = base.uris("matches")
     assert list(read_matches(first, 0.4)) == [nameless(m) for m in MATCHES[:2]]
     assert list(read_matches(first, 0.5)) == [nameless(MATCHES[0])]
     assert list(read_matches(second, 0.4)) == [nameless(MATCHES[2])]
 
 
-def test_a_dead_letter_is_found_by_stage_and_key(older: BaseRun) -> None:
-    assert older.letter("write_clips", CUT.key) == CUT
-    assert older.letter("read_sound", CUT.key) is None
-    assert older.letter("write_clips", "a.mp4@2.001s") is None
-    assert older.letter("probe", PROBE.key) == PROBE
+def test_a_dead_letter_is_found_by_stage_and_key(base: Run) -> None:
+    assert dead_letter_of(base, "write_clips", CUT.key) == CUT
+    assert dead_letter_of(base, "read_sound", CUT.key) is None
+    assert dead_letter_of(base, "write_clips", "a.mp4@2.001s") is None
+    assert dead_letter_of(base, "probe", PROBE.key) == PROBE
 
 
-def test_only_what_is_not_done_again_is_taken_over(older: BaseRun) -> None:
+def test_only_what_is_not_done_again_is_taken_over(base: Run) -> None:
     with TestPipeline(runner="FnApiRunner") as pipeline:
-        part = pipeline | beam.Create(SEEDS[::-1]) | ReadBaseRun(older, 0.4)
+        read = pipeline | beam.Create(SEEDS[::-1]) | ReadBaseRun(base, 0.4)
         wanted = [nameless(match) for match in MATCHES]
-        assert_that(part.matches, equal_to(wanted), label="matches")
-        assert_that(part.letters, equal_to([PROBE]), label="letters")
+        assert_that(read.matches, equal_to(wanted), label="matches")
+        assert_that(read.letters, equal_to([PROBE]), label="letters")
         sums = [
-            ("videos", 3), ("frames", 9), ("parts", 2),
-            ("rejected/probe/not_a_video", 1), ("matches", 3),
+            (c.VIDEOS, 3), (c.FRAMES, 9), (c.PARTS, 2),
+            (c.dead_letters("probe", "not_a_video"), 1),
         ]  # fmt: skip
-        assert_that(part.tallies, equal_to(sums), label="tallies")
+        assert_that(read.tallies, equal_to(sums), label="tallies")
 
 
 @pytest.mark.parametrize(
@@ -100,25 +113,27 @@ def test_other_seeds_have_another_fingerprint(seeds: list[Seed]) -> None:
     assert all(0 <= seeds_fingerprint(seed) < 2**36 for seed in seeds)
 
 
-def test_videos_of_the_older_run_are_dropped() -> None:
+def test_videos_of_the_base_run_are_dropped() -> None:
     again = A._replace(reference="again.mp4")
     with TestPipeline(runner="FnApiRunner") as pipeline:
         old = pipeline | "Old" >> beam.Create([nameless(m) for m in MATCHES[::2]])
         new = pipeline | "New" >> beam.Create([again, B])
-        videos, rejected = new | DropBaseVideos(old)
+        split = new | DropBaseVideos(old)
         letter = DeadLetter(
             "list_videos", "again.mp4", "duplicate_video",
             "the id a is taken by an earlier video",
         )  # fmt: skip
-        assert_that(videos, equal_to([B]), label="videos")
-        assert_that(rejected, equal_to([letter]), label="rejected")
+        assert_that(split.videos, equal_to([B]), label="videos")
+        assert_that(split.rejected, equal_to([letter]), label="rejected")
 
 
 # --- clips ---------------------------------------------------------------------------
 
 
-def row(seed_id: str, caption: str, time_us: int, similarity: float = 0.5) -> Selected:
-    return Selected(seed_id, f"{seed_id}.png", caption, 1, similarity, time_us, A)
+def row(
+    seed_id: str, caption: str, time_us: int, similarity: float = 0.5
+) -> CaptionedMatch:
+    return CaptionedMatch(seed_id, f"{seed_id}.png", caption, 1, similarity, time_us, A)
 
 
 def test_a_clip_is_captioned_with_what_is_chosen_now() -> None:
@@ -143,8 +158,8 @@ def write_shard(path: Path, *numbers: int) -> str:
     return str(path)
 
 
-def test_clips_are_read_by_video_in_their_order(tmp_path: Path, older: BaseRun) -> None:
-    clips = BaseClips(write_shard(tmp_path / "a", 2, 2, 4, 6), older)
+def test_clips_are_read_by_video_in_their_order(tmp_path: Path, base: Run) -> None:
+    clips = BaseClips(write_shard(tmp_path / "a", 2, 2, 4, 6), base)
     found = {
         name: [clip.clip_id for clip in clips.of_video(name)]
         for name in ("video1", "video2", "video5", "video6", "video7")
@@ -155,34 +170,34 @@ def test_clips_are_read_by_video_in_their_order(tmp_path: Path, older: BaseRun) 
     }  # fmt: skip
 
 
-def test_a_damaged_shard_ends_the_job(tmp_path: Path, older: BaseRun) -> None:
+def test_a_damaged_shard_ends_the_job(tmp_path: Path, base: Run) -> None:
     path = tmp_path / "a"
     data = Path(write_shard(path, 2, 4)).read_bytes()
     path.write_bytes(data[:-10])
-    clips = BaseClips(str(path), older)
-    with pytest.raises(RuntimeError, match="the older run is damaged: a is damaged"):
+    clips = BaseClips(str(path), base)
+    with pytest.raises(RuntimeError, match="the base run is damaged: a is damaged"):
         list(clips.of_video("video4"))
 
 
-def test_a_shard_is_opened_only_of_an_older_run(older: BaseRun, tmp_path: Path) -> None:
+def test_a_shard_is_opened_only_of_a_base_run(base: Run, tmp_path: Path) -> None:
     with open_shard(None, "clips/0") as clips:
         assert clips is None
     data = Path(write_shard(tmp_path / "a", 3)).read_bytes()
-    storage.write_bytes(f"{older.run_dir}/clips/0", data)
-    with open_shard(older, "clips/0") as clips:
+    storage.write_bytes(f"{base.uri}/clips/0", data)
+    with open_shard(base, "clips/0") as clips:
         assert clips is not None and len(list(clips.of_video("video3"))) == 1
 
 
 def test_what_has_no_clip_then_has_its_dead_letter_now(
-    tmp_path: Path, older: BaseRun
+    tmp_path: Path, base: Run
 ) -> None:
-    clips = BaseClips(write_shard(tmp_path / "a", 2), older)
+    clips = BaseClips(write_shard(tmp_path / "a", 2), base)
     outcome = _Outcome()
     rows = [row("s", "c", 2 * S), row("t", "d", 9 * S)]
     waiting = {2 * S, 9 * S}
     assert list(_copied_records(A, rows, waiting, clips, outcome)) == []
-    lost = "The older run has neither this clip nor a reason why."
+    lost = "The base run has neither this clip nor a reason why."
     assert outcome.rejected == [
         CUT,
-        DeadLetter("write_clips", "a.mp4@9.000s", "not_in_older_run", lost),
+        DeadLetter("write_clips", "a.mp4@9.000s", "not_in_base_run", lost),
     ]

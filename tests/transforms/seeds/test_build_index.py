@@ -15,12 +15,12 @@ from clipseed.elements import EmbeddedChunk, Video, VideoPart
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig
 from clipseed.io.listing import list_files
+from clipseed.run.files import describe_file
 from index_service.search.searcher import load_index
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from models.pretrained.resizing import squeeze
 from tests.support.made_media import film, write_video
 from transforms.media.sample_frames import SamplingConfig
-from transforms.run.shards import describe_file
 from transforms.seeds.build_index import (
     BuildConfig,
     BuildIndex,

@@ -1,0 +1,165 @@
+"""The tables of a run: `pairs/` and `matches/` in Parquet, `rejected/`, `pairs.csv`.
+
+Writers take rows in their final order and a local path; readers take a URI and yield
+the rows of one file.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from clipseed.elements import Pair, RankedMatch
+from clipseed.errors import DeadLetter, InputError
+from clipseed.io import storage
+
+_KINDS = {str: "string", int: "int64", float: "float32"}
+_SMALL = {"rank"}  # int32
+_Row = TypeVar("_Row", bound=NamedTuple)
+
+
+class CsvPair(NamedTuple):
+    """A row of `pairs.csv`, in the layout of VideoCC's."""
+
+    video: str
+    start_us: int
+    end_us: int
+    caption: str
+
+
+# --- writing -------------------------------------------------------------------------
+
+
+def write_pairs(path: str, pairs: Sequence[Pair], config_hash: str) -> int:
+    """Write a shard of `pairs/`; return the number of rows.
+
+    Args:
+        path: local.
+        pairs: in their order.
+        config_hash: of the settings; stored in the metadata.
+    """
+    return _write_parquet(path, pairs, Pair, config_hash)
+
+
+def write_matches(path: str, matches: Sequence[RankedMatch], config_hash: str) -> int:
+    """Write a shard of `matches/`, as `write_pairs` does."""
+    return _write_parquet(path, matches, RankedMatch, config_hash)
+
+
+def write_dead_letters(path: str, letters: Iterable[DeadLetter]) -> int:
+    """Write a shard of `rejected/`, a line of JSON per letter; return their number."""
+    count = 0
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for letter in letters:
+            file.write(json.dumps(letter._asdict(), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def write_pairs_csv(path: str, pairs: Iterable[CsvPair]) -> int:
+    """Write `pairs.csv`, without a header; return the number of rows."""
+    count = 0
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        for pair in pairs:
+            writer.writerow(pair)
+            count += 1
+    return count
+
+
+def _write_parquet(
+    path: str, rows: Sequence[Any], element: Any, config_hash: str
+) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema(element).with_metadata({"config_hash": config_hash})
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [
+        pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    return len(rows)
+
+
+def _schema(element: Any) -> Any:
+    """Return the Arrow schema of an element's fields."""
+    import pyarrow as pa
+
+    def kind(name: str, annotation: Any) -> Any:
+        if name in _SMALL:
+            return pa.int32()
+        return getattr(pa, _KINDS[annotation])()
+
+    hints = element.__annotations__.items()
+    return pa.schema([(name, kind(name, annotation)) for name, annotation in hints])
+
+
+# --- reading -------------------------------------------------------------------------
+
+
+def read_pairs(uri: str) -> Iterator[Pair]:
+    """Yield the rows of a shard of `pairs/`.
+
+    Raises:
+        InputError: `damaged_run` or `not_found`.
+    """
+    return _read_parquet(uri, Pair)
+
+
+def read_matches(uri: str) -> Iterator[RankedMatch]:
+    """Yield the rows of a shard of `matches/`; raise as `read_pairs` does."""
+    return _read_parquet(uri, RankedMatch)
+
+
+def read_dead_letters(uri: str) -> Iterator[DeadLetter]:
+    """Yield the rows of a shard of `rejected/`; raise as `read_pairs` does."""
+    with _naming_damage(uri), storage.open_binary(uri) as file:
+        for line in file:
+            yield DeadLetter(**json.loads(line))
+
+
+def read_pairs_csv(uri: str) -> Iterator[CsvPair]:
+    """Yield the rows of a `pairs.csv`, with or without a header.
+
+    Raises:
+        InputError: `bad_pairs_row` for a row that is not in the layout; `not_found`.
+    """
+    with storage.open_text(uri) as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            try:
+                video, start_us, end_us, caption = row
+                pair = CsvPair(video, int(start_us), int(end_us), caption)
+            except ValueError as error:
+                if number == 1 and len(row) == 4:
+                    continue  # the header
+                message = f"{uri}, row {number}: expected video, start, end, caption"
+                raise InputError("bad_pairs_row", message) from error
+            yield pair
+
+
+def _read_parquet(uri: str, element: type[_Row]) -> Iterator[_Row]:
+    import pyarrow.parquet as pq
+
+    columns = list(element._fields)
+    with (
+        storage.localize(uri) as path,
+        _naming_damage(uri),
+        pq.ParquetFile(path) as file,
+    ):
+        for batch in file.iter_batches(columns=columns):
+            found = batch.to_pydict()
+            yield from map(element._make, zip(*map(found.get, columns), strict=True))
+
+
+@contextmanager
+def _naming_damage(uri: str) -> Iterator[None]:
+    """Turn what a file of wrong content may raise into an InputError."""
+    try:
+        yield
+    # Arrow's exceptions are of these classes, and so are those of bad JSON and UTF-8.
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+        message = f"{uri} is damaged ({error}); copy the run again, or mine it again"
+        raise InputError("damaged_run", message) from error
