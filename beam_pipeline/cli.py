@@ -1,64 +1,104 @@
-"""The command line: `clipseed COMMAND ...`."""
+"""The command line: `clipseed COMMAND ...`.
 
+A command's module declares its flags and loads what the command needs when it runs, so
+that help and refusals come at once.
+"""
+
+import difflib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-_USAGE = """usage: clipseed COMMAND [FLAGS]
+_INTERRUPTED = "interrupted; start `mine` and `train` again to resume them"
 
-commands:
-  mine           mine video clips for the captions of images
-  inspect        print what a run holds, and draw a contact sheet
-  estimate-cost  estimate the cost of mining a corpus
-  index          build an index of seeds, audit it, serve it
-  cut-benchmark  cut the clips of a published benchmark into a run directory
-  train          train a retrieval model on what was mined
-  evaluate       measure a trained model on the clips of a run
-  index-clips    index the clips of a run by a trained model
-  search         find clips by a description
-  demo           render a small corpus, mine it, and check what was found
 
-`clipseed COMMAND --help` lists a command's flags."""
+class Command(NamedTuple):
+    """A command: where it is, and what it does in a line."""
 
-_INTERRUPTED = (
-    "interrupted; `mine` and `train` go on where they were when started again"
-)
+    module: str
+    summary: str
 
-_MODULES = {
-    "mine": "beam_pipeline.commands.mine",
-    "inspect": "beam_pipeline.commands.inspect",
-    "estimate-cost": "beam_pipeline.commands.estimate_cost",
-    "index": "beam_pipeline.commands.index",
-    "cut-benchmark": "beam_pipeline.commands.cut_benchmark",
-    "train": "beam_pipeline.commands.train",
-    "evaluate": "beam_pipeline.commands.evaluate",
-    "index-clips": "beam_pipeline.commands.index_clips",
-    "search": "beam_pipeline.commands.search",
-    "demo": "beam_pipeline.commands.demo",
+
+COMMANDS = {
+    "mine": Command(
+        "beam_pipeline.commands.mine", "mine video clips for the captions of images"
+    ),
+    "inspect": Command(
+        "beam_pipeline.commands.inspect",
+        "print what a run directory holds, and draw a contact sheet",
+    ),
+    "estimate-cost": Command(
+        "beam_pipeline.commands.estimate_cost", "estimate the cost of mining a corpus"
+    ),
+    "index": Command(
+        "beam_pipeline.commands.index", "build, audit or serve an index of seeds"
+    ),
+    "cut-benchmark": Command(
+        "beam_pipeline.commands.cut_benchmark",
+        "cut the clips of a published benchmark into a run directory",
+    ),
+    "train": Command(
+        "beam_pipeline.commands.train", "train a retrieval model on the clips of runs"
+    ),
+    "evaluate": Command(
+        "beam_pipeline.commands.evaluate",
+        "measure a trained model on the clips of a run or by a published protocol",
+    ),
+    "index-clips": Command(
+        "beam_pipeline.commands.index_clips",
+        "index the clips of a run by a trained model",
+    ),
+    "search": Command("beam_pipeline.commands.search", "find clips by a description"),
+    "demo": Command(
+        "beam_pipeline.commands.demo",
+        "render a small corpus, mine it, and check what was found",
+    ),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the exit status, 130 when it was interrupted."""
+    """Run a command; return the exit status: 2 for wrong flags, 130 if interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_USAGE)
-        return 0 if arguments else 2
-    command = _command(arguments[0])
-    if command is None:
-        print(f"clipseed: unknown command {arguments[0]!r}\n{_USAGE}", file=sys.stderr)
-        return 2
     try:
-        return command(arguments[1:])
+        return run_command("clipseed", COMMANDS, arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
         print(f"clipseed {arguments[0]}: {_INTERRUPTED}", file=sys.stderr)
         return 130
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int] | None:
-    """The command's function; only its own modules are imported."""
-    module = _MODULES.get(name)
-    return importlib.import_module(module).run if module else None
+def run_command(
+    name: str, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> int:
+    """Run the command that the first argument names; return its exit status."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(name, commands))
+        return 0 if arguments else 2
+    command = commands.get(arguments[0])
+    if command is None:
+        near = difflib.get_close_matches(arguments[0], commands, 1)
+        hint = f"did you mean {near[0]}?" if near else f"see `{name} --help`"
+        print(f"{name}: unknown command {arguments[0]!r}; {hint}", file=sys.stderr)
+        return 2
+    return load(command).run(arguments[1:])
+
+
+def usage(name: str, commands: Mapping[str, Command]) -> str:
+    """Return the list of commands, a line each."""
+    width = max(map(len, commands))
+    lines = [f"  {key:{width}}  {what.summary}" for key, what in commands.items()]
+    listed = "\n".join(lines)
+    return (
+        f"usage: {name} COMMAND [FLAGS]\n\nCommands:\n{listed}\n\n"
+        f"`{name} COMMAND --help` lists a command's flags."
+    )
+
+
+def load(command: Command) -> Any:
+    """Return a command's module."""
+    return importlib.import_module(command.module)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ Every constant is an assumption that can be given otherwise; each says where it 
 Sums are over all workers: how many there are changes how long it takes, not how much.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from clipseed.flags import flag, flags
 
 _FRAME_PX = 224  # the size that nearly all embedders take
 # Above it ScaNN's tree answers, below it exact search (`index_service`).
@@ -18,16 +18,17 @@ _EXACT_BELOW = 20_000
 _SEARCHED_SEEDS, _SEARCHED_DIMENSION = 250_000, 128
 
 
-class Corpus(NamedTuple):
-    """What is to be mined: all videos, their hours together, the seeds."""
+@flags
+class Corpus:
+    """Corpus."""
 
-    videos: float
-    hours: float
-    seeds: float
+    videos: float = flag("Number of videos, such as 150e6", at_least=0, metavar="COUNT")
+    hours: float = flag("Hours of all videos together", at_least=0, metavar="HOURS")
+    seeds: float = flag("Number of seeds", at_least=0, metavar="COUNT")
 
 
 def _assume(value: float, what: str, source: str) -> Any:
-    return dataclasses.field(default=value, metadata={"what": what, "source": source})
+    return flag(what, default=value, source=source, above=0)
 
 
 _STAGES = "measured, benchmarks/mining/stages.py"
@@ -36,41 +37,61 @@ _SCALING = "measured, benchmarks/mining/scaling.py"
 _UNKNOWN = "ASSUMED; take it from the run.json of a sample"
 
 
-@dataclass(frozen=True)
+@flags
 class Assumptions:
-    """The constants, each by the name of its flag."""
+    """Assumptions."""
 
-    sample_fps: float = _assume(1.0, "frames sampled a second", "the paper")
+    sample_fps: float = _assume(1.0, "Frames sampled per second", "the paper")
     exact_decode_s: float = _assume(
-        35.1, "CPU s to sample an hour of 640x360 H.264, --sampling=exact", _STAGES
+        35.1,
+        "CPU seconds to sample an hour of 640x360 H.264, --sampling=exact",
+        _STAGES,
     )
-    keyframe_decode_s: float = _assume(3.6, "the same, --sampling=keyframe", _STAGES)
-    embed_s: float = _assume(0.0124, "CPU s to embed a frame, MobileNetV2", _STAGES)
+    keyframe_decode_s: float = _assume(
+        3.6, "CPU seconds to sample an hour, --sampling=keyframe", _STAGES
+    )
+    embed_s: float = _assume(
+        0.0124, "CPU seconds to embed a frame, MobileNetV2", _STAGES
+    )
     gpu_frames_s: float = _assume(
-        2000.0, "frames a second that a GPU embeds", "ASSUMED; no GPU was measured"
+        2000.0, "Frames that a GPU embeds per second", "ASSUMED; no GPU was measured"
     )
-    dimension: float = _assume(1280.0, "of an embedding", "MobileNetV2")
+    dimension: float = _assume(1280.0, "Dimension of an embedding", "MobileNetV2")
     exact_queries_s: float = _assume(
-        761.0, "frames a second and core, exact search, 250,000 seeds x 128", _INDEX
+        761.0,
+        "Frames that a core matches per second, exact search, 250,000 seeds x 128",
+        _INDEX,
     )
     scann_queries_s: float = _assume(
-        10_675.0, "the same, ScaNN at 0.993 recall; 1M seeds are not measured", _INDEX
+        10_675.0,
+        "Frames that a core matches per second, ScaNN at 0.993 recall; not measured "
+        "for 1M seeds",
+        _INDEX,
     )
-    seed_s: float = _assume(0.0022, "CPU s to read a seed's image", _STAGES)
-    matches_a_seed: float = _assume(100.0, "matches above the threshold", _UNKNOWN)
-    clips_a_seed: float = _assume(8.0, "clips cut, at most --top_k (10)", _UNKNOWN)
-    cut_s: float = _assume(0.95, "CPU s to cut a clip of 10 s at 25 fps", _STAGES)
-    clip_bytes: float = _assume(5.9e6, "bytes of a clip", _STAGES)
-    match_bytes: float = _assume(162.0, "bytes of a shuffled match", _STAGES)
-    span_bytes: float = _assume(123.0, "bytes of a shuffled span", _STAGES)
-    seed_bytes: float = _assume(198.0, "bytes of a shuffled seed", _STAGES)
-    part_s: float = _assume(120.0, "seconds of a span", "--part_s of clipseed mine")
+    seed_s: float = _assume(0.0022, "CPU seconds to read the image of a seed", _STAGES)
+    matches_per_seed: float = _assume(
+        100.0, "Matches above the threshold per seed", _UNKNOWN
+    )
+    clips_per_seed: float = _assume(
+        8.0, "Clips cut per seed, at most --top_k (10)", _UNKNOWN
+    )
+    cut_s: float = _assume(0.95, "CPU seconds to cut a clip of 10 s at 25 fps", _STAGES)
+    clip_bytes: float = _assume(5.9e6, "Bytes of a clip", _STAGES)
+    match_bytes: float = _assume(162.0, "Bytes of a shuffled match", _STAGES)
+    part_bytes: float = _assume(123.0, "Bytes of a shuffled video part", _STAGES)
+    seed_bytes: float = _assume(198.0, "Bytes of a shuffled seed", _STAGES)
+    part_s: float = _assume(
+        120.0, "Length of a video part, in seconds", "--part_s of clipseed mine"
+    )
     overhead: float = _assume(
-        1.15, "CPU in process over a plain script (Flink: 2.1 on 8 minutes)", _SCALING
+        1.15,
+        "CPU time in process, relative to a plain script (Flink: 2.1 on 8 minutes)",
+        _SCALING,
     )
     worker_bytes: float = _assume(
         0.92e9,
-        "of a worker of two threads and their decoders, less index and model",
+        "Memory of a worker of two threads and their decoders, less index and model, "
+        "in bytes",
         _SCALING,
     )
 
@@ -96,7 +117,7 @@ class Costs(NamedTuple):
 def estimate(
     corpus: Corpus, given: Assumptions, sampling: str = "exact", gpu: str = "none"
 ) -> Costs:
-    """Reckons what a corpus costs.
+    """Estimate what a corpus costs.
 
     Args:
         corpus: what is to be mined.
@@ -107,7 +128,7 @@ def estimate(
     """
     count = corpus.hours * 3600 * given.sample_fps
     decode_s = given.exact_decode_s if sampling == "exact" else given.keyframe_decode_s
-    embedded, clips = count + corpus.seeds, corpus.seeds * given.clips_a_seed
+    embedded, clips = count + corpus.seeds, corpus.seeds * given.clips_per_seed
     seconds = {
         "read seeds": corpus.seeds * given.seed_s,
         "decode": corpus.hours * decode_s,
@@ -116,13 +137,13 @@ def estimate(
         "cut": clips * given.cut_s,
     }
     seconds["runner"] = sum(seconds.values()) * (given.overhead - 1)
-    spans = corpus.videos + corpus.hours * 3600 / given.part_s
+    parts = corpus.videos + corpus.hours * 3600 / given.part_s
     shuffled = {
-        "spans": spans * given.span_bytes,
+        "parts": parts * given.part_bytes,
         # Each twice: seeds to be loaded and joined; matches to be ranked and into
         # matches/; clips' places to be cut and into pairs/.
         "seeds": 2 * corpus.seeds * given.seed_bytes,
-        "matches": 2 * corpus.seeds * given.matches_a_seed * given.match_bytes,
+        "matches": 2 * corpus.seeds * given.matches_per_seed * given.match_bytes,
         "clips' places": 2 * clips * (given.match_bytes + given.seed_bytes),
     }
     if gpu == "embedding":
@@ -142,7 +163,7 @@ def estimate(
 
 
 def queries_s(seeds: float, given: Assumptions) -> float:
-    """Frames that a core matches in a second.
+    """Return the frames that a core matches per second.
 
     The work is taken to grow with the dimension, and with the seeds (exact search) or
     with their root (a tree with as many leaves as the root).

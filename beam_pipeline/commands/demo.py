@@ -1,32 +1,48 @@
 """`clipseed demo`: a small corpus, rendered, mined, and checked against the truth."""
 
-import argparse
 import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from beam_pipeline import mine
-from beam_pipeline.demo.corpus import AS_OF, render_corpus
-from beam_pipeline.demo.truth import Verdict, check_pairs
+from beam_pipeline.mining.config import COMMAND_LINE as MINE
+from beam_pipeline.mining.config import check_beam_flags
+from clipseed.flags import CommandLine, flag, flags
 
-_DEFAULT_DIR = "demo_run"
+if TYPE_CHECKING:
+    from beam_pipeline.demo.truth import Verdict
+
+
+@flags
+class DemoFlags:
+    """All flags of `clipseed demo`."""
+
+    output: Path = flag(
+        "Directory of the corpus and of the run", default=Path("demo_run")
+    )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed demo",
+    DemoFlags,
+    "Render a small corpus of moving scenes with sound, mine it for the captions of "
+    "its seed images, and check what was found.",
+    others="clipseed mine",
+)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs `clipseed demo`; gives the exit status: 0 when the right clips were found.
+    """Run `clipseed demo`; return 0 if the right clips were found."""
+    arguments = sys.argv[1:] if argv is None else argv
+    given, mine_flags = COMMAND_LINE.parse_known(arguments)
+    _check(mine_flags)
+    from beam_pipeline import mine
+    from beam_pipeline.demo.corpus import render_corpus
+    from beam_pipeline.demo.truth import check_pairs
 
-    Flags that are not the demo's own go to `clipseed mine`.
-    """
-    parser = argparse.ArgumentParser(
-        prog="clipseed demo",
-        description="Renders a small corpus of moving scenes with sound, mines it for "
-        "the captions of its seed images, and checks what was found.",
-    )
-    parser.add_argument("--output", default=_DEFAULT_DIR, help="where everything goes")
-    flags, mine_flags = parser.parse_known_args(argv)
-    output = Path(flags.output)
+    output = given.output
     corpus = output / "corpus"
     start_s = time.monotonic()
     print(f"Rendering films, sounds and seed images into {corpus} ...")
@@ -42,8 +58,17 @@ def run(argv: Sequence[str] | None = None) -> int:
     return 0 if verdict.ok else 1
 
 
+def _check(mine_flags: Sequence[str]) -> None:
+    """Refuse wrong flags of `clipseed mine` before the corpus is rendered."""
+    needed = ["--seeds=s", "--videos=v", "--output=o"]
+    _, left = MINE.parse_known([*needed, *mine_flags])
+    check_beam_flags(MINE, left)
+
+
 def mine_arguments(corpus: Path, run_dir: Path, more: Sequence[str]) -> list[str]:
-    """The flags that mine a rendered corpus; also printed, to be learned from."""
+    """Return the flags that mine a rendered corpus; print them, to be learned from."""
+    from beam_pipeline.demo.corpus import AS_OF
+
     arguments = [
         f"--seeds={corpus / 'seeds.csv'}",
         f"--videos={corpus / 'videos.csv'}",
@@ -60,8 +85,8 @@ def _seed_count(corpus: Path) -> int:
     return len(list((corpus / "seeds").glob("*.jpg")))
 
 
-def report(verdict: Verdict, absent: int) -> str:
-    """What the demo found, in words; `absent` seeds have no scene in any film."""
+def report(verdict: "Verdict", absent: int) -> str:
+    """Say what the demo found; `absent` seeds have no scene in any film."""
     lines = [
         f"{verdict.found} of {verdict.expected} seeds found in their own scene",
         f"{len(verdict.elsewhere)} more clips of them in scenes that look alike",

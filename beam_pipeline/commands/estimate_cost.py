@@ -1,68 +1,49 @@
 """`clipseed estimate-cost`: the cost of mining a corpus, and what it assumes."""
 
-import argparse
-import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from beam_pipeline.cost_model import Assumptions, Corpus, Costs, estimate
+from clipseed.flags import CommandLine, flag, flags, flags_of
 
 _SHARD_BYTES = 1e9
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed estimate-cost`; gives the exit status."""
-    parser = _parser()
-    flags = vars(parser.parse_args(argv))
-    corpus = Corpus(*(flags.pop(name) for name in Corpus._fields))
-    sampling, gpu = flags.pop("sampling"), flags.pop("gpu")
-    assumptions = Assumptions(**flags)
-    costs = estimate(corpus, assumptions, sampling, gpu)
-    print(describe(corpus, costs, sampling, gpu))
+@flags
+class EstimateFlags(Corpus, Assumptions):
+    """All flags of `clipseed estimate-cost`."""
+
+    sampling: Literal["exact", "keyframe"] = flag(
+        "Sampling, as of `clipseed mine`", default="exact"
+    )
+    gpu: Literal["none", "embedding", "all"] = flag(
+        "Workers with a GPU. none: cores embed; embedding: separate workers embed "
+        "(--accelerator) and frames travel to them; all: every worker has one",
+        default="none",
+    )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed estimate-cost",
+    EstimateFlags,
+    "Estimate the cost of mining a corpus, from measured constants.",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `clipseed estimate-cost`; return the exit status."""
+    given = COMMAND_LINE.parse(arguments)
+    costs = estimate(given, given, given.sampling, given.gpu)
+    print(describe(given, costs, given.sampling, given.gpu))
     print("\nassumptions (each is a flag)")
-    print(describe_assumptions(assumptions))
+    print(describe_assumptions(given))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clipseed estimate-cost",
-        description="Reckons what mining a corpus would cost, from measured constants.",
-    )
-    add = parser.add_argument_group("what is mined, and how").add_argument
-    add("--videos", type=_count, required=True, help="how many, such as 150e6")
-    add("--hours", type=_count, required=True, help="of all videos together")
-    add("--seeds", type=_count, required=True, help="how many")
-    add("--sampling", choices=["exact", "keyframe"], default="exact",
-        help="as of `clipseed mine` (exact)")  # fmt: skip
-    add("--gpu", choices=["none", "embedding", "all"], default="none",
-        help="none: cores embed; embedding: workers of their own do (--accelerator), "
-        "frames travel to them; all: every worker has a GPU (none)")  # fmt: skip
-    add = parser.add_argument_group("assumptions").add_argument
-    for field in dataclasses.fields(Assumptions):
-        text = f"{field.metadata['what']} ({field.default:g}: "
-        add(f"--{field.name}", type=_above_zero, default=field.default,
-            help=text.replace("%", "%%") + field.metadata["source"] + ")")  # fmt: skip
-    return parser
-
-
-def _count(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return value
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
 def describe(corpus: Corpus, costs: Costs, sampling: str, gpu: str) -> str:
-    """The costs as text."""
+    """Return the costs as text."""
     shards = max(1, math.ceil(costs.stored_bytes["clips"] / _SHARD_BYTES))
     lines = [
         f"{corpus.videos:,.0f} videos, {corpus.hours:,.0f} hours, {corpus.seeds:,.0f} "
@@ -82,7 +63,7 @@ def describe(corpus: Corpus, costs: Costs, sampling: str, gpu: str) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes, in a unit that suits it.
+    """Return a number of bytes in a unit that suits it.
 
     Example:
         >>> size(1_300_000_000)
@@ -93,12 +74,12 @@ def size(count: float) -> str:
 
 
 def describe_assumptions(given: Assumptions) -> str:
-    """Each constant, what it is, and where it is from."""
+    """Return each constant, what it is, and where it is from."""
     lines = []
-    for field in dataclasses.fields(given):
-        value = getattr(given, field.name)
-        source = field.metadata["source"] if value == field.default else "as given"
-        lines.append(
-            f"  --{field.name:18} {value:>10g}  {field.metadata['what']} [{source}]"
-        )
+    for constant in flags_of(Assumptions):
+        value = getattr(given, constant.name)
+        details = constant.details
+        source = details.source if value == constant.default else "as given"
+        name = f"--{constant.name}"
+        lines.append(f"  {name:20} {value:>10g}  {details.help} [{source}]")
     return "\n".join(lines)

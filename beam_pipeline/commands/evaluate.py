@@ -4,21 +4,21 @@ clipseed evaluate model --data run
 clipseed evaluate model --protocol msr_vtt --annotations DIR --videos DIR
 """
 
-import argparse
 import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from beam_pipeline.commands.cut_benchmark import Protocol, Split
 from clipseed.errors import InputError
+from clipseed.flags import CommandLine, flag, flags
 
 if TYPE_CHECKING:
     from models.data.segments import SegmentConfig
     from models.retrieval.metrics import Retrieval
 
-_PROTOCOLS = ("msr_vtt", "audiocaps", "clotho")
 _MODALITIES = {"V": "video", "A": "audio"}
 # Of what is missing, so many are named on the terminal; the JSON names all.
 _NAMED = 10
@@ -41,76 +41,108 @@ class Measured(NamedTuple):
     facts: dict[str, Any]
 
 
+@flags
+class EvaluateFlags:
+    """All flags of `clipseed evaluate`."""
+
+    model: str = flag("Output directory of `clipseed train`", positional=True)
+    data: str | None = flag(
+        "Run directory, mined or cut by `clipseed cut-benchmark`",
+        default=None,
+        metavar="PATH",
+    )
+    protocol: Protocol | None = flag("Published protocol", default=None)
+    annotations: str | None = flag(
+        "Folder of the protocol's annotation files", default=None, metavar="PATH"
+    )
+    videos: str | None = flag(
+        "Folder of the protocol's videos or sounds, local or gs://",
+        default=None,
+        metavar="PATH",
+    )
+    split: Split = flag("Split of the protocol", default="test")
+    clips: str | None = flag(
+        "Directory to keep the protocol's clips in, and to find them in",
+        default=None,
+        metavar="PATH",
+    )
+    modality: Literal["A+V", "V", "A"] | None = flag(
+        "What the model sees of a clip: video (V), sound (A) or both",
+        default=None,
+        default_text="all that it takes",
+    )
+    leave_out: bool = flag(
+        "Measure without the clips that are missing, instead of counting them as "
+        "found last",
+        default=False,
+    )
+    segments: int = flag(
+        "Number of segments per clip, equally spaced", default=4, at_least=1
+    )
+    batch_size: int = flag("Clips embedded at once", default=16, at_least=1)
+    output: Path | None = flag(
+        "JSON file of the results; the table is written beside it as .md", default=None
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless a run or a whole protocol is named."""
+        parts = (self.protocol, self.annotations, self.videos)
+        if bool(self.data) == any(parts) or any(parts) != all(parts):
+            raise ValueError(
+                "give --data, or --protocol with --annotations and --videos"
+            )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed evaluate",
+    EvaluateFlags,
+    "Measure text-to-clip and clip-to-text retrieval: recall at 1, 5 and 10, median "
+    "and mean rank, with ties counted as chance. On the clips of a run (--data), or by "
+    "a published protocol, whose videos or sounds are cut first.",
+)
+
+
 def run(argv: Sequence[str]) -> int:
     """Evaluates; gives 0, or 2 if it could not."""
-    flags = _parser().parse_args(argv)
+    given = COMMAND_LINE.parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from models.retrieval.results_table import as_json, as_markdown
 
     try:
-        with _data(flags) as data:
-            measured = measure(flags, data)
+        with _data(given) as data:
+            measured = measure(given, data)
     except InputError as reject:
         print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
         return 2
     table = as_markdown(measured.figures, measured.protocol, measured.label)
-    text = "\n".join([table, *_notes(measured.facts, flags.leave_out)])
+    text = "\n".join([table, *_notes(measured.facts, given.leave_out)])
     print(text)
-    if flags.output:
+    if given.output:
         content = as_json(measured.figures, measured.protocol, measured.facts)
-        flags.output.write_text(content)
-        flags.output.with_suffix(".md").write_text(text + "\n")
+        given.output.write_text(content)
+        given.output.with_suffix(".md").write_text(text + "\n")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clipseed evaluate",
-        description="Text to clip and clip to text: recall at 1, 5 and 10, median and "
-        "mean rank; ties count as chance. On the clips of a run (--data), or by a "
-        "published protocol, whose videos or sounds are cut first.",
-    )
-    add = parser.add_argument
-    add("model", help="output directory of `clipseed train`")
-    add("--data", help="run directory, mined or cut by `clipseed cut-benchmark`")
-    add("--protocol", choices=_PROTOCOLS)
-    add("--annotations", help="folder of the protocol's annotation files")
-    add("--videos", help="folder of its videos or sounds, local or gs://")
-    add("--split", default="test", help="of the protocol (test)")
-    add("--clips", help="directory to keep the cut clips in, and to find them in")
-    add("--modality", choices=["A+V", "V", "A"],
-        help="what the model gets of a clip (all that it takes)")  # fmt: skip
-    add("--leave_out", action="store_true", help="measure without the clips that are "
-        "missing; else they count as found last")  # fmt: skip
-    add("--segments", type=int, default=4, help="of a clip, equally spaced (4)")
-    add("--batch_size", type=int, default=16)
-    add("--output", type=Path, help="JSON file; the table goes beside it as .md")
-    return parser
-
-
 @contextlib.contextmanager
-def _data(flags: argparse.Namespace) -> Iterator[str]:
+def _data(given: EvaluateFlags) -> Iterator[str]:
     """The run directory to measure on, cut first where a protocol is named."""
-    parts = (flags.protocol, flags.annotations, flags.videos)
-    if bool(flags.data) == any(parts) or any(parts) != all(parts):
-        raise InputError(
-            "usage", "give --data, or --protocol with --annotations and --videos"
-        )
-    if flags.data:
-        yield flags.data
+    if given.data:
+        yield given.data
         return
     from clipseed.io.scratch import scratch_folder
     from transforms.benchmarks.cut import cut_benchmark
     from transforms.benchmarks.registry import read_benchmark
 
-    benchmark = read_benchmark(flags.protocol, flags.annotations, flags.split)
+    protocol, annotations = given.protocol or "", given.annotations or ""
+    benchmark = read_benchmark(protocol, annotations, given.split)
     with scratch_folder() as scratch:
-        directory = flags.clips or scratch
-        cut_benchmark(benchmark, flags.videos, directory)
+        directory = given.clips or scratch
+        cut_benchmark(benchmark, given.videos or "", directory)
         yield directory
 
 
-def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
+def measure(given: EvaluateFlags, run_dir: str) -> Measured:
     """Embeds a run, and measures.
 
     Raises:
@@ -121,17 +153,17 @@ def measure(flags: argparse.Namespace, run_dir: str) -> Measured:
     from models.training.history import read_lineage, setting
     from models.training.load import load_trained
 
-    trained = load_trained(flags.model)
-    modality, without = _modality(flags.modality, trained.config.segment)
-    data = EvaluationData(run_dir, trained.config.segment, flags.segments)
-    embedded = embed_run(trained.encoder, data, flags.batch_size, without)
-    figures = evaluate(embedded, flags.leave_out)
+    trained = load_trained(given.model)
+    modality, without = _modality(given.modality, trained.config.segment)
+    data = EvaluationData(run_dir, trained.config.segment, given.segments)
+    embedded = embed_run(trained.encoder, data, given.batch_size, without)
+    figures = evaluate(embedded, given.leave_out)
     facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
     facts["captions_alike"] = embedded.alike
     if data.run.benchmark is None:
-        return Measured(figures, "", flags.modality or "", facts)
+        return Measured(figures, "", given.modality or "", facts)
     name = data.run.benchmark.name
-    lineage = read_lineage(flags.model)
+    lineage = read_lineage(given.model)
     facts |= {
         "benchmark": name,
         "setting": setting(lineage, name),

@@ -1,26 +1,35 @@
 """`clipseed index build`: embeddings, or seed images and an embedder, to an index."""
 
-import argparse
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from beam_pipeline.mining.config import MineConfig, check_beam_flags
+from beam_pipeline.mining.flags import (
+    EMBEDDER_EXPECTED,
+    EMBEDDER_PATTERN,
+    EMBEDDERS,
+    AcceleratorFlags,
+    DownloadFlags,
+    SeedFormatFlags,
+)
 from clipseed.errors import InputError
+from clipseed.flags import CommandLine, flag, flags, flags_of
 from clipseed.io import storage
-from index_service.build.build_index import IndexConfig, build_index, build_shards
-from index_service.build.read_embeddings import Embeddings, read_embeddings
-from index_service.store.footprint import Vectors
-from index_service.store.index_directory import IndexManifest
-from index_service.store.shards import shard_name
-from models.embedders.base import Embedder
-from models.embedders.registry import load_embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from index_service.build.read_embeddings import Embeddings
+    from index_service.store.footprint import Vectors
+    from index_service.store.index_directory import IndexManifest
+    from models.embedders.base import Embedder
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_VECTORS: dict[str, tuple[Vectors, ...]] = {
+_VECTORS: "dict[str, tuple[Vectors, ...]]" = {
     "auto": ("float32", "bfloat16"),
     "float32": ("float32",),
     "bfloat16": ("bfloat16",),
@@ -30,59 +39,179 @@ _TREE_FROM = 20_000
 _TREE_SIZES = (1.0, 2.0)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed index build`; gives the exit status.
+def _size(text: str) -> int:
+    """Return a size in bytes.
 
     Raises:
-        InputError: something given cannot be used.
-        SystemExit: 2, with a message, when a flag is wrong.
+        ValueError: it is not one.
+
+    Example:
+        >>> _size("2GiB")
+        2147483648
     """
-    parser = _parser()
-    flags, more = parser.parse_known_args(argv)
-    if flags.embeddings and more:
-        parser.error(f"unknown flag: {' '.join(more)}")
-    if flags.shards < 1 or not 0 < flags.target_recall <= 1:
-        parser.error("--shards must be at least 1, --target_recall in (0, 1]")
-    if storage.is_remote(flags.output) and storage.exists(flags.output):
-        raise InputError("index_exists", f"{flags.output} is there; choose another")
-    embedder = _embedder(flags.embedder) if flags.embedder else None
-    source = _embeddings(flags) if flags.embeddings else _seeds(flags, embedder, more)
-    threshold = _threshold(flags.threshold, embedder)
-    queries = None
-    if flags.queries:
-        queries = read_embeddings(flags.queries).vectors
-    embedder_id = _embedder_id(flags.embedder_id, embedder, source)
-    for manifest in _write(flags, source, embedder_id, threshold, queries):
-        _report(manifest)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if not found:
+        raise ValueError(text)
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+@flags
+class BuildFlags(SeedFormatFlags, DownloadFlags, AcceleratorFlags):
+    """All flags of `clipseed index build`."""
+
+    embeddings: str | None = flag(
+        "Embeddings to index: Parquet (columns 'id', 'embedding') or npy files, as a "
+        "file, folder or glob",
+        default=None,
+        metavar="PATH",
+    )
+    ids: str | None = flag(
+        "Text file of the ids of npy embeddings, one per line",
+        default=None,
+        metavar="PATH",
+    )
+    seeds: str | None = flag(
+        "Seed images to embed and index, as `clipseed mine` reads them",
+        default=None,
+        metavar="PATH",
+    )
+    embedder: str | None = flag(
+        f"What embeds --seeds, or made --embeddings: {EMBEDDERS}",
+        default=None,
+        pattern=EMBEDDER_PATTERN,
+        expected=EMBEDDER_EXPECTED,
+    )
+    embedder_id: str | None = flag(
+        "Id of what made --embeddings, where --embedder cannot name it", default=None
+    )
+    output: str = flag("New directory, local or gs://", metavar="PATH")
+    threshold: float | None = flag(
+        "Similarity τ above which pairs will be asked for",
+        default=None,
+        default_text="the embedder's",
+        at_least=-1,
+        below=1,
+    )
+    queries: str | None = flag(
+        "Embeddings such as will be searched for (frames), to tune with",
+        default=None,
+        default_text="the seeds",
+        metavar="PATH",
+    )
+    shards: int = flag("Number of shards, by hash of the id", default=1, at_least=1)
+    vectors: Literal["auto", "float32", "bfloat16"] = flag(
+        "Stored type; auto: float32 unless --memory_limit forbids it", default="auto"
+    )
+    target_recall: float = flag(
+        "Share of the pairs above the threshold to find",
+        default=0.99,
+        above=0,
+        at_most=1,
+    )
+    memory_limit: int | None = flag(
+        "Memory limit of a process that holds the index, or one shard of it, such as "
+        "2GiB",
+        default=None,
+        metavar="SIZE",
+        expected="a size such as 2GiB",
+        parse=_size,
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless there is one source, and what it needs."""
+        if (self.embeddings is None) == (self.seeds is None):
+            raise ValueError("give --embeddings or --seeds, one of them")
+        if self.seeds is not None and self.embedder is None:
+            raise ValueError("--seeds: needs --embedder, such as 'descriptor'")
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed index build",
+    BuildFlags,
+    "Build an index of embeddings, or of seed images.",
+    others="Apache Beam, with --seeds",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `clipseed index build`; return 0, or 2 for what cannot be used."""
+    given, left = COMMAND_LINE.parse_known(arguments)
+    if given.embeddings is not None:
+        COMMAND_LINE.refuse(left)
+    else:
+        left = check_beam_flags(COMMAND_LINE, left)
+    try:
+        for manifest in build(given, left):
+            print(_described(manifest))
+    except InputError as error:
+        print(f"clipseed index build: {error.message}", file=sys.stderr)
+        return 2
     return 0
 
 
-def _embeddings(flags: argparse.Namespace) -> Embeddings:
-    source = read_embeddings(flags.embeddings, flags.ids)
+def build(given: BuildFlags, beam_flags: list[str]) -> "list[IndexManifest]":
+    """Build the index; return the manifest of each shard.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    from index_service.build.read_embeddings import read_embeddings
+
+    if storage.is_remote(given.output) and storage.exists(given.output):
+        raise InputError("index_exists", f"{given.output} is there; choose another")
+    embedder = _embedder(given.embedder) if given.embedder else None
+    if given.embeddings is not None:
+        source = _embeddings(given.embeddings, given.ids)
+    else:
+        source = _seeds(given, embedder, beam_flags)
+    threshold = _threshold(given.threshold, embedder)
+    queries = read_embeddings(given.queries).vectors if given.queries else None
+    embedder_id = _embedder_id(given.embedder_id, embedder, source)
+    return _write(given, source, embedder_id, threshold, queries)
+
+
+def _embeddings(uri: str, ids: str | None) -> "Embeddings":
+    from index_service.build.read_embeddings import read_embeddings
+
+    source = read_embeddings(uri, ids)
     if not source.ids:
         raise InputError(
             "missing_ids",
-            f"{flags.embeddings} has no ids: give a Parquet column 'id', or --ids with "
-            "an id a line",
+            f"{uri} has no ids: give a Parquet column 'id', or --ids with an id per "
+            "line",
         )
     return source
 
 
 def _seeds(
-    flags: argparse.Namespace, embedder: Embedder | None, more: list[str]
-) -> Embeddings:
+    given: BuildFlags, embedder: "Embedder | None", beam_flags: list[str]
+) -> "Embeddings":
     """Embed seed images by the steps of `clipseed mine`."""
-    if embedder is None:
-        raise InputError(
-            "no_embedder", "--seeds needs --embedder, such as 'descriptor'"
-        )
     from beam_pipeline.mining.embed_seeds import embed_seed_files
+    from index_service.build.read_embeddings import Embeddings
 
-    ids, vectors = embed_seed_files(flags.seeds, flags.embedder, flags.output, more)
+    assert given.seeds and given.embedder and embedder
+    shared = {
+        shared_flag.name: getattr(given, shared_flag.name)
+        for group in (SeedFormatFlags, DownloadFlags, AcceleratorFlags)
+        for shared_flag in flags_of(group)
+    }
+    config = MineConfig(
+        seeds=given.seeds,
+        videos="none",
+        output=f"{given.output.rstrip('/')}.work",
+        embedder=given.embedder,
+        threshold=0.0,  # Nothing is matched: any will do.
+        **shared,
+    )
+    dead_letters = f"{given.output.rstrip('/')}.rejected.jsonl"
+    ids, vectors = embed_seed_files(config, dead_letters, beam_flags)
     return Embeddings(ids, vectors, embedder.embedder_id)
 
 
-def _embedder(name: str) -> Embedder:
+def _embedder(name: str) -> "Embedder":
+    from models.embedders.registry import load_embedder
+
     try:
         return load_embedder(name)
     except ValueError as error:
@@ -90,7 +219,7 @@ def _embedder(name: str) -> Embedder:
 
 
 def _embedder_id(
-    given: str | None, embedder: Embedder | None, source: Embeddings
+    given: str | None, embedder: "Embedder | None", source: "Embeddings"
 ) -> str:
     """Name what made the embeddings; whoever names it must agree.
 
@@ -118,102 +247,66 @@ def _embedder_id(
     return named.pop()
 
 
-def _threshold(given: float | None, embedder: Embedder | None) -> float:
+def _threshold(given: float | None, embedder: "Embedder | None") -> float:
     threshold = given
     if threshold is None and embedder is not None:
         threshold = embedder.default_threshold
-    if threshold is None or not -1 <= threshold < 1:
+    if threshold is None:
         raise InputError(
             "bad_threshold",
-            "give --threshold, the cosine above which pairs will be asked for: at "
-            "least -1 and below 1",
+            "give --threshold, the similarity above which pairs will be asked for",
         )
     return threshold
 
 
 def _write(
-    flags: argparse.Namespace,
-    source: Embeddings,
+    given: BuildFlags,
+    source: "Embeddings",
     embedder_id: str,
     threshold: float,
-    queries: np.ndarray | None,
-) -> list[IndexManifest]:
+    queries: "np.ndarray | None",
+) -> "list[IndexManifest]":
     """Build in a local directory; a bucket gets it whole, manifests last."""
+    from index_service.build.build_index import IndexConfig, build_index, build_shards
+
     config = IndexConfig(
         tree_from=_TREE_FROM,
         tree_sizes=_TREE_SIZES,
-        target_recall=flags.target_recall,
+        target_recall=given.target_recall,
         trust_queries=True,
-        vectors=_VECTORS[flags.vectors],
-        memory_limit_bytes=flags.memory_limit,
+        vectors=_VECTORS[given.vectors],
+        memory_limit_bytes=given.memory_limit,
     )
     ids, vectors = source.ids, source.vectors
-    remote = storage.is_remote(flags.output)
+    remote = storage.is_remote(given.output)
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch) / "index" if remote else Path(flags.output)
+        root = Path(scratch) / "index" if remote else Path(given.output)
         common = (root, ids, vectors, embedder_id, threshold, queries, config)
-        if flags.shards == 1:
+        if given.shards == 1:
             manifests = [build_index(*common)]
         else:
-            manifests = build_shards(*common, flags.shards)
+            manifests = build_shards(*common, given.shards)
         if remote:
             from transforms.seeds.build_index import upload_directory
 
-            upload_directory(str(root), flags.output)
+            upload_directory(str(root), given.output)
     return manifests
 
 
-def _report(manifest: IndexManifest) -> None:
+def _described(manifest: "IndexManifest") -> str:
+    """Return what was built, in a line."""
+    from index_service.store.shards import shard_name
+
     name = shard_name(manifest.shard, manifest.shards)
     how = "exact search"
     if manifest.settings is not None:
         how = f"ScaNN ({manifest.settings.words()})"
-    print(
+    return (
         f"{name}: {manifest.count:,} seeds of dimension {manifest.dimension}, {how}, "
         f"recall {manifest.audit.recall:.4f} ({manifest.audit.recall_basis}), "
         f"{manifest.vectors}, {manifest.memory_bytes / 2**20:,.1f} MiB, version "
         f"{manifest.version}"
     )
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 2GiB")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clipseed index build",
-        description="Builds an index of embeddings, or of seed images. With --seeds, "
-        "flags that are not listed here are those of `clipseed mine` for seeds, or "
-        "Apache Beam's.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    source = parser.add_mutually_exclusive_group(required=True).add_argument
-    source("--embeddings", help="Parquet (columns 'id', 'embedding') or npy files: a "
-           "file, folder or glob")  # fmt: skip
-    source("--seeds", help="seed images, as `clipseed mine` reads them")
-    add("--ids", help="with npy: text file, an id a line")
-    add("--embedder", help="'descriptor' or hub:HANDLE_OR_DIR; makes the embeddings of "
-        "--seeds, or made those given")  # fmt: skip
-    add("--embedder_id", help="id of what made the embeddings, where --embedder "
-        "cannot name it")  # fmt: skip
-    add("--output", required=True, help="new directory, local or gs://")
-    add("--threshold", type=float, help="τ: pairs above it will be asked for "
-        "(default: the embedder's)")  # fmt: skip
-    add("--queries", help="embeddings as they will be searched for (frames), to tune "
-        "with; else seeds are taken")  # fmt: skip
-    add("--shards", type=int, default=1, help="directories to cut into, by hash of id")
-    add("--vectors", choices=sorted(_VECTORS), default="auto",
-        help="stored type; auto: float32 unless --memory_limit forbids")  # fmt: skip
-    add("--target_recall", type=float, default=0.99,
-        help="share of the pairs above the threshold to find")  # fmt: skip
-    add("--memory_limit", type=_size, help="of a process that holds the index, or one "
-        "shard of it, such as 2GiB")  # fmt: skip
-    return parser
 
 
 if __name__ == "__main__":

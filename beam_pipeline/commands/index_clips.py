@@ -1,6 +1,5 @@
 """`clipseed index-clips`: the clips of a run by a trained model, in an index."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clipseed.errors import InputError
+from clipseed.flags import CommandLine, flag, flags
 from clipseed.hashing import checksum
 
 ABOUT = "search.json"
@@ -16,27 +16,38 @@ ABOUT = "search.json"
 _THRESHOLD = 0.3
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed index-clips`; gives 0, or 2 if it could not."""
-    parser = argparse.ArgumentParser(
-        prog="clipseed index-clips",
-        description="Embeds the clips of a run by a trained model, and indexes them.",
+@flags
+class IndexClipsFlags:
+    """All flags of `clipseed index-clips`."""
+
+    run: str = flag("Run directory of `clipseed mine`", positional=True)
+    model: str = flag("Output directory of `clipseed train`", metavar="PATH")
+    output: Path = flag("New directory of the index")
+    segments: int = flag(
+        "Number of segments per clip, equally spaced", default=4, at_least=1
     )
-    add = parser.add_argument
-    add("run", help="run directory of `clipseed mine`")
-    add("--model", required=True, help="output directory of `clipseed train`")
-    add("--output", required=True, type=Path, help="new directory of the index")
-    add("--segments", type=int, default=4, help="of a clip, equally spaced (4)")
-    add("--batch_size", type=int, default=16)
-    flags = parser.parse_args(argv)
+    batch_size: int = flag("Clips embedded at once", default=16, at_least=1)
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed index-clips",
+    IndexClipsFlags,
+    "Embed the clips of a run by a trained model, and index them for `clipseed "
+    "search`.",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `clipseed index-clips`; return 0, or 2 if that is not possible."""
+    given = COMMAND_LINE.parse(arguments)
     try:
         count = embed_into(
-            flags.run, flags.model, flags.output, flags.segments, flags.batch_size
+            given.run, given.model, given.output, given.segments, given.batch_size
         )
     except InputError as reject:
         print(f"clipseed index-clips: {reject.message}", file=sys.stderr)
         return 2
-    print(f"{count} clips in {flags.output}")
+    print(f"{count} clips in {given.output}")
     return 0
 
 

@@ -1,36 +1,86 @@
 """`clipseed index serve`: answer searches over gRPC."""
 
-import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from clipseed.errors import InputError
-from index_service.client.credentials import ServerSecurity
-from index_service.serve.server import IndexServer, ServerConfig
-from index_service.serve.service import Limits
+from clipseed.flags import CommandLine, flag, flags
+from index_service.serve.limits import Limits
 
-_LIMITS = {
-    "message_bytes": "largest request",
-    "queries": "in a request",
-    "k": "matches a query",
-    "requests": "answered at a time; more are refused",
-    "waiting": "queries that may wait; more are refused",
-    "batch": "queries searched at once",
-    "threads": "that search",
-    "audit_one_in": "one batch in this many is searched exactly too; 0: none",
-}
+if TYPE_CHECKING:
+    from index_service.serve.server import ServerConfig
+
+_MAX_PORT = 65_535
 
 
-def run(argv: Sequence[str]) -> int:
-    """Serves until SIGTERM or SIGINT; SIGHUP loads the directory again.
+@flags
+class SecurityFlags:
+    """Security."""
 
-    Gives 0 after a clean end, 2 if it could not start.
+    tls_cert: str = flag(
+        "PEM file of the server's certificate chain", default="", metavar="PATH"
+    )
+    tls_key: str = flag(
+        "PEM file of the certificate's private key", default="", metavar="PATH"
+    )
+    tls_client_ca: str = flag(
+        "PEM file of the authority that signs clients' certificates (mutual TLS)",
+        default="",
+        metavar="PATH",
+    )
+    token_file: str = flag(
+        "File of the token that every call must carry", default="", metavar="PATH"
+    )
+
+
+@flags
+class ServeFlags(SecurityFlags, Limits):
+    """All flags of `clipseed index serve`."""
+
+    directory: str = flag(
+        "What `clipseed index build` wrote, or one of its shards", positional=True
+    )
+    host: str = flag("Address to listen on", default="127.0.0.1")
+    port: int = flag(
+        "Port to listen on; 0: any free one",
+        default=50051,
+        at_least=0,
+        at_most=_MAX_PORT,
+    )
+    metrics_port: int | None = flag(
+        "Port of Prometheus metrics over HTTP; 0: any free one",
+        default=None,
+        default_text="no metrics",
+        at_least=0,
+        at_most=_MAX_PORT,
+    )
+    drain_s: float = flag(
+        "Time for calls to finish when the server stops",
+        unit="seconds",
+        default=10.0,
+        at_least=0,
+    )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed index serve",
+    ServeFlags,
+    "Serve an index, or one shard of one, over gRPC. SIGHUP loads the directory again.",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT; SIGHUP loads the directory again.
+
+    Returns:
+        0 after a clean end, 2 if the server cannot start.
     """
-    config = _parse(argv)
+    config = _config(COMMAND_LINE.parse(arguments))
+    from index_service.serve.server import IndexServer
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     # Before any thread is there, so that all of them leave the signals to `sigwait`.
@@ -52,40 +102,15 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> ServerConfig:
-    parser = argparse.ArgumentParser(
-        prog="clipseed index serve",
-        description="Serves an index, or one shard of one, over gRPC.",
-    )
-    add = parser.add_argument
-    add("directory", help="what `clipseed index build` wrote, or one of its shards")
-    add("--host", default="127.0.0.1", help="address to listen on")
-    add("--port", type=int, default=50051, help="0: any free one")
-    add("--metrics_port", type=int, default=-1, help="Prometheus metrics over HTTP")
-    add("--drain_s", type=float, default=10.0, help="for calls that go on at the end")
-    secure = parser.add_argument_group("security").add_argument
-    secure("--tls_cert", default="", help="certificate chain, PEM")
-    secure("--tls_key", default="", help="its private key, PEM")
-    secure("--tls_client_ca", default="", help="who signs clients' certificates, PEM")
-    secure("--token_file", default="", help="token that every call must carry")
-    limit = parser.add_argument_group("limits").add_argument
-    defaults = Limits(threads=max(1, len(os.sched_getaffinity(0)) - 1))
-    for entry in fields(Limits):
-        value = getattr(defaults, entry.name)
-        text = f"{_LIMITS[entry.name]} ({value})"
-        limit(f"--max_{entry.name}" if entry.name in _CAPPED else f"--{entry.name}",
-              dest=entry.name, type=int, default=value, help=text)  # fmt: skip
-    given = parser.parse_args(argv)
-    limits = Limits(
-        **{entry.name: getattr(given, entry.name) for entry in fields(Limits)}
-    )
+def _config(given: ServeFlags) -> "ServerConfig":
+    from index_service.client.credentials import ServerSecurity
+    from index_service.serve.server import ServerConfig
+
     security = ServerSecurity(
         given.tls_cert, given.tls_key, given.tls_client_ca, given.token_file
     )
+    metrics_port = -1 if given.metrics_port is None else given.metrics_port
     return ServerConfig(
-        given.directory, given.host, given.port, given.metrics_port, limits, security,
+        given.directory, given.host, given.port, metrics_port, given, security,
         given.drain_s,
     )  # fmt: skip
-
-
-_CAPPED = frozenset(("message_bytes", "queries", "k", "requests", "waiting", "batch"))

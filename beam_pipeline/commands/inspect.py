@@ -1,6 +1,5 @@
 """`clipseed inspect`: what a run holds, in figures and in pictures."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from beam_pipeline.report.examples import clip_times, load_examples, survey
 from beam_pipeline.report.summary import summary
 from clipseed.elements import Pair
 from clipseed.errors import DeadLetter, InputError
+from clipseed.flags import CommandLine, flag, flags
 from clipseed.io import storage
 from clipseed.io.gcs import is_gs
 from clipseed.run.accounting import PAIRS, StageAccount
@@ -20,6 +20,30 @@ _MAX_EXAMPLES = 200
 _LINE_CHARS = 200
 
 
+@flags
+class InspectFlags:
+    """All flags of `clipseed inspect`."""
+
+    directory: str = flag("Run directory, local or gs://", positional=True)
+    verify: bool = flag("Also compare the checksums of all files", default=False)
+    sheet: str | None = flag(
+        "PNG file of the contact sheet, local or gs://",
+        default=None,
+        default_text="contact_sheet.png in a local run directory",
+    )
+    no_sheet: bool = flag("Do not draw a contact sheet", default=False)
+    examples: int = flag(
+        "Rows of the contact sheet", default=12, at_least=1, at_most=_MAX_EXAMPLES
+    )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed inspect",
+    InspectFlags,
+    "Print what a run directory holds, and draw a contact sheet of its clips.",
+)
+
+
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `clipseed inspect`; return the exit status.
 
@@ -27,45 +51,25 @@ def run(argv: Sequence[str] | None = None) -> int:
     written; 2: there is no finished run.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags = _parser().parse_args(argv)
+    given = COMMAND_LINE.parse(sys.argv[1:] if argv is None else argv)
     try:
-        run = Run.open(flags.directory, verify="nothing")
+        run = Run.open(given.directory, verify="nothing")
         mining = run.mining
     except InputError as error:
         return _fail(error.message, 2)
-    problems = list(run.problems("checksums" if flags.verify else "sizes"))
+    problems = list(run.problems("checksums" if given.verify else "sizes"))
     for problem in problems:
         _fail(problem)
     if problems:
         files = f"{len(problems)} of {len(run.manifest.files)} files"
         return _fail(f"{files} are missing or damaged: copy them again, or mine again")
     try:
-        chosen = _print_run(run, mining, flags.examples)
-        if chosen and not flags.no_sheet:
-            _save_sheet(run, chosen, flags.sheet)
+        chosen = _print_run(run, mining, given.examples)
+        if chosen and not given.no_sheet:
+            _save_sheet(run, chosen, given.sheet)
     except InputError as error:
         return _fail(error.message)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="clipseed inspect", description="Prints what a run holds, and draws it."
-    )
-    parser.add_argument("directory", help="a run directory, local or gs://")
-    parser.add_argument("--verify", action="store_true", help="compare checksums too")
-    parser.add_argument("--sheet", help="PNG (default: contact_sheet.png in the run, "
-                        "where that is local)")  # fmt: skip
-    parser.add_argument("--no_sheet", action="store_true", help="draw nothing")
-    parser.add_argument("--examples", type=_example_count, default=12,
-                        help="rows of the sheet")  # fmt: skip
-    return parser
-
-
-def _example_count(text: str) -> int:
-    if not 1 <= int(text) <= _MAX_EXAMPLES:
-        raise argparse.ArgumentTypeError(f"give a number from 1 to {_MAX_EXAMPLES}")
-    return int(text)
 
 
 def _fail(problem: str, status: int = 1) -> int:

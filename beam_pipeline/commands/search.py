@@ -1,6 +1,5 @@
 """`clipseed search`: find clips by what a caption says."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -9,28 +8,36 @@ from typing import Any
 
 from beam_pipeline.commands.index_clips import ABOUT, embedder_of
 from clipseed.errors import InputError
+from clipseed.flags import CommandLine, flag, flags
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs `clipseed search`; gives 0, or 2 if it could not."""
-    parser = argparse.ArgumentParser(
-        prog="clipseed search", description="Finds clips by a description."
-    )
-    add = parser.add_argument
-    add("text", help="what is to be seen or heard")
-    add("--index", required=True, type=Path, help="made by `clipseed index-clips`")
-    add("--top_k", type=int, default=5, help="clips to find (5)")
-    add("--sheet", type=Path, help="PNG of the clips found")
-    flags = parser.parse_args(argv)
+@flags
+class SearchFlags:
+    """All flags of `clipseed search`."""
+
+    text: str = flag("What is to be seen or heard", positional=True)
+    index: Path = flag("Index of `clipseed index-clips`")
+    top_k: int = flag("Number of clips to find", default=5, at_least=1)
+    sheet: Path | None = flag("PNG file of the clips found", default=None)
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed search", SearchFlags, "Find clips by a description."
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `clipseed search`; return 0, or 2 if that is not possible."""
+    given = COMMAND_LINE.parse(arguments)
     try:
-        found = search(flags.text, flags.index, flags.top_k)
+        found = search(given.text, given.index, given.top_k)
     except InputError as reject:
         print(f"clipseed search: {reject.message}", file=sys.stderr)
         return 2
     for place, (similarity, clip) in enumerate(found, start=1):
         print(f"{place:>3}  {similarity:.3f}  {_where(clip)}")
-    if flags.sheet:
-        _draw(flags.text, found, flags.sheet)
+    if given.sheet:
+        _draw(given.text, found, given.sheet)
     return 0
 
 

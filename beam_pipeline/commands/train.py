@@ -1,6 +1,5 @@
 """`clipseed train`: a dual encoder on what was mined."""
 
-import argparse
 import logging
 import math
 import sys
@@ -8,22 +7,43 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clipseed.errors import InputError
+from clipseed.flags import CommandLine, flag, flags
 
 
-def run(argv: Sequence[str]) -> int:
-    """Trains; gives 0, or 1 if it could not, 2 for wrong settings."""
-    parser = argparse.ArgumentParser(
-        prog="clipseed train",
-        description="Trains a retrieval model on mined clips, or goes on "
-        "where the output directory's last checkpoint stands.",
+@flags
+class TrainFlags:
+    """All flags of `clipseed train`."""
+
+    config: str = flag(
+        "base, tiny, clip4clip, or a Python file that defines `config`",
+        positional=True,
     )
-    add = parser.add_argument
-    add("config", help="`base`, `tiny`, `clip4clip`, or a Python file with a `config`")
-    add("--data", action="append", default=[], help="run directory; may be repeated")
-    add("--output", required=True, help="directory of the training run")
-    add("--set", action="append", default=[], metavar="FIELD=VALUE",
-        help="overrides a field, such as optimizer.learning_rate=0.01")  # fmt: skip
-    flags = parser.parse_args(argv)
+    data: tuple[str, ...] = flag(
+        "Run directory to train on; may be repeated",
+        default=(),
+        default_text="those of the config",
+        metavar="PATH",
+    )
+    output: str = flag("Directory of the training run", metavar="PATH")
+    set: tuple[str, ...] = flag(
+        "Override a field of the config, such as optimizer.learning_rate=0.01; may be "
+        "repeated",
+        default=(),
+        metavar="FIELD=VALUE",
+    )
+
+
+COMMAND_LINE = CommandLine(
+    "clipseed train",
+    TrainFlags,
+    "Train a retrieval model on the clips of runs, or resume from the last checkpoint "
+    "in the output directory.",
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train; return 0, 1 if the loss was not finite, or 2 for wrong settings."""
+    given = COMMAND_LINE.parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
     from models.data.loader import Source
@@ -32,10 +52,10 @@ def run(argv: Sequence[str]) -> int:
     from models.training.overrides import override
 
     try:
-        config = load_config(flags.config)
-        if flags.data:
-            config = replace(config, data=tuple(map(Source, flags.data)))
-        metrics = train(override(config, flags.set), flags.output)
+        config = load_config(given.config)
+        if given.data:
+            config = replace(config, data=tuple(map(Source, given.data)))
+        metrics = train(override(config, given.set), given.output)
     except InputError as reject:
         print(f"clipseed train: {reject.message}", file=sys.stderr)
         return 1 if reject.reason == "not_finite" else 2

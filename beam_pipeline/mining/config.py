@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from beam_pipeline.mining.flags import (
     ClipFlags,
@@ -96,9 +97,18 @@ def parse_mine(arguments: Sequence[str]) -> tuple[MineConfig, list[str]]:
         SystemExit: 2, after one line on stderr, if a flag is wrong.
     """
     config, left = COMMAND_LINE.parse_known(arguments)
+    return config, check_beam_flags(COMMAND_LINE, left)
+
+
+def check_beam_flags(command_line: CommandLine[Any], flags: list[str]) -> list[str]:
+    """Return Beam's flags as Beam expects them.
+
+    Raises:
+        SystemExit: 2, after one line on stderr, if Beam does not know one.
+    """
     # Not above: the help of a flag must not take the seconds that Beam's import takes.
     from beam_pipeline.runners.beam_flags import known_flags, spell_out, unknown_flags
 
-    beam_flags = spell_out(left)
-    COMMAND_LINE.refuse(unknown_flags(beam_flags), known_flags())
-    return config, beam_flags
+    beam_flags = spell_out(flags)
+    command_line.refuse(unknown_flags(beam_flags), known_flags())
+    return beam_flags

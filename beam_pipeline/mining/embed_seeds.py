@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline.mining import preflight
-from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.mining.stages import embed_seeds, load_seeds
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
@@ -24,18 +24,15 @@ _MAX_LETTERS_BYTES = 1 << 30
 
 
 def embed_seed_files(
-    seeds: str, embedder: str, output: str, more: list[str]
+    config: MineConfig, dead_letters: str, beam_flags: list[str]
 ) -> tuple[list[str], np.ndarray]:
-    """Load and embed seed images; what is dropped is told on stderr.
-
-    Parts and dead letters lie beside the output while the job runs; the dead letters
-    stay, as `OUTPUT.rejected.jsonl`.
+    """Load and embed seed images; what is dropped is reported on stderr.
 
     Args:
-        seeds: file, folder or glob.
-        embedder: as `--embedder` names it.
-        output: where the index will be; nothing is written into it here.
-        more: flags of `clipseed mine` about seeds, and Beam's.
+        config: what to mine with; its output holds intermediate files and is removed.
+        dead_letters: JSON Lines file of the seeds that are dropped; written if there
+            are any.
+        beam_flags: Beam's own.
 
     Returns:
         The distinct seeds' ids, and float32 [n, d], unit norm.
@@ -43,19 +40,16 @@ def embed_seed_files(
     Raises:
         InputError: the seeds cannot be found or are not of this embedder.
     """
-    work = f"{output.rstrip('/')}.work"
-    flags = [f"--seeds={seeds}", "--videos=none", f"--output={work}"]
-    flags.append("--threshold=0")  # Nothing is matched: any will do.
-    config, beam_flags = parse_mine([*flags, f"--embedder={embedder}", *more])
+    work = config.output
     try:
-        files = preflight.check_seeds(seeds)
+        files = preflight.check_seeds(config.seeds)
         plan = make_plan(config, files, preflight.check_embedder(config, files))
     except preflight.ConfigError as error:
         raise InputError("bad_seeds", str(error)) from error
     storage.remove_tree(work)
     try:
         _embed(plan, work, beam_flags)
-        _report(work, f"{output.rstrip('/')}.rejected.jsonl")
+        _report(work, dead_letters)
         parts = [f for f in _files(work) if f.endswith(".npz")]
         return read_parts(parts)
     finally:

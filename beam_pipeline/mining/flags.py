@@ -115,16 +115,9 @@ class DownloadFlags:
 
 
 @flags
-class EmbedderFlags:
-    """Embedder."""
+class AcceleratorFlags:
+    """Accelerator."""
 
-    embedder: str = flag(
-        "Image embedder: 'descriptor', hub:HANDLE_OR_DIR (a TF-Hub model), onnx:FILE, "
-        "or hf:ID[@REVISION] or a directory (a published ViT, CLIP, SigLIP or DINOv2)",
-        default="descriptor",
-        pattern=r"descriptor|[a-z0-9_]+:.+|.*/.*",
-        expected="descriptor, KIND:MODEL such as hub:DIR, or the path of a directory",
-    )
     accelerator: str = flag(
         "Resource hint of the embedding steps, such as "
         "'type:nvidia-l4;count:1;install-nvidia-driver'",
@@ -132,6 +125,26 @@ class EmbedderFlags:
         pattern="type:[^;]+(;[^;]+)*",
         expected="a resource hint such as 'type:nvidia-l4;count:1'",
         decides_result=False,
+    )
+
+
+EMBEDDERS = (
+    "'descriptor', hub:HANDLE_OR_DIR (a TF-Hub model), onnx:FILE, or hf:ID[@REVISION] "
+    "or a directory (a published ViT, CLIP, SigLIP or DINOv2)"
+)
+EMBEDDER_PATTERN = r"descriptor|[a-z0-9_]+:.+|.*/.*"
+EMBEDDER_EXPECTED = "descriptor, KIND:MODEL such as hub:DIR, or the path of a directory"
+
+
+@flags
+class EmbedderFlags(AcceleratorFlags):
+    """Embedder."""
+
+    embedder: str = flag(
+        f"Image embedder: {EMBEDDERS}",
+        default="descriptor",
+        pattern=EMBEDDER_PATTERN,
+        expected=EMBEDDER_EXPECTED,
     )
 
 

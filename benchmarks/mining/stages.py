@@ -104,7 +104,7 @@ def element_bytes() -> dict[str, float]:
 
     return {
         "match_bytes": float(len(key.encode(match[0])) + size(match[1])),
-        "span_bytes": float(size(VideoPart(video, 0, 120_000_000))),
+        "part_bytes": float(size(VideoPart(video, 0, 120_000_000))),
         "seed_bytes": float(size(seed)),
     }
 

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -94,8 +95,15 @@ class CommandLine(Generic[T]):
         """Return what `--help` prints."""
         return self._parser().format_help()
 
+    @property
+    def described(self) -> str:
+        """The description, and where other flags go."""
+        if not self.others:
+            return self.description
+        return f"{self.description} Flags that are not listed here go to {self.others}."
+
     def _options(self) -> list[str]:
-        return [o for flag in flags_of(self.flags) for o in _options(flag)]
+        return [o for flag in flags_of(self.flags) for o in options_of(flag)]
 
     def _require(self, given: dict[str, Any]) -> None:
         wanted = (f for f in flags_of(self.flags) if f.required)
@@ -107,7 +115,7 @@ class CommandLine(Generic[T]):
         parser = _Parser(
             prog=self.name,
             usage=self._usage(),
-            description=self._described(),
+            description=self.described,
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
             formatter_class=_Formatter,
@@ -123,11 +131,6 @@ class CommandLine(Generic[T]):
         needed = [f"{f.option} {metavar(f)}" for f in flags
                   if f.required and not f.details.positional]  # fmt: skip
         return " ".join([self.name, *places, *needed, "[FLAGS]"])
-
-    def _described(self) -> str:
-        if not self.others:
-            return self.description
-        return f"{self.description} Flags that are not listed here go to {self.others}."
 
 
 def metavar(flag: Flag) -> str:
@@ -175,6 +178,10 @@ class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=_HELP_COLUMN)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Break between words only: a command's name has hyphens."""
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
 
 def _add_group(parser: argparse.ArgumentParser, group: FlagGroup) -> None:
     places = [flag for flag in group.flags if flag.details.positional]
@@ -203,16 +210,22 @@ def _add(group: Any, flag: Flag) -> None:
 
 
 def _add_switch(group: Any, flag: Flag, settings: dict[str, Any]) -> None:
-    """Add a switch; where it is off unless given, the help shows `--x` alone."""
+    """Add a switch; what turns it off is hidden where it is off unless given."""
     settings |= {"dest": flag.name, "action": _Switch}
-    options = _options(flag)
-    shown = options if flag.default is True else options[:1]
+    shown = shown_options(flag)
     group.add_argument(*shown, **settings)
-    if shown != options:
-        group.add_argument(*options[1:], **settings | {"help": argparse.SUPPRESS})
+    hidden = [option for option in options_of(flag) if option not in shown]
+    if hidden:
+        group.add_argument(*hidden, **settings | {"help": argparse.SUPPRESS})
 
 
-def _options(flag: Flag) -> list[str]:
+def shown_options(flag: Flag) -> list[str]:
+    """Return the names that the help shows: all but what turns off what is off."""
+    options = options_of(flag)
+    return options if flag.default is True else options[:1]
+
+
+def options_of(flag: Flag) -> list[str]:
     """Return the names of a flag on the command line."""
     if flag.details.positional:
         return []
@@ -228,7 +241,7 @@ def _bare_switches(arguments: Sequence[str], flags: Sequence[Flag]) -> list[str]
         if name not in switches or not equals:
             bare.append(argument)
         elif value.lower() in ("true", "false"):
-            options = _options(switches[name])
+            options = options_of(switches[name])
             on = value.lower() == "true"
             bare += options[:1] if on else options[1:]
         else:

@@ -39,6 +39,7 @@ class _Details:
 
     help: str
     unit: str
+    source: str
     default_text: str
     above: float | None
     at_least: float | None
@@ -59,6 +60,7 @@ def flag(
     default: Any = MISSING,
     default_factory: Any = MISSING,
     unit: str = "",
+    source: str = "",
     default_text: str = "",
     above: float | None = None,
     at_least: float | None = None,
@@ -82,6 +84,7 @@ def flag(
         default: where there is none, the flag is required.
         default_factory: as of `dataclasses.field`.
         unit: such as "days"; shown as ", in days".
+        source: where the default is from; shown beside it.
         default_text: shown in place of a default that is found out later.
         above: exclusive lower bound.
         at_least: inclusive lower bound.
@@ -97,8 +100,8 @@ def flag(
             decides how the result is reached does not enter the settings' hash.
     """
     details = _Details(
-        help, unit, default_text, above, at_least, at_most, below, pattern, expected,
-        metavar, parse, remote, positional, decides_result,
+        help, unit, source, default_text, above, at_least, at_most, below, pattern,
+        expected, metavar, parse, remote, positional, decides_result,
     )  # fmt: skip
     settings = {"default": default, "default_factory": default_factory}
     return dataclasses.field(
@@ -163,10 +166,20 @@ class Flag:
     @property
     def help(self) -> str:
         """The full help text: what it is, its unit, its default."""
-        details = self.details
-        text = details.help + (f", in {details.unit}" if details.unit else "")
-        shown = details.default_text or self.default_shown
-        return f"{text} (default: {shown})" if shown else text
+        shown = self.default_text
+        return f"{self.meaning} (default: {shown})" if shown else self.meaning
+
+    @property
+    def meaning(self) -> str:
+        """What the flag is, with its unit."""
+        unit = self.details.unit
+        return f"{self.details.help}, in {unit}" if unit else self.details.help
+
+    @property
+    def default_text(self) -> str:
+        """The default in words, and where it is from; "" where nothing is shown."""
+        shown = self.details.default_text or self.default_shown
+        return f"{shown}; {self.details.source}" if self.details.source else shown
 
     @property
     def default_shown(self) -> str:

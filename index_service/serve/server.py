@@ -16,8 +16,9 @@ from index_service.client.credentials import (
     read_token,
     server_credentials,
 )
+from index_service.serve.limits import Limits
 from index_service.serve.metrics import Metrics
-from index_service.serve.service import IndexService, Limits
+from index_service.serve.service import IndexService
 from index_service.serve.versions import Versions
 from index_service.wire import search_pb2
 from index_service.wire.search_pb2_grpc import add_IndexServiceServicer_to_server
@@ -128,11 +129,12 @@ def _grpc_server(config: ServerConfig) -> grpc.Server:
     if config.security.token_file:
         interceptors.append(TokenInterceptor(read_token(config.security.token_file)))
     return grpc.server(
-        ThreadPoolExecutor(limits.requests + _SPARE_THREADS),
+        ThreadPoolExecutor(limits.max_requests + _SPARE_THREADS),
         interceptors=interceptors,
-        maximum_concurrent_rpcs=limits.requests * _CALLS_PER_REQUEST + _SPARE_THREADS,
+        maximum_concurrent_rpcs=limits.max_requests * _CALLS_PER_REQUEST
+        + _SPARE_THREADS,
         options=[
-            ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.so_reuseport", 0),
         ],
     )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +20,7 @@ from index_service.serve.batching import (
     Request,
     search_together,
 )
+from index_service.serve.limits import Limits
 from index_service.serve.metrics import Metrics, resident_bytes
 from index_service.serve.versions import Versions
 from index_service.store.embeddings import check_queries
@@ -30,31 +30,6 @@ from index_service.wire.convert import to_wire
 
 RETRY_HINT = "retry-after-ms"
 _RETRY_AFTER_MS = 50
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of a server.
-
-    Attributes:
-        message_bytes: size of a request.
-        queries: queries per request.
-        k: matches per query.
-        requests: requests answered at a time; more are refused.
-        waiting: queries that may wait.
-        batch: queries searched at once.
-        threads: number of threads that search.
-        audit_one_in: one batch in this many is also searched exactly; 0 for none.
-    """
-
-    message_bytes: int = 16 << 20
-    queries: int = 4096
-    k: int = 10_000
-    requests: int = 64
-    waiting: int = 8192
-    batch: int = 1024
-    threads: int = 1
-    audit_one_in: int = 1000
 
 
 class IndexService(rpc.IndexServiceServicer):
@@ -70,12 +45,12 @@ class IndexService(rpc.IndexServiceServicer):
         self._versions = versions
         self._limits = limits
         self._metrics = metrics
-        self._places = threading.BoundedSemaphore(limits.requests)
+        self._places = threading.BoundedSemaphore(limits.max_requests)
         self._batches = 0
         self._queries = 0
         self._began_s = time.monotonic()
         self.batcher = Batcher(
-            self._search, limits.threads, limits.batch, limits.waiting
+            self._search, limits.threads, limits.max_batch, limits.max_waiting
         )
         metrics.waiting.set_function(lambda: self.batcher.waiting)
         self._record_version()
@@ -143,7 +118,7 @@ class IndexService(rpc.IndexServiceServicer):
             self._overloaded(
                 context,
                 "too_many_requests",
-                f"{self._limits.requests} requests are being answered",
+                f"{self._limits.max_requests} requests are being answered",
             )
         try:
             yield
@@ -258,15 +233,15 @@ def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
         )
     threshold = request.threshold if request.HasField("threshold") else None
     check_request(request.k, threshold)
-    if request.k > limits.k:
+    if request.k > limits.max_k:
         raise InputError(
-            "bad_k", f"k is {request.k}; this server returns at most {limits.k}"
+            "bad_k", f"k is {request.k}; this server returns at most {limits.max_k}"
         )
     rows = np.frombuffer(request.queries, "<f4").reshape(-1, manifest.dimension)
-    if len(rows) > limits.queries:
+    if len(rows) > limits.max_queries:
         raise InputError(
             "too_many_queries",
-            f"the request has {len(rows)} queries; send at most {limits.queries}",
+            f"the request has {len(rows)} queries; send at most {limits.max_queries}",
         )
     queries = np.ascontiguousarray(rows, np.float32)
     check_queries(queries, manifest.dimension)

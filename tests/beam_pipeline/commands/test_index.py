@@ -141,7 +141,8 @@ def test_from_seed_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         ("--embeddings {f}/few.parquet --threshold 2", "below 1"),
         ("--embeddings {f}/few.parquet --embedder_id o --threshold 0.5", "made and"),
         ("--embeddings {f}/few.parquet --embedder descriptor", "from"),
-        ("--embeddings {f}/few.parquet --embedder what", "unknown embedder"),
+        ("--embeddings {f}/few.parquet --embedder x:what", "unknown embedder"),
+        ("--embeddings {f}/few.parquet --embedder what", "must be descriptor, KIND"),
         ("--embeddings {f}/gone.npy --threshold 0.5", "gone.npy"),
         (
             "--embeddings {f}/few.parquet --threshold 0.5 --memory_limit 1KiB",
@@ -179,12 +180,20 @@ def test_bad_input_is_refused_with_a_reason(
         "build --embeddings a --output o --memory_limit lots",
         "build --embeddings a --output o --shards 0",
         "audit",
+        "serve o --port=99999",
+        "serve o --metrics_port=-1",
+        "serve o --threads 0",
+        "serve o --max_batch -1",
+        "serve o --drain_s nan",
     ],
 )
-def test_wrong_flags_end_with_2(flags: str) -> None:
-    with pytest.raises(SystemExit) as caught:
-        index(*flags.split())
-    assert caught.value.code == 2
+def test_wrong_flags_are_refused_in_a_line(
+    flags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert index(*flags.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"clipseed index {flags.split()[0]}: ")
 
 
 def test_audit_refuses_what_is_not_its_own(

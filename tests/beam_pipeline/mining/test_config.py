@@ -115,7 +115,8 @@ COSINE = "must be a number of at least -1 and below 1"
         ("--seeds_format=xml", "--seeds_format xml: must be auto, cc3m, cc12m, table "
          "or webdataset"),
         ("--embedder=mobilenet",
-         "--embedder mobilenet: must be descriptor, or KIND:MODEL such as hub:DIR"),
+         "--embedder mobilenet: must be descriptor, KIND:MODEL such as hub:DIR, or the "
+         "path of a directory"),
         ("--merge_with=./o", "--merge_with: must not be --output; the base run stays "
          "as it is"),
         ("--overwrite=maybe", "--overwrite maybe: must be true or false"),

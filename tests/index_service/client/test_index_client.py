@@ -13,7 +13,7 @@ from index_service.client.credentials import ServerSecurity
 from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
 from index_service.client.shard_client import ShardDown
 from index_service.search.open_index import Index, open_index
-from index_service.serve.service import Limits
+from index_service.serve.limits import Limits
 from tests.support.certificates import Authority
 from tests.support.index_server import (
     DIMENSION,
@@ -89,7 +89,7 @@ def test_all_above_a_threshold_are_found_however_many(
 
 def test_more_than_servers_give_is_an_error(shards: Path) -> None:
     with (
-        all_served(shards, limits=Limits(k=256)) as addresses,
+        all_served(shards, limits=Limits(max_k=256)) as addresses,
         IndexClient(config(addresses)) as client,
         pytest.raises(InputError, match="at most 256"),
     ):
@@ -164,7 +164,7 @@ def test_a_shard_that_is_down_is_named(
 
 def test_an_overloaded_server_is_asked_more_slowly(shards: Path) -> None:
     (first, *_) = sorted(shards.glob("shard-*"))
-    with serving(first, limits=Limits(requests=1)) as server:
+    with serving(first, limits=Limits(max_requests=1)) as server:
         places = server.service._places
         assert places.acquire(blocking=False)  # Somebody else has the only place.
         waited: list[float] = []

@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from clipseed.errors import InputError
 from index_service.search.searcher import load_index
+from index_service.serve.limits import Limits
 from index_service.serve.server import IndexServer
-from index_service.serve.service import Limits
 from index_service.wire import search_pb2 as wire
 from tests.support.index_server import (
     DIMENSION,
@@ -40,7 +40,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(index: Path) -> Iterator[IndexServer]:
-    limits = Limits(queries=64, k=400, message_bytes=1 << 16)
+    limits = Limits(max_queries=64, max_k=400, max_message_bytes=1 << 16)
     with serving(index, limits=limits, metrics_port=0) as running:
         yield running
 
@@ -203,7 +203,7 @@ def test_the_recall_is_sampled(index: Path) -> None:
 
 
 def test_too_many_requests_are_refused_at_once(index: Path) -> None:
-    limits = Limits(requests=1, audit_one_in=0)
+    limits = Limits(max_requests=1, audit_one_in=0)
     with serving(index, limits=limits) as running, stub(running.port) as client:
         held, go = threading.Event(), threading.Event()
         search = running.service.batcher._run
