@@ -69,7 +69,12 @@ def make_plan(
     isolate, limit_s = config.isolate_decoder, config.video_timeout_s
     resizing = embedder.resizing
     sampling = SamplingConfig(
-        config.sample_fps, config.sampling, resizing, config.part_s, limit_s
+        config.sample_fps,
+        config.sampling,
+        resizing,
+        config.part_s,
+        limit_s,
+        config.max_duration_s,
     )
     clip_us = round(config.clip_s * 1_000_000)
     cut = CutConfig(clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)

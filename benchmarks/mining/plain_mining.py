@@ -35,7 +35,8 @@ from transforms.matches.pairs import (
     captions_of_clip,
 )
 from transforms.matches.select import select_matches
-from transforms.media.sample_frames import Frame, extract_frames, video_parts
+from transforms.media.sample_frames import Frame, extract_frames
+from transforms.media.video_parts import video_parts
 from transforms.seeds.formats import list_seed_files, read_seeds
 from transforms.seeds.load_images import batches, load_batch
 from transforms.videos.filters import filter_reason

@@ -219,7 +219,8 @@ def read_sealed(uri: str) -> bytes | None:
 
 
 def _probe_name(video: Video, version: str, sampling: SamplingConfig) -> str:
-    return _name(video.video_id, version, sampling.part_s) + ".probe"
+    facts = (video.video_id, version, sampling.part_s, sampling.max_duration_s)
+    return _name(*facts) + ".probe"
 
 
 def _name(*facts: Any) -> str:

@@ -8,11 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from models.pretrained.resizing import Resizing
-from transforms.media.container import open_video, pixel_aspect, probe, video_stream
+from transforms.media.container import open_video, pixel_aspect, video_stream
 from transforms.media.frame_sampler import sample
 from transforms.media.media_file import Source
 from transforms.media.resize_picture import resize_frame
 from transforms.media.video_decoder import VideoDecoder
+
+# Of the open-ended last part of a video whose header says less than it holds.
+_LONGEST_PART_US = 24 * 3600 * 1_000_000
 
 
 class SamplingConfig(NamedTuple):
@@ -24,6 +27,7 @@ class SamplingConfig(NamedTuple):
         resizing: what the embedder takes.
         part_s: longer videos are sampled in parts of this many seconds.
         limit_s: how long decoding a part may take.
+        max_duration_s: a video has to be shorter than this; None for no limit.
     """
 
     fps: float
@@ -31,6 +35,7 @@ class SamplingConfig(NamedTuple):
     resizing: Resizing
     part_s: float
     limit_s: float
+    max_duration_s: float | None = None
 
 
 class Frame(NamedTuple):
@@ -41,25 +46,10 @@ class Frame(NamedTuple):
 
 
 class Break(NamedTuple):
-    """Where a video is damaged; frames from there to the next entry point are left."""
+    """Where a video is damaged; the message also says which frames are lost by it."""
 
     time_us: int
     message: str
-
-
-def video_parts(source: Source, part_s: float) -> Iterator[tuple[int, int]]:
-    """Yields the `(start_us, end_us)` parts of a video; the last one is open-ended.
-
-    Headers lie: whatever the stream holds beyond its announced end belongs to the last.
-
-    Raises:
-        InputError: as `probe`.
-    """
-    duration_us = probe(source).duration_us
-    part_us = round(part_s * 1_000_000)
-    count = max(1, math.ceil(duration_us / part_us))
-    for i in range(count):
-        yield i * part_us, (i + 1) * part_us if i < count - 1 else 2**62
 
 
 def extract_frames(
@@ -82,9 +72,10 @@ def extract_frames(
     with open_video(source) as container:
         decoder = VideoDecoder(container, time.monotonic() + config.limit_s)
         aspect = pixel_aspect(video_stream(container))
+        end_us = min(end_us, start_us + _LONGEST_PART_US)
         instants = _instants(start_us, end_us, config.fps)
         for sampled in sample(decoder, instants, config.mode):
-            if sampled.instant_us >= start_us:
+            if sampled.instant_us >= start_us and sampled.time_us < end_us:
                 picture = resize_frame(sampled.frame, aspect, config.resizing)
                 yield Frame(sampled.time_us, picture)
         for time_us, message in decoder.breaks:

@@ -55,7 +55,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--num_shards=2", "--reuse_embeddings_from=old",
     )  # fmt: skip
     fetch = FetchConfig(allow_private=True)
-    sampling = SamplingConfig(0.5, "keyframe", squeeze(96), 30.0, 9.0)
+    sampling = SamplingConfig(0.5, "keyframe", squeeze(96), 30.0, 9.0, 6.0)
     cut = CutConfig(4_250_000, 12.0, 256, 9.0)
     assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
     assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
