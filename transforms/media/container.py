@@ -7,7 +7,7 @@ and of VideoCC's timestamps; `pts` rarely starts there. Nothing here decodes.
 import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import av
 import av.audio.stream
@@ -150,6 +150,12 @@ def packets(
     # Where a stream appears after the opening, PyAV raises this behind the last packet.
     with contextlib.suppress(IndexError):
         yield from container.demux(stream)
+
+
+def all_packets(container: av.container.InputContainer) -> Iterator[Any]:
+    """Yield the packets of all streams, from the container's position to its end."""
+    with contextlib.suppress(IndexError):
+        yield from container.demux()
 
 
 def origin_s(container: av.container.InputContainer) -> Fraction:

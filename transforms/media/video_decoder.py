@@ -11,9 +11,11 @@ import av
 import av.container
 import av.video.codeccontext
 import av.video.frame
+import av.video.stream
 
 from clipseed.errors import InputError
 from transforms.media.container import (
+    all_packets,
     frame_rate,
     header_end_us,
     origin_s,
@@ -28,7 +30,14 @@ _WITHOUT_PTS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
 _START_AT_ENTRY = frozenset({"hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9"})
 # A file that ends this long before its header says so was cut.
 _CUT_US = 1_000_000
+# Formats whose header may tell the length of the file alone, not that of each track.
+_FILE_DURATION = frozenset({"matroska,webm", "flv", "live_flv", "asf"})
 _LONG_AGO_US = -(10**12)
+
+
+# What is lost by a damage.
+_REST = "what comes after it is lost"
+_GROUP = "the frames from there to the next random access point are left out"
 
 
 class Unit(NamedTuple):
@@ -55,7 +64,8 @@ class VideoDecoder:
     the damage is written down.
 
     Attributes:
-        breaks: `(time_us, message)` of each damage met.
+        breaks: `(time_us, message)` of each damage met; the message also says which
+            frames are lost by it.
         stream: the video track.
         end_us: how far the packets read so far reach.
         period_us: the time that one frame shows.
@@ -78,6 +88,8 @@ class VideoDecoder:
         self._time_base = stream.time_base or Fraction(1, 1_000_000)
         self._origin_s = origin_s(container)
         self._deadline_s = deadline_s
+        self._promised_us = header_end_us(container, stream)
+        self._others_end_us = 0
         self._damaged = self.codec.name in _START_AT_ENTRY
         self._primed = self.codec.name != "h264"
         self._started = self._sought = False
@@ -95,7 +107,7 @@ class VideoDecoder:
         self._sought, self._decode_us = True, None
         try:
             self._container.seek(stamp, stream=self.stream, backward=True)
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OverflowError):
             self.rewind()
 
     def rewind(self) -> None:
@@ -116,14 +128,14 @@ class VideoDecoder:
             InputError: `decode_timeout` when the deadline has passed.
         """
         self._started = True
-        coming = packets(self._container, self.stream)
+        coming = self._packets()
         was_whole = not self._sought  # a seek may land inside a packet
         while True:
             self._check_deadline()
             try:
                 packet = next(coming, None)
             except (av.error.FFmpegError, EOFError) as error:
-                self.breaks.append((self.end_us, f"reading stopped: {error}"))
+                self.breaks.append((self.end_us, f"reading stopped: {error}; {_REST}"))
                 return
             if packet is None:
                 self._check_end()
@@ -134,7 +146,9 @@ class VideoDecoder:
                 self._prime(packet)
             unit = self._unit(packet)
             if was_whole and not unit.is_whole:
-                self.breaks.append((max(0, unit.time_us), "a packet is cut short"))
+                self.breaks.append(
+                    (max(0, unit.time_us), f"a packet is cut short; {_GROUP}")
+                )
             was_whole = unit.is_whole
             yield unit
 
@@ -157,12 +171,28 @@ class VideoDecoder:
                 "(--video_timeout_s); raise it if this video is worth the time.",
             )
 
+    def _packets(self) -> "Iterator[av.Packet[av.video.stream.VideoStream]]":
+        """Yield the packets of the track, and note how far the others reach."""
+        if self._promised_us is not None:
+            yield from packets(self._container, self.stream)
+            return
+        for packet in all_packets(self._container):
+            if packet.stream_index == self.stream.index:
+                yield packet
+            elif packet.pts is not None and packet.time_base is not None:
+                end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+                end_us = round((end_s - self._origin_s) * 1_000_000)
+                self._others_end_us = max(self._others_end_us, end_us)
+
     def _check_end(self) -> None:
-        promised_us = header_end_us(self._container, self.stream)
-        if promised_us is not None and promised_us - self.end_us > _CUT_US:
+        promised_us, end_us = self._promised_us, self.end_us
+        if promised_us is None and self._container.format.name in _FILE_DURATION:
+            promised_us = self._container.duration
+            end_us = max(end_us, self._others_end_us)
+        if promised_us is not None and promised_us - end_us > _CUT_US:
             message = (
-                f"the file ends at {self.end_us / 1e6:.1f} s, "
-                f"its header says {promised_us / 1e6:.1f} s"
+                f"the file ends at {end_us / 1e6:.1f} s, "
+                f"its header says {promised_us / 1e6:.1f} s; {_REST}"
             )
             self.breaks.append((self.end_us, message))
 
@@ -198,7 +228,9 @@ class VideoDecoder:
         elif not unit.is_whole:
             self._damaged = True
         elif self._damaged and not self.breaks:
-            self.breaks.append((max(0, unit.time_us), "it starts without a keyframe"))
+            self.breaks.append(
+                (max(0, unit.time_us), f"it starts without a keyframe; {_GROUP}")
+            )
         if unit is not None and self._damaged:
             return []
         try:
@@ -235,7 +267,7 @@ class VideoDecoder:
         self._damaged = False
 
     def _record(self, time_us: int, message: str) -> None:
-        self.breaks.append((max(0, time_us), message))
+        self.breaks.append((max(0, time_us), f"{message}; {_GROUP}"))
         self._damaged = True
 
 

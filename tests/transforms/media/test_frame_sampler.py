@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.support.made_media import film, tone, truncate, write_video
 from tests.support.paths import DATA
 from transforms.media.container import open_video
 from transforms.media.frame_sampler import sample
@@ -317,3 +318,30 @@ def test_old_x264_in_444_is_right_after_a_late_start() -> None:
         late = list(sample(decoder, instants))
     assert decoder.breaks == []
     assert [s.time_us for s in late][:3] == [4_000_000, 4_050_000, 4_100_000]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("with_sound", [False, True])
+def test_a_cut_webm_is_noticed(tmp_path: Path, share: float, with_sound: bool) -> None:
+    sound = tone(6) if with_sound else None
+    path = write_video(tmp_path / "a.mkv", film(1, 6), sound=sound)
+    assert breaks_of(path) == []
+    truncate(path, share)
+    # The tags that tell the length of each track: some muxers write none.
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOM"))
+    ((time_us, message),) = breaks_of(path)
+    assert 0 < time_us < 5_500_000
+    assert "its header says 6.0 s; what comes after it is lost" in message
+
+
+def breaks_of(path: Path) -> list[tuple[int, str]]:
+    with open_video(str(path)) as container:
+        decoder = VideoDecoder(container)
+        assert list(sample(decoder, range(0, 10_000_000, 1_000_000)))
+        return decoder.breaks
+
+
+def test_sound_that_outlasts_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", film(1, 3), sound=tone(6))
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOM"))
+    assert breaks_of(path) == []
