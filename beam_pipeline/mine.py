@@ -36,6 +36,7 @@ from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import InputError
 from clipseed.io.download import downloads_deleted
 from index_service.client.shard_client import ShardDown
+from transforms.frames.outcomes import AccountForVideos
 from transforms.run.manifest import WriteRunManifest
 from transforms.run.merge import ReadBaseRun
 
@@ -61,11 +62,12 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         matches = (matches, base.matches) | "BaseMatches" >> beam.Flatten()
     clips = select_and_cut(matches, seeds.seeds, plan)
     ledgers += [mined.ledger, clips.ledger]
-    rejected = [letters for ledger in ledgers for letters in ledger.rejected]
-    letters = rejected | "DeadLetters" >> beam.Flatten()
     reports = (corpus.reports, mined.reports) | "AllReports" >> beam.Flatten()
+    videos = reports | AccountForVideos()
+    rejected = [letters for ledger in ledgers for letters in ledger.rejected]
+    letters = (*rejected, videos.rejected) | "DeadLetters" >> beam.Flatten()
     tallies = [tally for ledger in ledgers for tally in ledger.tallies]
-    tallies += [count_videos(reports), count_dead_letters(letters)]
+    tallies += [count_videos(videos.outcomes), count_dead_letters(letters)]
     if base is not None:  # Its dead letters are in its tallies already.
         letters = (letters, base.letters) | "BaseLetters" >> beam.Flatten()
         tallies.append(base.tallies)

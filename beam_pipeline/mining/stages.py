@@ -32,6 +32,7 @@ from clipseed.run.accounting import (
 from transforms.clips.write import WriteClips
 from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos
+from transforms.frames.outcomes import VideoOutcome
 from transforms.matches.join_captions import JoinCaptions
 from transforms.matches.select import SelectMatches
 from transforms.run.merge import BaseRun, DropBaseVideos, seeds_fingerprint
@@ -204,23 +205,16 @@ def select_and_cut(
     return CutClips(written.pairs, written.files, ledger)
 
 
-def count_videos(reports: beam.PCollection) -> beam.PCollection:
-    """`PartReport`s to the numbers of videos mined, failed, and broken but mined."""
+def count_videos(outcomes: beam.PCollection) -> beam.PCollection:
+    """`VideoOutcome`s to the numbers of videos mined, failed, and broken but mined."""
 
-    def outcome(_: str, sums: tuple[int, int]) -> list[tuple[Counter, int]]:
-        frames, breaks = sums
-        mined = [(VIDEOS_MINED, 1), (VIDEOS_BROKEN, int(breaks > 0))]
-        return mined if frames else [(VIDEOS_FAILED, 1)]
+    def count(video: VideoOutcome) -> list[tuple[Counter, int]]:
+        mined = [(VIDEOS_MINED, 1), (VIDEOS_BROKEN, int(video.breaks > 0))]
+        return mined if video.frames else [(VIDEOS_FAILED, 1)]
 
-    add = beam.combiners.TupleCombineFn(sum, sum)
     return (
-        reports
-        | "ByVideo"
-        >> beam.Map(lambda r: (r.video_id, (r.frames, r.breaks))).with_output_types(
-            tuple[str, tuple[int, int]]
-        )
-        | "AddParts" >> beam.CombinePerKey(add)
-        | "Outcome" >> beam.FlatMapTuple(outcome).with_output_types(tuple[Counter, int])
+        outcomes
+        | "Outcome" >> beam.FlatMap(count).with_output_types(tuple[Counter, int])
         | "CountOutcomes" >> beam.CombinePerKey(sum)
     )
 

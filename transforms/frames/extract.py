@@ -1,5 +1,7 @@
 """The decoding step: videos to chunks of frames, each video's parts on any worker."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,12 +21,14 @@ from transforms.media.sample_frames import (
     Frame,
     SamplingConfig,
     extract_frames,
-    video_parts,
 )
+from transforms.media.video_parts import video_parts
 from transforms.media.worker_process import Isolation
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
 _CHUNK = 64
+# Videos that took long; those before them are done.
+_REMEMBERED = 1000
 
 
 class PartReport(NamedTuple):
@@ -32,12 +36,14 @@ class PartReport(NamedTuple):
 
     Attributes:
         video_id: of the video.
+        reference: the video as the corpus names it.
         frames: sampled and undamaged.
         breaks: places where it is damaged, a part that could not be read among them.
         kept: whether it was not decoded, but read from kept embeddings.
     """
 
     video_id: str
+    reference: str
     frames: int
     breaks: int
     kept: bool = False
@@ -72,7 +78,7 @@ class _SplitFn(_DecoderFn):
         except InputError as reject:
             letter = DeadLetter("probe", video.reference, reject.reason, reject.message)
             yield beam.pvalue.TaggedOutput("rejected", letter)
-            report = PartReport(video.video_id, 0, 1)
+            report = PartReport(video.video_id, video.reference, 0, 1)
             yield beam.pvalue.TaggedOutput("reports", report)
 
     def _spans(self, video: Video) -> list[VideoPart]:
@@ -88,14 +94,19 @@ class _SplitFn(_DecoderFn):
 
     def _probe(self, video: Video) -> list[tuple[int, int]]:
         limit_s, part_s = self._config.limit_s, self._config.part_s
+        max_duration_s = self._config.max_duration_s
         with local_copy(video.uri, self._fetch) as path:
             parts = self._isolation.iterate(
-                video_parts, part_s, file=path, limit_s=limit_s
+                video_parts, part_s, max_duration_s, file=path, limit_s=limit_s
             )
             return list(parts)
 
 
 class _ExtractFn(_DecoderFn):
+    def setup(self) -> None:
+        super().setup()
+        self._overtime = _Overtime(self._config)
+
     def process(self, span: VideoPart) -> Iterator[Any]:
         video, frames, breaks = span.video, 0, 0
         part = (
@@ -109,21 +120,25 @@ class _ExtractFn(_DecoderFn):
                 frames += len(item.keys)
                 yield item
         progress.add("parts")
-        report = PartReport(video.video_id, frames, breaks, part is not None)
+        report = PartReport(
+            video.video_id, video.reference, frames, breaks, part is not None
+        )
         yield beam.pvalue.TaggedOutput("reports", report)
 
     def _decode(self, span: VideoPart) -> Iterator[ImageChunk | DeadLetter]:
         """Chunks of frames, and a dead letter for each damage."""
         part = _Part(span, self._kept if span.keep_as else None)
+        config = self._config._replace(limit_s=self._overtime.limit_s(span))
+        start_s = time.monotonic()
         try:
             with local_copy(span.video.uri, self._fetch) as path:
                 for item in self._isolation.iterate(
                     extract_frames,
                     span.start_us,
                     span.end_us,
-                    self._config,
+                    config,
                     file=path,
-                    limit_s=self._config.limit_s,
+                    limit_s=config.limit_s,
                 ):
                     yield from part.take(item)
         except InputError as reject:
@@ -133,6 +148,36 @@ class _ExtractFn(_DecoderFn):
         else:
             yield from part.end()
             part.keep()
+        finally:
+            self._overtime.add(span, time.monotonic() - start_s)
+
+
+class _Overtime:
+    """One budget of time for a video over all its parts, in one worker.
+
+    A part may take as long as it lasts. What it takes beyond that comes out of the
+    video's limit: however many parts a header declares, they cost no more than the
+    limit and the time that they would take to watch.
+    """
+
+    def __init__(self, config: SamplingConfig) -> None:
+        self._config = config
+        self._spent_s: OrderedDict[str, float] = OrderedDict()
+
+    def limit_s(self, span: VideoPart) -> float:
+        """How long a part may take."""
+        limit_s = self._config.limit_s
+        left_s = limit_s - self._spent_s.get(span.video.video_id, 0.0)
+        return min(limit_s, max(left_s, 0.0) + self._config.part_s)
+
+    def add(self, span: VideoPart, taken_s: float) -> None:
+        """Count what a part took."""
+        beyond_s = taken_s - self._config.part_s
+        if beyond_s > 0:
+            spent_s = self._spent_s.pop(span.video.video_id, 0.0)
+            self._spent_s[span.video.video_id] = spent_s + beyond_s
+            if len(self._spent_s) > _REMEMBERED:
+                self._spent_s.popitem(last=False)
 
 
 class _Part:
@@ -185,10 +230,7 @@ def _from_kept(video: Video, part: CachedPart) -> Iterator[EmbeddedChunk | DeadL
 
 
 def _letter(reference: str, damage: Break) -> DeadLetter:
-    message = (
-        f"At {damage.time_us / 1e6:.2f} s: {damage.message}. What was decoded before "
-        "is used."
-    )
+    message = f"At {damage.time_us / 1e6:.2f} s: {damage.message}."
     return DeadLetter("extract_frames", reference, "broken_video", message)
 
 

@@ -21,6 +21,7 @@ from transforms.frames.extract import (
     PartReport,
     SplitVideos,
     _ExtractFn,
+    _Overtime,
     _SplitFn,
 )
 from transforms.media.sample_frames import SamplingConfig
@@ -87,7 +88,7 @@ def test_what_is_no_video_is_told(
     found = outcome(split, video(folder, name), "spans")
     (letter,) = found["rejected"]
     assert letter[:3] == ("probe", name, reason)
-    assert found["reports"] == [PartReport(f"id of {name}", 0, 1)]
+    assert found["reports"] == [PartReport(f"id of {name}", name, 0, 1)]
     assert found["spans"] == []
 
 
@@ -108,7 +109,7 @@ def test_frames_come_in_chunks_of_64(folder: Path) -> None:
     assert first.source == second.source == whole
     assert first.images.shape == (64, 16, 16, 3) and first.images.dtype == np.uint8
     assert found["rejected"] == []
-    assert found["reports"] == [PartReport("id of film.mp4", 125, 0)]
+    assert found["reports"] == [PartReport("id of film.mp4", "film.mp4", 125, 0)]
     assert progress.snapshot() == {"parts": 1, "frames": 125}
 
 
@@ -131,8 +132,8 @@ def test_frames_before_a_break_are_used(folder: Path) -> None:
     assert letter[:3] == ("extract_frames", "broken.mp4", "broken_video")
     # By decoding time, which lies before that of showing.
     assert re.match(r"At (1\.9\d|2\.00) s: ", letter.message)
-    assert letter.message.endswith(". What was decoded before is used.")
-    assert found["reports"] == [PartReport("id of broken.mp4", 2, 1)]
+    assert letter.message.endswith("next random access point are left out.")
+    assert found["reports"] == [PartReport("id of broken.mp4", "broken.mp4", 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +146,13 @@ def test_a_part_that_cannot_be_decoded_is_a_break(
     found = extract(VideoPart(video(folder, name), 0, END), limit_s=limit_s)
     (letter,) = found["rejected"]
     assert letter[:3] == ("extract_frames", name, reason)
-    assert found["reports"] == [PartReport(f"id of {name}", 0, 1)]
+    assert found["reports"] == [PartReport(f"id of {name}", name, 0, 1)]
     assert found["chunks"] == []
 
 
 def test_a_part_without_frames_is_reported(folder: Path) -> None:
     found = extract(VideoPart(video(folder, "film.mp4"), 60 * S, END))
-    report = PartReport("id of film.mp4", 0, 0)
+    report = PartReport("id of film.mp4", "film.mp4", 0, 0)
     assert found == {"chunks": [], "rejected": [], "reports": [report]}
 
 
@@ -179,3 +180,18 @@ def test_in_a_pipeline_from_videos_to_frames(folder: Path) -> None:
         )
         counts = [("id of film.mp4", 5), ("id of broken.mp4", 2), ("id of text.mp4", 0)]
         assert_that(sums, equal_to(counts), label="reports")
+
+
+def test_a_video_has_one_budget_of_time_over_its_parts(folder: Path) -> None:
+    """A limit of 600 s: what parts of 120 s take beyond that is taken off it."""
+    overtime = _Overtime(config()._replace(limit_s=600.0))
+    slow, other = (VideoPart(video(folder, name), 0, END) for name in ("a", "b"))
+    assert overtime.limit_s(slow) == 600
+    overtime.add(slow, 100)
+    assert overtime.limit_s(slow) == 600
+    overtime.add(slow, 320)
+    overtime.add(slow, 420)
+    assert overtime.limit_s(slow) == 600 - 200 - 300 + 120
+    overtime.add(slow, 600)
+    assert overtime.limit_s(slow) == 120
+    assert overtime.limit_s(other) == 600
