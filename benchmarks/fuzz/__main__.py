@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.fuzz.examine import examine_mutants, read_sources
 from benchmarks.fuzz.sources import make_images, make_videos
-from transforms.media.containment import UNEXPECTED, canary
+from transforms.media.isolation.containment import UNEXPECTED, canary
 
 _MOST_BYTES = 400_000
 

@@ -16,14 +16,15 @@ from typing import NamedTuple
 from benchmarks.fuzz.mutations import Mutant, mutate
 from benchmarks.fuzz.sources import Source
 from clipseed.errors import InputError
+from models.pretrained.resizing import squeeze
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.video_parts import video_parts
-from transforms.media.worker_process import Isolation
 
 _LIMIT_S = 20.0
-_SAMPLING = SamplingConfig(2.0, "exact", 32, 60.0, _LIMIT_S, 1200.0)
+_SAMPLING = SamplingConfig(2.0, "exact", squeeze(32), 60.0, _LIMIT_S, 1200.0)
 _CUT = CutConfig(1_000_000, 5.0, 32, _LIMIT_S)
 USED, USED_IN_PART = "used", "used, with breaks"
 

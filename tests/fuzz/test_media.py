@@ -16,8 +16,8 @@ from benchmarks.fuzz.examine import (
 from benchmarks.fuzz.mutations import DAMAGES, mutate
 from benchmarks.fuzz.sources import Source, make_images, make_videos
 from tests.support.paths import DATA
-from transforms.media.containment import UNEXPECTED, canary
-from transforms.media.worker_process import Isolation
+from transforms.media.isolation.containment import UNEXPECTED, canary
+from transforms.media.isolation.worker_process import Isolation
 
 HOSTILE = DATA / "hostile"
 # Hostile videos kept with the test data, and what is to become of them.

@@ -28,7 +28,7 @@ from transforms.benchmarks.registry import Benchmark, BenchmarkClip
 from transforms.clips.cut import CutClip, CutConfig
 from transforms.clips.cut_whole import cut_span
 from transforms.clips.to_record import record_of
-from transforms.media.worker_process import Isolation
+from transforms.media.isolation.worker_process import Isolation
 
 # As `clipseed mine` cuts, but for the length: the paper's 25 frames a second.
 _CUT = CutConfig(clip_us=0, fps=25.0, short_side_px=256, limit_s=600.0)

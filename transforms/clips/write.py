@@ -26,7 +26,7 @@ from transforms.clips.reuse import BaseClips, captions_from, open_shard, recapti
 from transforms.clips.to_record import record_of
 from transforms.matches.pairs import CaptionedMatch, captions_of_clip
 from transforms.media.audio import BROKEN, OK
-from transforms.media.worker_process import Isolation
+from transforms.media.isolation.worker_process import Isolation
 from transforms.run.merge import dead_letter_of
 from transforms.run.shards import GroupIntoShards
 

@@ -16,6 +16,7 @@ from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
 from transforms.frames.embedding_cache import CachedPart, EmbeddingCache, video_version
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import (
     Break,
     Frame,
@@ -23,7 +24,6 @@ from transforms.media.sample_frames import (
     extract_frames,
 )
 from transforms.media.video_parts import video_parts
-from transforms.media.worker_process import Isolation
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
 _CHUNK = 64

@@ -28,8 +28,8 @@ from index_service.store.index_directory import IDS, VECTORS, IndexManifest
 from models.embedders.registry import load_embedder
 from transforms.frames.embed import embed_chunk
 from transforms.frames.embedding_cache import EmbeddingCache, write_chunk
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
-from transforms.media.worker_process import Isolation
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
 _SAMPLE_SPANS = 32

@@ -8,13 +8,14 @@ import av
 import pytest
 
 from clipseed.errors import InputError
+from models.pretrained.resizing import squeeze
 from tests.support.made_media import film, truncate, write_video
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.media.video_parts import video_parts
 
 S = 1_000_000
 END = 2**62
-SAMPLING = SamplingConfig(1.0, "exact", 16, 2.0, 60.0)
+SAMPLING = SamplingConfig(1.0, "exact", squeeze(16), 2.0, 60.0)
 
 
 @pytest.fixture(scope="module")

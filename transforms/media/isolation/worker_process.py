@@ -17,7 +17,7 @@ What may happen to a call, and what becomes of it:
 The child reads calls from a socket on its standard input: pickles, and the input as an
 open file. It answers with pickled items on its standard output. Before it starts on the
 first input it confines itself (`sandbox`): what it then can read is that open file and
-Python's own code. `python -m transforms.media.worker_process` is its main program.
+Python's own code. Its main program is this module.
 """
 
 import contextlib
@@ -31,12 +31,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from clipseed.errors import InputError
-from transforms.media import sandbox
-from transforms.media.containment import (
+from transforms.media.isolation import sandbox
+from transforms.media.isolation.containment import (
     DECODER_CRASHED,
     canary,
     contained,
@@ -157,7 +156,7 @@ class _Child:
         self._calls, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "transforms.media.worker_process"],
+                [sys.executable, "-m", "transforms.media.isolation.worker_process"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 bufsize=0,  # Read-ahead bytes would hide from select.
@@ -295,8 +294,9 @@ def _receive_call(calls: socket.socket) -> tuple[MediaFile | None, Any] | None:
 
 def _our_code() -> list[str]:
     """Return the folders of the packages that decoding may still import from."""
-    transforms = Path(__file__).parents[1]
-    return [str(transforms), str(Path(sys.modules["clipseed"].__path__[0]))]
+    names = ("clipseed", "models", "transforms")
+    packages = (sys.modules[name] for name in names if name in sys.modules)
+    return [path for package in packages for path in package.__path__]
 
 
 if __name__ == "__main__":

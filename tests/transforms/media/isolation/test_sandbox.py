@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.media_file import MediaFile
-from transforms.media.worker_process import Isolation
 
 ALLOWED = "allowed"
 
@@ -24,7 +24,9 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def kernel() -> None:
     """Skips what a kernel without the two cannot do; docs/security.md says so too."""
-    done = run("from transforms.media.sandbox import confine; print(*confine())")
+    done = run(
+        "from transforms.media.isolation.sandbox import confine; print(*confine())"
+    )
     if done.stdout.strip():
         pytest.skip(f"this kernel does not offer {done.stdout.strip()}")
 
@@ -104,8 +106,8 @@ def test_without_a_child_nothing_is_forbidden(folder: Path, port: int) -> None:
 
 CONFINED_ALONE = """
 import os, sys, time
-from tests.transforms.media.test_sandbox import attempts, outcome
-from transforms.media.sandbox import confine
+from tests.transforms.media.isolation.test_sandbox import attempts, outcome
+from transforms.media.isolation.sandbox import confine
 missing = confine([], use_landlock={landlock}, use_seccomp={seccomp})
 print(*missing, sep=",")
 found = attempts({folder!r}, {port}, os.getppid())
@@ -157,7 +159,7 @@ def test_no_thread_was_there_before_the_confinement() -> None:
 def test_cpu_time_is_counted_from_the_call_on() -> None:
     script = (
         "import time\n"
-        "from transforms.media.sandbox import limit_cpu\n"
+        "from transforms.media.isolation.sandbox import limit_cpu\n"
         "for _ in range(2):\n"
         "    limit_cpu(1)\n"
         "    end = time.process_time() + 0.7\n"

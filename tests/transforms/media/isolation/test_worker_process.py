@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from clipseed.errors import InputError
-from transforms.media.containment import TooManyFailures, canary
+from transforms.media.isolation.containment import TooManyFailures, canary
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.media_file import MediaFile
-from transforms.media.worker_process import Isolation
 
 
 def count(n: int) -> Iterator[int]:
@@ -130,7 +130,7 @@ def test_reject_comes_through_after_the_items(isolation: Isolation) -> None:
 def test_hang_and_crash_end_one_call_only(
     child: Isolation, function: object, limit_s: float, reason: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("transforms.media.worker_process._GRACE_S", 0.3)
+    monkeypatch.setattr("transforms.media.isolation.worker_process._GRACE_S", 0.3)
     got = []
     with pytest.raises(InputError) as caught:
         for item in child.iterate(function, limit_s=limit_s):
@@ -198,7 +198,7 @@ def test_memory_is_limited(child: Isolation) -> None:
 
 
 def test_cpu_time_is_limited(child: Isolation, monkeypatch: Any) -> None:
-    monkeypatch.setattr("transforms.media.worker_process._GRACE_S", 60)
+    monkeypatch.setattr("transforms.media.isolation.worker_process._GRACE_S", 60)
     with pytest.raises(InputError, match="CPU") as caught:
         list(child.iterate(spin, limit_s=-4))  # In the child the grace is 5 s.
     assert caught.value.reason == "decode_timeout"

@@ -1,0 +1,1 @@
+"""Decoding in a process that a bad input can neither leave nor take along."""
