@@ -30,6 +30,7 @@ from beam_pipeline.mining.stages import (
     write_tables,
 )
 from beam_pipeline.report import summary
+from beam_pipeline.report.progress import showing_progress
 from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
@@ -117,7 +118,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if kept:
         print(f"resuming with what was kept: {kept}", file=sys.stderr)
     send_whole_elements_only()
-    with summary.Progress(), downloads_deleted(), refusing_other_seeds(steps.base_run):
+    with showing_progress(), downloads_deleted(), refusing_other_seeds(steps.base_run):
         pipeline = beam.Pipeline(options=options)
         build_pipeline(pipeline, steps)
         result = pipeline.run()

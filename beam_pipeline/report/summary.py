@@ -1,9 +1,6 @@
-"""What a run tells the terminal: progress while it is mined, a summary at its end."""
+"""The summary of a run at its end."""
 
 import sys
-import threading
-import time
-from types import TracebackType
 
 from clipseed.run.accounting import (
     CLIPS,
@@ -25,49 +22,6 @@ from clipseed.run.accounting import (
 )
 from clipseed.run.manifest import IndexFacts, MiningFacts
 from clipseed.run.reader import Run
-from transforms import progress
-
-
-class Progress:
-    """Shows on a terminal what this process has done so far; silent elsewhere."""
-
-    def __init__(self, every_s: float = 0.5) -> None:
-        self._every_s = every_s
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._show, daemon=True)
-
-    def __enter__(self) -> "Progress":
-        progress.reset()
-        if sys.stderr.isatty():
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        if self._thread.is_alive():
-            self._thread.join()
-            sys.stderr.write("\r\033[K")
-
-    def _show(self) -> None:
-        start_s = time.monotonic()
-        while not self._done.wait(self._every_s):
-            sys.stderr.write(f"\r\033[K{line(time.monotonic() - start_s)}")
-            sys.stderr.flush()
-
-
-def line(elapsed_s: float) -> str:
-    """Return one line on the work done so far in this process."""
-    done = progress.snapshot()
-    rate = done["frames"] / elapsed_s if elapsed_s else 0
-    return (
-        f"{elapsed_s:4.0f} s  videos (parts) {done['parts']}  frames {done['frames']} "
-        f"({rate:.0f}/s)  clips {done['clips']}"
-    )
 
 
 def summary(run_dir: str, mining: MiningFacts) -> str:
