@@ -21,7 +21,6 @@ from clipseed.run.files import CLIPS
 from clipseed.run.reader import Run, read_clips_file
 from transforms.media.images import ImageLimits, decode_image
 from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds
-from transforms.seeds.load_images import read_image
 
 _SHOWN_PAIRS = 10
 _VIDEO_CHARS = 48
@@ -158,6 +157,8 @@ def _load_seed(
     Raises:
         InputError: `changed_image` if it is none of the wanted seeds.
     """
+    from transforms.seeds.load_images import read_image  # imports Beam: seconds
+
     data = read_image(row, fetch)
     # A seed is named by its image, or by its reference if that came embedded.
     names = {content_id(data), content_id(row.reference)} & wanted
