@@ -112,7 +112,11 @@ def check_length(length: int, most: int) -> None:
 # --- published checkpoints -----------------------------------------------------------
 
 # What published BERTs carry beside the encoder.
-_BESIDE = (r"pooler\..*", r"cls\..*", r"embeddings\.position_ids")
+_BESIDE = (
+    r"pooler\..*",
+    r"(cls|classifier|qa_outputs)\..*",
+    r"embeddings\.position_ids",
+)
 _FIELDS = {
     **BLOCK_FIELDS,
     "vocabulary": "vocab_size",

@@ -31,7 +31,12 @@ MODEL_TYPES = (_VIT, _AST)
 
 _PREFIXES = ("vit.", "audio_spectrogram_transformer.")
 # What published ViTs and ASTs carry beside the encoder.
-_HEADS = (r"pooler\..*", r"classifier\..*")
+_HEADS = (
+    r"pooler\..*",
+    r"(classifier|cls_classifier|distillation_classifier)\..*",
+    r"decoder\..*",
+    r"embeddings\.mask_token",
+)
 
 _LAYERS = {
     "attention.query": "attention.attention.query",

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import InputError
 from models.backbones.vit.model import ViT, ViTConfig
@@ -140,3 +140,67 @@ def test_reads_from_the_bucket(checkpoint: Callable[..., str], bucket: str) -> N
 def test_a_configured_size_must_be_a_number(value: object) -> None:
     with pytest.raises(InputError, match="hidden_size"):
         published_value({"hidden_size": value}, "hidden_size", 768)
+
+
+def split(directory: str) -> tuple[Path, dict[str, str]]:
+    """Spread the tensors of a checkpoint over two files; return what is where."""
+    place = Path(directory)
+    tensors = load_file(place / "model.safetensors")
+    (place / "model.safetensors").unlink()
+    weight_map = {}
+    for number, names in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), 1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in names}, place / file)
+        weight_map |= dict.fromkeys(names, file)
+    listed = {"metadata": {}, "weight_map": weight_map}
+    (place / "model.safetensors.index.json").write_text(json.dumps(listed))
+    return place, weight_map
+
+
+def test_weights_in_several_files_are_one_model(
+    checkpoint: Callable[..., str], tmp_path: Path
+) -> None:
+    whole = read_tensors(checkpoint())
+    place, _ = split(str(tmp_path))
+    found = read_tensors(str(place))
+    assert set(found) == set(whole)
+    for name, array in whole.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_listed_tensor_that_is_not_there_is_named(
+    checkpoint: Callable[..., str],
+) -> None:
+    place, weight_map = split(checkpoint())
+    weight_map["layernorm.gone"] = "model-00001-of-00002.safetensors"
+    listed = json.dumps({"weight_map": weight_map})
+    (place / "model.safetensors.index.json").write_text(listed)
+    with pytest.raises(InputError, match=r"lacks layernorm\.gone"):
+        read_tensors(str(place))
+    outside = json.dumps({"weight_map": {"a": "../b.safetensors"}})
+    (place / "model.safetensors.index.json").write_text(outside)
+    with pytest.raises(InputError) as caught:
+        read_tensors(str(place))
+    assert caught.value.reason == "bad_checkpoint"
+
+
+def test_pickled_weights_are_refused_with_the_conversion(
+    checkpoint: Callable[..., str],
+) -> None:
+    place = Path(checkpoint())
+    (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    with pytest.raises(InputError, match="save_pretrained") as caught:
+        read_tensors(str(place))
+    assert caught.value.reason == "pickled_checkpoint"
+
+
+def test_what_a_family_is_published_with_is_dropped(
+    checkpoint: Callable[..., str],
+) -> None:
+    """The pooler and heads of ViTs, and nothing that is not known."""
+
+    def add(tensors: Tensors) -> None:
+        for name in ("pooler.dense.bias", "classifier.bias", "embeddings.mask_token"):
+            tensors[name] = np.zeros(2, np.float32)
+
+    load_vit(checkpoint(add))

@@ -63,3 +63,15 @@ def test_a_tubelet_starts_with_its_central_frame() -> None:
     fitted = fit_kernel(kernel, (3, 4, 4), 3)
     np.testing.assert_array_equal(fitted[1], kernel)
     assert not fitted[[0, 2]].any()
+
+
+def test_bicubic_positions_are_those_of_torch() -> None:
+    """Two points to four: Keys' kernel with a = -0.75, by hand."""
+    ends = np.array([[9.0], [0.0], [1.0]], np.float32)  # an extra token comes first
+    found = fit_positions(ends, 1, (2,), (4,), "bicubic")
+    wanted = [9, -0.10546875, 0.2265625, 0.7734375, 1.10546875]
+    np.testing.assert_allclose(found[:, 0], wanted, atol=1e-6)
+    square = np.arange(4.0, dtype=np.float32)[:, None]  # 2 i + j
+    grid = fit_positions(square, 0, (2, 2), (4, 4), "bicubic").reshape(4, 4)
+    steps = np.array(wanted[1:])
+    np.testing.assert_allclose(grid, 2 * steps[:, None] + steps, atol=1e-6)
