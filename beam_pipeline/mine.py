@@ -103,6 +103,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             config = preflight.same_day(config, sys.argv if argv is None else argv)
         seed_files = preflight.check_seeds(config.seeds)
         preflight.check_videos(config.videos)
+        config = preflight.pin_models(config)
         embedder = preflight.check_embedder(config, seed_files)
         index = find_index(config, embedder)
         steps = make_plan(config, seed_files, embedder, index)

@@ -1,5 +1,6 @@
 """`clipseed index build`: embeddings, or seed images and an embedder, to an index."""
 
+import dataclasses
 import re
 import sys
 import tempfile
@@ -156,10 +157,15 @@ def build(given: BuildFlags, beam_flags: list[str]) -> "list[IndexManifest]":
         InputError: something given cannot be used.
     """
     from index_service.build.read_embeddings import read_embeddings
+    from models.embedders.registry import pin_embedder
 
     if storage.is_remote(given.output) and storage.exists(given.output):
         raise InputError("index_exists", f"{given.output} is there; choose another")
-    embedder = _embedder(given.embedder) if given.embedder else None
+    embedder = None
+    if given.embedder:
+        name = pin_embedder(given.embedder)
+        given = dataclasses.replace(given, embedder=name)
+        embedder = _embedder(name)
     if given.embeddings is not None:
         source = _embeddings(given.embeddings, given.ids)
     else:

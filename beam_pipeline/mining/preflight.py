@@ -14,7 +14,7 @@ from clipseed.io.tables import table_format
 from clipseed.run import files
 from clipseed.run.reader import Run, is_run
 from models.embedders.base import Embedder
-from models.embedders.registry import load_embedder
+from models.embedders.registry import load_embedder, pin_embedder
 from transforms.frames.embedding_cache import FOLDER, kept_in, tidy
 from transforms.run.manifest import AS_OF, SEEDS_FOLDER
 from transforms.seeds.formats import list_seed_files, seed_embedding_info
@@ -64,6 +64,17 @@ def check_embedder(config: MineConfig, seed_files: list[str]) -> Embedder:
                 f"{embedder.embedder_id}: mine with the embedder that made them"
             )
     return embedder
+
+
+def pin_models(config: MineConfig) -> MineConfig:
+    """Return the settings with the embedder's revision as it is now.
+
+    All workers, and whoever resumes the run, then use the same model.
+
+    Raises:
+        InputError: the model is not to be had.
+    """
+    return dataclasses.replace(config, embedder=pin_embedder(config.embedder))
 
 
 def threshold_of(config: MineConfig, embedder: Embedder) -> float:

@@ -132,6 +132,16 @@ def read_preprocessing(directory: str, family: str, size_px: int) -> Preprocessi
     return preprocessing_of(published, directory, family)
 
 
+def read_published_preprocessing(directory: str) -> Preprocessing | None:
+    """Read the file of a checkpoint of any family; None where there is none.
+
+    Raises:
+        InputError: as `read_preprocessing`; also if the file names no processor.
+    """
+    published = _read_file(directory)
+    return None if published is None else preprocessing_of(published, directory, "")
+
+
 def _read_file(directory: str) -> dict[str, Any] | None:
     for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
         try:

@@ -86,6 +86,7 @@ def pin(name: str) -> str:
 
 def _download(model_id: str, revision: str) -> Path:
     """Return the cache's folder of a revision, which is named by its commit."""
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import disable_progress_bars
@@ -102,7 +103,7 @@ def _download(model_id: str, revision: str) -> Path:
             f"{model_id!r} is not the id of a model: write hf:OWNER/NAME, "
             "hf:OWNER/NAME@REVISION or a directory",
         ) from error
-    except OSError as error:  # all of huggingface_hub's, of HTTP and of the cache
+    except (OSError, HTTPError) as error:
         raise InputError(
             "no_model",
             f"cannot get {model_id} at {revision or 'main'}: {_first_line(error)}. "

@@ -14,6 +14,8 @@ from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import MineConfig, parse_mine
 from clipseed.io import storage
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
+from models.embedders.registry import load_embedder
+from models.pretrained.resizing import squeeze
 
 ANOTHER_RUN = "holds another run: choose another directory, or replace it"
 
@@ -198,3 +200,29 @@ def test_an_unknown_embedder_is_refused() -> None:
     assert str(caught.value).startswith(
         "--embedder: unknown embedder 'keras:resnet': use "
     )
+
+
+class Unmeasured:
+    """An embedder whose similarities mean what its family's mean."""
+
+    embedder_id = "clip@0123"
+    dimension = 3
+    resizing = squeeze(8)
+    default_threshold = None
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Raise: a threshold needs no picture."""
+        raise AssertionError
+
+
+def test_without_a_measured_threshold_one_must_be_given() -> None:
+    with pytest.raises(preflight.ConfigError, match="calibrate τ for this embedder"):
+        preflight.threshold_of(config(), Unmeasured())
+    given = config("descriptor", "--threshold=0.3")
+    assert preflight.threshold_of(given, Unmeasured()) == 0.3
+    assert preflight.threshold_of(config(), load_embedder("descriptor")) == 0.6
+
+
+def test_only_models_of_the_hub_need_pinning() -> None:
+    for name in ("descriptor", "hub:gs://b/m", "models/clip"):
+        assert preflight.pin_models(config(name)) == config(name)

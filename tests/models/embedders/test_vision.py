@@ -88,6 +88,22 @@ def test_the_id_is_of_the_content(embedder: VisionEmbedder, tmp_path: Path) -> N
     np.testing.assert_allclose(scaled.embed(pictures(1, 8)), wanted[:, 0], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [{"hidden_act": "quick_gelu"}, {"layer_norm_eps": 0.1}, {"num_attention_heads": 4}],
+)
+def test_a_checkpoint_brings_its_settings(
+    setting: dict[str, object], embedder: VisionEmbedder, tmp_path: Path
+) -> None:
+    """The same tensors with another configuration are another model."""
+    directory = Path(write_vit(tmp_path / "vit"))
+    (directory / "config.json").write_text(json.dumps({**SIZES, **setting}))
+    other = VisionEmbedder(str(directory))
+    assert other.embedder_id != embedder.embedder_id
+    difference = other.embed(pictures(2, 8)) - embedder.embed(pictures(2, 8))
+    assert np.abs(difference).max() > 1e-3
+
+
 @needs_parity
 def test_clip_embeds_by_its_projection() -> None:
     embedder = load_embedder(f"{PARITY / 'clip'}")
