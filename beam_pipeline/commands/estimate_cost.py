@@ -1,8 +1,13 @@
 """`clipseed estimate-cost`: the cost of mining a corpus, and what it assumes."""
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from beam_pipeline.cost_model import Assumptions, Corpus, Costs, estimate
 from clipseed.flags import CommandLine, flag, flags, flags_of
@@ -37,8 +42,12 @@ def run(arguments: Sequence[str]) -> int:
     given = COMMAND_LINE.parse(arguments)
     costs = estimate(given, given, given.sampling, given.gpu)
     print(describe(given, costs, given.sampling, given.gpu))
-    print("\nassumptions (each is a flag)")
-    print(describe_assumptions(given))
+    if sys.stdout.isatty():
+        print()
+        Console().print(assumptions_table(given))
+    else:
+        print("\nassumptions (each is a flag)")
+        print(describe_assumptions(given))
     return 0
 
 
@@ -73,13 +82,27 @@ def size(count: float) -> str:
     return f"{count / 1000**power:,.3g} {_UNITS[power]}"
 
 
+def assumptions_table(given: Assumptions) -> Table:
+    """Return the constants as a table for a terminal."""
+    table = Table(title="Assumptions (each is a flag)", title_justify="left")
+    for title in ("Flag", "Value", "Meaning", "Source"):
+        table.add_column(title, justify="right" if title == "Value" else "left")
+    for cells in _assumptions(given):
+        table.add_row(*map(Text, cells))
+    return table
+
+
 def describe_assumptions(given: Assumptions) -> str:
-    """Return each constant, what it is, and where it is from."""
-    lines = []
+    """Return the constants as lines of plain text."""
+    return "\n".join(
+        f"  {name:20} {value:>10}  {meaning} [{source}]"
+        for name, value, meaning, source in _assumptions(given)
+    )
+
+
+def _assumptions(given: Assumptions) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each constant's flag, its value, what it is, and where it is from."""
     for constant in flags_of(Assumptions):
-        value = getattr(given, constant.name)
-        details = constant.details
+        value, details = getattr(given, constant.name), constant.details
         source = details.source if value == constant.default else "as given"
-        name = f"--{constant.name}"
-        lines.append(f"  {name:20} {value:>10g}  {details.help} [{source}]")
-    return "\n".join(lines)
+        yield f"--{constant.name}", f"{value:g}", details.help, source

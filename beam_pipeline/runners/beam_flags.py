@@ -10,7 +10,7 @@ _KNOWN_HERE = (None, "FnApiRunner", "DirectRunner", "DataflowRunner")
 
 
 def spell_out(flags: list[str]) -> list[str]:
-    """Let `--dry_run` stand alone; Beam expects a value, and takes any for yes."""
+    """Give a bare `--dry_run` the value that Beam expects; it takes any for yes."""
     return [
         f"{flag}=True" if flag == "--dry_run" and after.startswith("--") else flag
         for flag, after in itertools.pairwise([*flags, "--"])

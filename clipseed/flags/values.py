@@ -17,7 +17,7 @@ class BadFlag(Exception):
 
 
 def parse_value(flag: Flag, text: str) -> Any:
-    """Return the value that a text stands for.
+    """Return the value of a text.
 
     Raises:
         BadFlag: it is not one that the flag accepts.
@@ -53,7 +53,7 @@ def _convert(flag: Flag, text: str) -> Any:
 
 
 def _within(flag: Flag, value: Any) -> bool:
-    """Whether a number is finite and inside the bounds."""
+    """Return whether a number is finite and inside the bounds."""
     if not isinstance(value, int | float):
         return True
     details = flag.details

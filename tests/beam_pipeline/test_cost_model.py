@@ -1,9 +1,12 @@
 """What a corpus would cost: sums by hand, laws of growth, and the command."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from beam_pipeline.cli import main
-from beam_pipeline.commands.estimate_cost import size
+from beam_pipeline.commands.estimate_cost import assumptions_table, size
 from beam_pipeline.cost_model import Assumptions, Corpus, estimate, queries_s
 from benchmarks.mining.stages import element_bytes
 from clipseed.flags import flags_of
@@ -88,6 +91,15 @@ def test_each_assumption_can_be_given(
     assert "12345" in line and line.endswith("[as given]")
     if name not in ("keyframe_decode_s", "gpu_frames_s", "exact_queries_s"):
         assert said.partition("assumptions")[0] != plan(capsys).partition("assump")[0]
+
+
+def test_a_terminal_shows_the_assumptions_as_a_table() -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(assumptions_table(Assumptions(part_s=7.0)))
+    text = console.export_text()
+    assert all(f" --{flag.name} " in text for flag in flags_of(Assumptions))
+    (row,) = (line for line in text.splitlines() if "--part_s " in line)
+    assert " 7 " in row and "as given" in row
 
 
 @pytest.mark.parametrize("flag", ["--embed_s=0", "--sample_fps=nan", "--seeds=-1"])
