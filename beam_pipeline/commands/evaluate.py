@@ -9,36 +9,11 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal
 
 from beam_pipeline.commands.cut_benchmark import Protocol, Split
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
-
-if TYPE_CHECKING:
-    from models.data.segments import SegmentConfig
-    from models.retrieval.metrics import Retrieval
-
-_MODALITIES = {"V": "video", "A": "audio"}
-# Of what is missing, so many are named on the terminal; the JSON names all.
-_NAMED = 10
-
-
-class Measured(NamedTuple):
-    """What was measured, and on what.
-
-    Attributes:
-        figures: by direction.
-        protocol: whose rows of the paper belong beside them; "" for a mined run.
-        label: modality, and how the model came to be.
-        facts: for the JSON; `missing` says why a clip was not embedded, by id,
-            `captions_alike` how many captions the model cannot tell from another.
-    """
-
-    figures: "dict[str, Retrieval]"
-    protocol: str
-    label: str
-    facts: dict[str, Any]
 
 
 @flags
@@ -102,31 +77,36 @@ COMMAND_LINE = CommandLine(
 )
 
 
-def run(argv: Sequence[str]) -> int:
-    """Evaluates; gives 0, or 2 if it could not."""
-    given = COMMAND_LINE.parse(argv)
+def run(arguments: Sequence[str]) -> int:
+    """Run `clipseed evaluate`; return 0, or 2 if that is not possible."""
+    given = COMMAND_LINE.parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from models.retrieval.results_table import as_json, as_markdown
+    from models.training.load import load_trained
+    from models.training.task import EvaluationOptions
 
+    options = EvaluationOptions(
+        modality=given.modality,
+        segments=given.segments,
+        batch_size=given.batch_size,
+        leave_out=given.leave_out,
+    )
     try:
         with _data(given) as data:
-            measured = measure(given, data)
+            trained = load_trained(given.model)
+            report = trained.config.task.evaluate(trained, data, options)
     except InputError as reject:
         print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
         return 2
-    table = as_markdown(measured.figures, measured.protocol, measured.label)
-    text = "\n".join([table, *_notes(measured.facts, given.leave_out)])
-    print(text)
+    print(report.text)
     if given.output:
-        content = as_json(measured.figures, measured.protocol, measured.facts)
-        given.output.write_text(content)
-        given.output.with_suffix(".md").write_text(text + "\n")
+        given.output.write_text(report.json)
+        given.output.with_suffix(".md").write_text(report.text + "\n")
     return 0
 
 
 @contextlib.contextmanager
 def _data(given: EvaluateFlags) -> Iterator[str]:
-    """The run directory to measure on, cut first where a protocol is named."""
+    """Yield the run directory to evaluate on, cut first if a protocol is named."""
     if given.data:
         yield given.data
         return
@@ -140,68 +120,3 @@ def _data(given: EvaluateFlags) -> Iterator[str]:
         directory = given.clips or scratch
         cut_benchmark(benchmark, given.videos or "", directory)
         yield directory
-
-
-def measure(given: EvaluateFlags, run_dir: str) -> Measured:
-    """Embeds a run, and measures.
-
-    Raises:
-        InputError: model or run cannot be read, or the model has not the modality.
-    """
-    from models.data.loader import EvaluationData
-    from models.retrieval.evaluate import embed_run, evaluate
-    from models.training.history import read_lineage, setting
-    from models.training.load import load_trained
-
-    trained = load_trained(given.model)
-    modality, without = _modality(given.modality, trained.config.segment)
-    data = EvaluationData(run_dir, trained.config.segment, given.segments)
-    embedded = embed_run(trained.encoder, data, given.batch_size, without)
-    figures = evaluate(embedded, given.leave_out)
-    facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
-    facts["captions_alike"] = embedded.alike
-    if data.run.benchmark is None:
-        return Measured(figures, "", given.modality or "", facts)
-    name = data.run.benchmark.name
-    lineage = read_lineage(given.model)
-    facts |= {
-        "benchmark": name,
-        "setting": setting(lineage, name),
-        "trained_on": [row._asdict() for row in lineage],
-    }
-    label = f"{modality}, {facts['setting']}"
-    return Measured(figures, name.partition("/")[0], label, facts)
-
-
-def _modality(wanted: str | None, segment: "SegmentConfig") -> tuple[str, str]:
-    """The paper's name of what is measured, and what is masked for it.
-
-    Raises:
-        InputError: `no_modality`.
-    """
-    taken = {"A": segment.spectrogram_frames > 0, "V": segment.frames > 0}
-    have = [name for name, is_taken in taken.items() if is_taken]
-    names = wanted.split("+") if wanted else have
-    if not set(names) <= set(have):
-        raise InputError(
-            "no_modality",
-            f"the model takes {'+'.join(have)}, not {wanted}: give another --modality",
-        )
-    masked = [_MODALITIES[name] for name in have if name not in names]
-    return "+".join(names), "".join(masked)
-
-
-def _notes(facts: dict[str, Any], left_out: bool) -> Iterator[str]:
-    """What must be known beside the figures."""
-    if facts["captions_alike"]:
-        yield (
-            f"\nCaptions that read like another to this model (cropped, or of words "
-            f"that it does not know): {facts['captions_alike']}"
-        )
-    missing = facts["missing"]
-    if missing:
-        fate = "left out of the figures" if left_out else "counted as found last"
-        yield f"\nClips missing, {fate}: {len(missing)}"
-        yield from (f"- {name}: {missing[name]}" for name in sorted(missing)[:_NAMED])
-    if len(missing) > _NAMED:
-        yield f"- and {len(missing) - _NAMED} more; --output names all"

@@ -1,4 +1,4 @@
-"""`clipseed index-clips`: the clips of a run by a trained model, in an index."""
+"""`clipseed index-clips`: embed the clips of a run by a trained model, for search."""
 
 import json
 import sys
@@ -54,21 +54,22 @@ def run(arguments: Sequence[str]) -> int:
 def embed_into(
     run_dir: str, model: str, output: Path, segments: int, batch: int
 ) -> int:
-    """Embeds and indexes the clips of a run; gives their number.
+    """Embed and index the clips of a run; return their number.
 
     Raises:
         InputError: run or model cannot be read, or the output is not empty.
     """
     from index_service.build.build_index import IndexConfig, build_index
     from models.data.loader import EvaluationData
+    from models.retrieval.encoder import retrieval_encoder
     from models.retrieval.evaluate import embed_clips
     from models.training.load import load_trained
 
-    trained = load_trained(model)
-    data = EvaluationData(run_dir, trained.config.segment, segments)
+    encoder = retrieval_encoder(load_trained(model))
+    data = EvaluationData(run_dir, encoder.segment, segments)
     ids: list[str] = []
     rows = []
-    for names, _, vectors in embed_clips(trained.encoder, data, batch):
+    for names, _, vectors in embed_clips(encoder, data, batch):
         ids += [f"{len(ids) + i:09d}/{name}" for i, name in enumerate(names)]
         rows.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     vectors = np.concatenate(rows).astype(np.float32)
@@ -82,9 +83,9 @@ def embed_into(
 
 
 def embedder_of(model: str) -> str:
-    """The embedder that a trained model is, by settings and last step."""
+    """Return the embedder id of a trained model, from its settings and last step."""
     from models.training.checkpoints import Checkpoints
-    from models.training.loop import CONFIG
+    from models.training.load import CONFIG
 
     with Checkpoints(model) as checkpoints:
         step = checkpoints.latest

@@ -1,4 +1,4 @@
-"""`clipseed search`: find clips by what a caption says."""
+"""`clipseed search`: find clips by a description."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
-    """Similarities and `ClipRecord`s of the clips nearest to a description.
+    """Return the clips nearest to a description, with their similarities.
 
     Raises:
         InputError: the index, its run or its model cannot be read.
@@ -50,17 +50,19 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     from clipseed.run.clip_record import decode
     from clipseed.run.reader import Run
     from index_service.search.open_index import open_index
+    from models.retrieval.encoder import retrieval_encoder
     from models.training.load import load_trained
 
     try:
         about = json.loads((index_dir / ABOUT).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            "no_index", f"{index_dir} is no index of clips: make it by index-clips"
+            "no_index",
+            f"{index_dir} is not an index of clips; make one with `clipseed index-clips`",
         ) from error
-    trained = load_trained(about["model"])
+    encoder = retrieval_encoder(load_trained(about["model"]))
     index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
-    matches = index.search(trained.encoder.texts([text]), top_k, None)
+    matches = index.search(encoder.texts([text]), top_k, None)
     clips = Run.open(about["run"], verify="nothing").open_clips()
     numbers = [int(name.partition("/")[0]) for name in matches.ids]
     records = [decode(clips.read(number)) for number in numbers]

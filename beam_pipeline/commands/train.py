@@ -1,4 +1,4 @@
-"""`clipseed train`: a dual encoder on what was mined."""
+"""`clipseed train`: train a model on mined clips."""
 
 import logging
 import math
@@ -60,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"clipseed train: {reject.message}", file=sys.stderr)
         return 1 if reject.reason == "not_finite" else 2
     if math.isnan(metrics.loss):
-        print("no step was left to do")
+        print("no step was left to train")
     else:
-        print(f"loss {float(metrics.loss):.4f}, right {float(metrics.accuracy):.0%}")
+        named = {"loss": metrics.loss, **metrics.named}
+        print(", ".join(f"{name} {float(value):.4f}" for name, value in named.items()))
     return 0

@@ -134,7 +134,7 @@ def attempt(output: Path, trial: Trial, test: list[Scene]) -> Measures:
     if not directory.exists():
         config = load_config(
             str(Path(__file__).with_name("config.py")),
-            [f"model.clips.modalities={trial.modalities!r}"],
+            [f"task.model.clips.modalities={trial.modalities!r}"],
         )
         data = (Source(str(output / trial.run)),)
         train(dataclasses.replace(config, data=data), str(directory))

@@ -6,10 +6,10 @@ from models.training.overrides import override
 config = override(
     tiny,
     [
-        "model.clips.audio_patch=(32, 16)",
-        "frame_stride=7",
-        "spectrogram_stride=6",
-        "augment.color=0.0",
+        "task.model.clips.audio_patch=(32, 16)",
+        "task.frame_stride=7",
+        "task.spectrogram_stride=6",
+        "task.augment.color=0.0",
         "optimizer.warmup=0.05",
         "batch_size=64",
         "epochs=24",

@@ -21,8 +21,9 @@ from benchmarks.made_world.scenes import (
     SEEN_COLORS,
     SOUNDS,
 )
+from models.data.clip_inputs import ClipInputs
 from models.data.loader import EvaluationData
-from models.retrieval.evaluate import Encoder
+from models.retrieval.encoder import Encoder, retrieval_encoder
 from models.retrieval.metrics import ranks
 from models.training.load import load_trained
 
@@ -38,7 +39,7 @@ CHANCE = {fact: 1 / len(words) for fact, words in _WORDS.items()} | {"direction"
 # Captions are searched for among so many clips: 16 of each of 16 looks.
 GALLERY = 256
 _BATCH = 32
-Change = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+Change = Callable[[ClipInputs], ClipInputs]
 
 
 class Measures(NamedTuple):
@@ -64,14 +65,14 @@ def measure(
         training_run: directory of `clipseed train`.
         test: run directory of the test's clips, one a scene, in order.
         scenes: of the test.
-        change: what is done to each batch's arrays before the model sees them.
+        change: how each batch is changed before the model sees it.
     """
-    trained = load_trained(str(training_run))
-    data = EvaluationData(str(test), trained.config.segment, verify=False)
-    clips = _embed(trained.encoder, data, change)
-    texts = trained.encoder.texts([caption(scene) for scene in scenes])
+    encoder = retrieval_encoder(load_trained(str(training_run)))
+    data = EvaluationData(str(test), encoder.segment, verify=False)
+    clips = _embed(encoder, data, change)
+    texts = encoder.texts([caption(scene) for scene in scenes])
     rank = _ranks(texts, clips)
-    facts = {fact: told(trained.encoder, clips, scenes, fact) for fact in FACTS}
+    facts = {fact: told(encoder, clips, scenes, fact) for fact in FACTS}
     return Measures(float(100 * (rank <= 1).mean()), float(np.median(rank)), facts)
 
 
@@ -120,23 +121,23 @@ def told(
     return right / asked
 
 
-def swap_sounds(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gives every clip of a batch the sound of another clip."""
-    order = np.roll(np.arange(len(arrays["audio"])), len(arrays["audio"]) // 2)
-    return arrays | {"audio": arrays["audio"][order]}
+def swap_sounds(clips: ClipInputs) -> ClipInputs:
+    """Give every clip of a batch the sound of another clip."""
+    order = np.roll(np.arange(len(clips.audio)), len(clips.audio) // 2)
+    return clips._replace(audio=clips.audio[order])
 
 
-def shuffle_frames(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Puts the frames of every segment in an order of its own."""
+def shuffle_frames(clips: ClipInputs) -> ClipInputs:
+    """Put the frames of every segment in an order of its own."""
     rng = np.random.default_rng(0)
-    video = np.stack([rng.permutation(segment) for segment in arrays["video"]])
-    return arrays | {"video": video}
+    video = np.stack([rng.permutation(segment) for segment in clips.video])
+    return clips._replace(video=video)
 
 
 def _embed(encoder: Encoder, data: EvaluationData, change: Change | None) -> np.ndarray:
     parts = []
-    for ids, _, arrays in data.batches(_BATCH):
-        vectors = encoder.clips(change(arrays) if change else arrays)
+    for ids, _, clips in data.batches(_BATCH):
+        vectors = encoder.clips(change(clips) if change else clips)
         parts.append(vectors.reshape(len(ids), data.count, -1).mean(axis=1))
     return np.concatenate(parts)
 

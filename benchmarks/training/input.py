@@ -17,26 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-from flax import nnx
-
-from models.data.loader import Batch, Source, TrainingData
+from models.data.loader import Source
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
-from models.training.factory import make_model, make_tokenizer
-from models.training.optimizers import make_optimizer
+from models.training.loop import start
 from models.training.overrides import override
 from models.training.step import TrainState, make_step
+from models.training.task import TrainingBatch
 
 
 def measure(
     config: TrainConfig, captions: list[str], steps: int, reading: bool = False
 ) -> dict[str, float]:
     """Clips a second of the pipeline and, unless only that, of the step and of both."""
-    tokenizer = make_tokenizer(config, captions)
-    data = TrainingData(config.data, config.segment, config.augment, tokenizer)
+    tokenizer = config.task.make_tokenizer(captions)
+    data = config.task.training_data(config.data, tokenizer, config.seed)
 
-    def batches(count: int) -> Iterator[Batch]:
+    def batches(count: int) -> Iterator[TrainingBatch]:
         return data.batches(config.batch_size, 0, count)
 
     first = next(batches(1))
@@ -47,13 +44,10 @@ def measure(
     figures = {"input_clips_per_s": clips / (time.perf_counter() - began)}
     if reading:
         return figures
-    graph, params = nnx.split(make_model(config), nnx.Param)
-    optimizer = make_optimizer(config.optimizer, steps)
     mesh = sharding.data_mesh()
-    state = TrainState(jnp.int32(0), params, optimizer.init(params))
-    state = sharding.place(state, mesh, config.shard_from)
-    step = make_step(graph, optimizer, config.micro_batch)
-    state, _ = step(state, sharding.to_devices(first.arrays, mesh))  # Compiles.
+    graph, optimizer, state = start(config, steps, mesh)
+    step = make_step(config.task, graph, optimizer, config.micro_batch)
+    state, _ = step(state, sharding.to_devices(first.inputs, mesh))  # Compiles.
     state, stepping_s = _run(step, state, [first] * steps, mesh)
     state, both_s = _run(step, state, batches(steps), mesh)
     return figures | {
@@ -66,7 +60,7 @@ def _run(step: Any, state: TrainState, batches: Any, mesh: Any) -> tuple[Any, fl
     began = time.perf_counter()
     metrics = None
     for batch in batches:
-        state, metrics = step(state, sharding.to_devices(batch.arrays, mesh))
+        state, metrics = step(state, sharding.to_devices(batch.inputs, mesh))
     assert metrics is not None
     float(metrics.loss)  # Waits for the device.
     return state, time.perf_counter() - began

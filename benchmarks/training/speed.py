@@ -20,18 +20,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from benchmarks.training.made_clips import write_made_run
 from clipseed.io.scratch import scratch_folder
-from models.data.loader import Batch, Source, TrainingData
+from models.data.loader import Source
 from models.training import sharding
 from models.training.config import TrainConfig, load_config
-from models.training.factory import make_model, make_tokenizer
-from models.training.optimizers import make_optimizer
+from models.training.loop import start
 from models.training.overrides import override
-from models.training.step import TrainState, loss_and_gradients, make_step
+from models.training.step import TrainState, divide, loss_and_gradients, make_step
+from models.training.task import TrainingBatch
 
 
 class Trainer(NamedTuple):
@@ -51,11 +50,11 @@ def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, An
         peak_tflops: of all devices together; 0: utilisation is not told.
     """
     captions = [f"a made caption {number}" for number in range(100)]
-    tokenizer = make_tokenizer(config, captions)
-    data = TrainingData(config.data, config.segment, config.augment, tokenizer)
+    tokenizer = config.task.make_tokenizer(captions)
+    data = config.task.training_data(config.data, tokenizer, config.seed)
     batches = data.batches(config.batch_size, 0, steps + 1)
     first = next(batches)
-    flops = step_flops(config, first.arrays)
+    flops = step_flops(config, first.inputs)
     trainer, compile_s = _compiled(config, steps, first)
     parts = _timed(trainer, batches)
     total_s = sum(parts.values())
@@ -77,15 +76,17 @@ def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, An
     return figures
 
 
-def step_flops(config: TrainConfig, arrays: dict[str, Any]) -> float:
+def step_flops(config: TrainConfig, inputs: Any) -> float:
     """FLOPs of forward and backward pass over one batch, as XLA counts them."""
-    plain = replace(config, remat=False, vision="", text="", clip="", init="")
-    graph, params = nnx.split(nnx.eval_shape(lambda: make_model(plain)), nnx.Param)
+    task, compute = config.task.without_checkpoints(), replace(config, remat=False)
+    model = nnx.eval_shape(lambda: task.init(config.seed, compute.compute))
+    graph, params, rest = divide(task, model)
 
-    def step(params: Any, batch: Any) -> Any:
-        return loss_and_gradients(graph, params, batch)
+    def step(params: Any, rest: Any, batch: Any) -> Any:
+        return loss_and_gradients(task, graph, params, rest, batch)
 
-    return float(jax.jit(step).lower(params, arrays).cost_analysis()["flops"])
+    lowered = jax.jit(step).lower(params, rest, inputs)
+    return float(lowered.cost_analysis()["flops"])
 
 
 def peak_memory_mb() -> dict[str, float]:
@@ -99,21 +100,20 @@ def peak_memory_mb() -> dict[str, float]:
     return peaks | ({"device": max(used) / 2**20} if used else {})
 
 
-def _compiled(config: TrainConfig, steps: int, first: Batch) -> tuple[Trainer, float]:
+def _compiled(
+    config: TrainConfig, steps: int, first: TrainingBatch
+) -> tuple[Trainer, float]:
     """A trainer after its first step, and how long that took."""
     mesh = sharding.data_mesh()
-    graph, params = nnx.split(make_model(config), nnx.Param)
-    optimizer = make_optimizer(config.optimizer, steps)
-    state = TrainState(jnp.int32(0), params, optimizer.init(params))
-    state = sharding.place(state, mesh, config.shard_from)
-    step = make_step(graph, optimizer, config.micro_batch)
+    graph, optimizer, state = start(config, steps, mesh)
+    step = make_step(config.task, graph, optimizer, config.micro_batch)
     began = time.perf_counter()
-    state, metrics = step(state, sharding.to_devices(first.arrays, mesh))
+    state, metrics = step(state, sharding.to_devices(first.inputs, mesh))
     float(metrics.loss)  # Waits for the device.
     return Trainer(step, state, mesh), time.perf_counter() - began
 
 
-def _timed(trainer: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
+def _timed(trainer: Trainer, batches: Iterator[TrainingBatch]) -> dict[str, float]:
     """Seconds of each part; the input is read on meanwhile, as in training."""
     parts = {"input": 0.0, "transfer": 0.0, "compute": 0.0}
     state = trainer.state
@@ -123,14 +123,14 @@ def _timed(trainer: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
         marks.append(time.perf_counter())
         if batch is None:
             return parts
-        arrays = sharding.to_devices(batch.arrays, trainer.mesh)
+        arrays = sharding.to_devices(batch.inputs, trainer.mesh)
         jax.block_until_ready(arrays)
         marks.append(time.perf_counter())
         state, metrics = trainer.step(state, arrays)
         float(metrics.loss)
         marks.append(time.perf_counter())
-        for name, start, end in zip(parts, marks, marks[1:], strict=False):
-            parts[name] += end - start
+        for name, began, ended in zip(parts, marks, marks[1:], strict=False):
+            parts[name] += ended - began
 
 
 @contextlib.contextmanager

@@ -1,19 +1,22 @@
 """The audio-visual dual encoder of the paper (sections 4.1 and 5.2).
 
     clipseed train base --data RUN --output DIR \
-        --set vision=vit-base-patch16-224-in21k --set text=bert-base-uncased \
-        --set vocabulary=bert-base-uncased/vocab.txt
+        --set task.vision=vit-base-patch16-224-in21k \
+        --set task.text=bert-base-uncased \
+        --set task.vocabulary=bert-base-uncased/vocab.txt
 
-ViT-Base a modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at stride
-14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one GPU give
+A ViT-Base per modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at
+stride 14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one GPU add
 `--set micro_batch=32 --set remat=True`. Expected there with VideoCC3M, zero-shot on
-MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here: no such data at hand).
+MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here, for lack of the data).
 """
 
+from models.retrieval.dual_encoder_task import DualEncoderTask
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig
 
 config = TrainConfig(
+    task=DualEncoderTask(),
     dtype="bfloat16",
     optimizer=OptimizerConfig(learning_rate=0.1, warmup=1.5 / 4),
 )

@@ -2,16 +2,16 @@
 
     data = TrainingData([Source("run")], SegmentConfig(), AugmentConfig(), tokenizer)
     for batch in data.batches(batch=256, first_step=1000, steps=5000):
-        state, metrics = step(state, to_devices(batch.arrays, mesh))
+        state, metrics = step(state, to_devices(batch.inputs, mesh))
 
-Which clip stands where, and every random number, follows from the seed and the step:
-a run that is taken up again sees what it would have seen, and several hosts read the
-parts of one and the same batch.
+The clips of a batch and every random number follow from the seed and the step: a run
+that resumes sees what it would have seen, and several hosts read the parts of one and
+the same batch.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,12 +21,13 @@ from clipseed.run.clips import RunClips
 from clipseed.run.reader import Run
 from models.data import segments
 from models.data.augment import AugmentConfig, augment_pictures, mask_spectrogram
+from models.data.clip_inputs import CaptionedClips, ClipInputs
 from models.data.diagnose import guarded, inspect
 from models.data.index_sampler import draw
 from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokenizer
 
-# Batches that are read before they are asked for.
+# Batches that are read in advance.
 _AHEAD = 2
 # Joins captions on their way through tf.data; no text has it.
 _BETWEEN = "\0"
@@ -37,9 +38,9 @@ class Source:
     """A data set.
 
     Attributes:
-        run_dir: what `clipseed mine` wrote.
-        weight: its share of every batch, beside the others'.
-        verify: whether its files are held against their checksums first.
+        run_dir: output of `clipseed mine`.
+        weight: its share of every batch, relative to the other data sets.
+        verify: whether the checksums of its files are verified first.
     """
 
     run_dir: str
@@ -47,30 +48,41 @@ class Source:
     verify: bool = True
 
 
-class Batch(NamedTuple):
-    """What a step takes.
+class TrainingBatch(NamedTuple):
+    """A batch to learn from.
 
     Attributes:
         ids: of the clips.
-        captions: the texts.
-        arrays: `video` uint8 [b, frames, px, px, 3], `audio` float32 [b, frames, 128],
-            `has_video`, `has_audio` bool [b], `text_ids` int32, `text_mask` bool
-            [b, tokens]. For evaluation with k segments `video` and `audio` are
-            [b * k, ...] and so are the masks; there are no texts.
+        captions: of each clip the one that was drawn.
+        inputs: segments of the clips, and the captions' tokens.
+    """
+
+    ids: list[str]
+    captions: list[str]
+    inputs: CaptionedClips
+
+
+class EvaluationBatch(NamedTuple):
+    """A batch of clips to evaluate on.
+
+    Attributes:
+        ids: of b clips.
+        captions: of each clip all.
+        clips: k segments of each clip, one clip after the other: [b * k, ...].
     """
 
     ids: list[str]
     captions: list[list[str]]
-    arrays: dict[str, np.ndarray]
+    clips: ClipInputs
 
 
 class TrainingData:
-    """Batches without end from one or several runs.
+    """Batches of one or several runs, for as many steps as are asked for.
 
     Args:
         sources: the data sets.
         segment: what is cut out of a clip.
-        augment: what is changed about it.
+        augment: how it is changed.
         tokenizer: of the captions.
         seed: of order and changes.
 
@@ -93,13 +105,13 @@ class TrainingData:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Clips of all data sets."""
+        """Return the number of clips of all data sets."""
         return sum(map(len, self.runs))
 
     def batches(
         self, batch: int, first_step: int, steps: int, host: int = 0, hosts: int = 1
-    ) -> Iterator[Batch]:
-        """This host's part of the batches from one step to before another.
+    ) -> Iterator[TrainingBatch]:
+        """Yield this host's part of the batches of steps `first_step` to `steps`.
 
         Args:
             batch: clips of all hosts together; a multiple of `hosts`.
@@ -131,7 +143,9 @@ class TrainingData:
         dataset = _in_batches(drawn, self._load, batch // hosts)
         return self._iterate(dataset, rows, first_step)
 
-    def _iterate(self, dataset: Any, rows: Any, first_step: int) -> Iterator[Batch]:
+    def _iterate(
+        self, dataset: Any, rows: Any, first_step: int
+    ) -> Iterator[TrainingBatch]:
         def explain(number: int) -> None:
             for source, clip, _ in rows(first_step + number).tolist():
                 inspect(self.runs[source], clip)
@@ -139,13 +153,13 @@ class TrainingData:
         for arrays in guarded(dataset, explain):
             captions = [text.decode() for text in arrays.pop("caption")]
             ids = [text.decode() for text in arrays.pop("id")]
-            _check_present(ids, arrays)
-            tokens = self._tokenizer.encode(captions)
-            arrays |= {"text_ids": tokens.ids, "text_mask": tokens.mask}
-            yield Batch(ids, [[caption] for caption in captions], arrays)
+            clips = ClipInputs(**arrays)
+            _check_present(ids, clips)
+            texts = self._tokenizer.encode(captions)
+            yield TrainingBatch(ids, captions, CaptionedClips(clips, texts))
 
     def _load(self, drawn: Any) -> dict[str, Any]:
-        """One row of a plan to a sample."""
+        """Return the sample of a row of the plan."""
         import tensorflow as tf
 
         data = tf.numpy_function(
@@ -178,10 +192,10 @@ class EvaluationData:
     """Every clip of a run once, in order, with all its captions.
 
     Args:
-        run_dir: what `clipseed mine` wrote.
+        run_dir: output of `clipseed mine` or `clipseed cut-benchmark`.
         segment: what is cut out of a clip.
-        segments: how many, equally spaced (paper: 4).
-        verify: whether the files are held against their checksums first.
+        count: segments per clip, equally spaced (paper: 4).
+        verify: whether the checksums of the files are verified first.
     """
 
     def __init__(
@@ -191,8 +205,8 @@ class EvaluationData:
         self._segment = segment
         self.count = count
 
-    def batches(self, batch: int) -> Iterator[Batch]:
-        """Batches of `batch` clips, the last one smaller."""
+    def batches(self, batch: int) -> Iterator[EvaluationBatch]:
+        """Yield batches of `batch` clips, the last one smaller."""
         import tensorflow as tf
 
         numbers = tf.data.Dataset.range(len(self.run))
@@ -214,7 +228,7 @@ class EvaluationData:
                 text.decode().split(_BETWEEN) if count else []
                 for text, count in zip(joined, counts, strict=True)
             ]
-            yield Batch(ids, texts, flat)
+            yield EvaluationBatch(ids, texts, ClipInputs(**flat))
 
     def _load(self, number: Any) -> dict[str, Any]:
         import tensorflow as tf
@@ -250,34 +264,28 @@ def _open(run_dir: str, verify: bool) -> RunClips:
     return Run.open(run_dir, verify="nothing").open_clips(verify)
 
 
-def present(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which rows of a batch hold anything that the model looks at or listens to."""
-    masks = [arrays[name] for name in ("has_video", "has_audio") if name in arrays]
-    return np.any(masks, axis=0)
-
-
-def _check_present(ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """A clip that gives the model nothing would teach it rubbish.
+def _check_present(ids: Sequence[str], clips: ClipInputs) -> None:
+    """Check that every clip has something to learn from.
 
     Raises:
         InputError: `nothing_to_learn`, naming the clips.
     """
-    empty = [ids[row] for row in np.flatnonzero(~present(arrays)).tolist()]
+    empty = [ids[row] for row in np.flatnonzero(~clips.present()).tolist()]
     if empty:
-        named = {"has_video": "frame", "has_audio": "sound"}
-        lacking = " and no ".join(named[name] for name in named if name in arrays)
+        named = {"frame": clips.has_video, "sound": clips.has_audio}
+        lacking = " and no ".join(n for n, mask in named.items() if mask is not None)
         raise InputError(
             "nothing_to_learn",
             f"the clips {', '.join(empty)} have no {lacking}, and this model takes "
-            "nothing else: mine with --require_sound, or train on both",
+            "nothing else; mine with --require_sound, or train on both",
         )
 
 
 def _in_batches(rows: Any, load: Callable[[Any], dict[str, Any]], size: int) -> Any:
-    """Loads rows in order, on all cores, in batches some of which are read ahead.
+    """Load rows in order, on all cores, in batches some of which are read in advance.
 
-    Without tf.data's own tuning: it starts from one clip at a time, and sleeps on for
-    seconds when the last batch has been read.
+    Without the autotuning of tf.data: it starts from one clip at a time, and sleeps for
+    seconds after the last batch.
     """
     import tensorflow as tf
 
@@ -298,5 +306,5 @@ def _shaped(images: Any, segment: SegmentConfig) -> Any:
 def _is_there(steps: Any) -> Any:
     import tensorflow as tf
 
-    # Silence is sound; what was not there, or could not be decoded at all, is not.
+    # Silence is sound; a stream that is missing, or cannot be decoded, is not.
     return tf.shape(steps)[0] > 0

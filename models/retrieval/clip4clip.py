@@ -1,10 +1,11 @@
 """CLIP4Clip with mean pooling: CLIP's towers over the frames of a clip.
 
     model = Clip4Clip(load_clip("checkpoints/clip-vit-base-patch32"))
-    clips = model.encode_clips(video)  # uint8 [b, 12, 224, 224, 3] -> [b, 512]
+    # uint8 [b, 12, 224, 224, 3] -> [b, 512]
+    clips = model.encode_clips(ClipInputs(video))
 
 Luo et al., "CLIP4Clip", section 3.3; the paper fine-tunes it on mined pairs ("Results
-using CLIP", table 3). It only looks: sound is passed over.
+using CLIP", table 3). It takes no sound.
 """
 
 import dataclasses
@@ -15,7 +16,9 @@ from flax import nnx
 
 from clipseed.errors import InputError
 from models.backbones.clip.model import Clip, ClipConfig, unit
+from models.data.clip_inputs import ClipInputs
 from models.pretrained.preprocessing import CLIP_SCALE, PixelScale, normalize
+from models.tokenizers.base import Tokens
 
 # Radford et al.: the scale of the logits is kept from growing beyond this.
 _MOST_SCALE = 100.0
@@ -44,7 +47,7 @@ class Clip4ClipConfig:
         if height != width:
             raise InputError(
                 "bad_model_config",
-                f"frames are cut square; {height} x {width} cannot be looked at",
+                f"frames are square, but the image tower takes {height} x {width}",
             )
         return height
 
@@ -61,22 +64,17 @@ class Clip4Clip(nnx.Module):
         self.clip = clip
         self.pixels = pixels
 
-    def encode_clips(
-        self,
-        video: jax.Array | None = None,
-        audio: jax.Array | None = None,
-        has_video: jax.Array | None = None,
-        has_audio: jax.Array | None = None,
-    ) -> jax.Array:
-        """See `RetrievalModel`: each frame's unit vector, their mean, of unit norm."""
-        assert video is not None, "CLIP needs pictures"
+    def encode_clips(self, clips: ClipInputs) -> jax.Array:
+        """See `RetrievalModel`: the mean of the frames' unit vectors, of unit norm."""
+        video = clips.video
+        assert video is not None, "CLIP needs frames"
         frames = normalize(video.reshape(-1, *video.shape[2:]), self.pixels)
         vectors = unit(self.clip.image(frames))
         return unit(vectors.reshape(*video.shape[:2], -1).mean(axis=1))
 
-    def encode_texts(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """See `RetrievalModel`; what follows the end token is not seen anyway."""
-        return unit(self.clip.text(ids))
+    def encode_texts(self, texts: Tokens) -> jax.Array:
+        """See `RetrievalModel`; the tower ignores what follows the end token."""
+        return unit(self.clip.text(texts.ids))
 
     def scale(self) -> jax.Array:
         """See `RetrievalModel`; learned."""

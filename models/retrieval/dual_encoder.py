@@ -1,15 +1,12 @@
-"""The two streams of retrieval: clips and captions into one space (paper, section 4.1).
+"""The audio-visual dual encoder: clips and captions into one space (paper, 4.1).
 
-    model = DualEncoder(DualEncoderConfig(), nnx.Rngs(0))
-    clips = model.encode_clips(video, audio, has_video, has_audio)  # [b, 256]
-    captions = model.encode_texts(ids, mask)                        # [c, 256]
-    similarities = captions @ clips.T
-
-`Clip4Clip` has the same two methods and stands in its place.
+model = DualEncoder(DualEncoderConfig(), nnx.Rngs(0))
+clips = model.encode_clips(ClipInputs(video, audio))    # [b, 256]
+captions = model.encode_texts(tokenizer.encode(texts))  # [c, 256]
+similarities = captions @ clips.T
 """
 
 import dataclasses
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,39 +14,10 @@ from flax import nnx
 
 from models.backbones.bert.model import Bert, BertConfig
 from models.backbones.clip.model import unit
+from models.data.clip_inputs import ClipInputs
 from models.nn.attention import Compute
 from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder
-
-
-class RetrievalModel(Protocol):
-    """What training, evaluation and search need of a model."""
-
-    def encode_clips(
-        self,
-        video: jax.Array | None,
-        audio: jax.Array | None,
-        has_video: jax.Array | None,
-        has_audio: jax.Array | None,
-    ) -> jax.Array:
-        """Segments of b clips to float32 [b, d], unit norm.
-
-        Args:
-            video: uint8 or float [b, frames, px, px, 3] in [0, 255]; None where the
-                model does not look.
-            audio: float32 [b, spectrogram frames, mel bins], normalized log-mel; None
-                where the model does not listen.
-            has_video: bool [b], the clips with pictures; None: all.
-            has_audio: bool [b], the clips with sound; None: all.
-        """
-        ...
-
-    def encode_texts(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Token ids int32 [c, n] with their mask bool [c, n] to float32 [c, d]."""
-        ...
-
-    def scale(self) -> jax.Array:
-        """What similarities are multiplied by before the softmax: float32 []."""
-        ...
+from models.tokenizers.base import Tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,22 +65,16 @@ class DualEncoder(nnx.Module):
         self.clip_projection = project(config.clips.hidden)
         self.text_projection = project(config.text.hidden)
 
-    def encode_clips(
-        self,
-        video: jax.Array | None = None,
-        audio: jax.Array | None = None,
-        has_video: jax.Array | None = None,
-        has_audio: jax.Array | None = None,
-    ) -> jax.Array:
+    def encode_clips(self, clips: ClipInputs) -> jax.Array:
         """See `RetrievalModel`."""
-        if video is not None:
-            video = video.astype(jnp.float32) / 127.5 - 1
-        encoded = self.clips(video, audio, has_video, has_audio)
-        return unit(self.clip_projection(encoded))
+        if clips.video is not None:
+            video = clips.video.astype(jnp.float32) / 127.5 - 1
+            clips = clips._replace(video=video)
+        return unit(self.clip_projection(self.clips(clips)))
 
-    def encode_texts(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
+    def encode_texts(self, texts: Tokens) -> jax.Array:
         """See `RetrievalModel`."""
-        return unit(self.text_projection(self.text(ids, mask)[:, 0]))
+        return unit(self.text_projection(self.text(*texts)[:, 0]))
 
     def scale(self) -> jax.Array:
         """See `RetrievalModel`; the paper's 1 / sigma."""

@@ -1,33 +1,29 @@
 """How well a trained model finds clips by caption, and captions by clip.
 
-    embedded = embed_run(encoder, EvaluationData("run", segment))
+    embedded = embed_run(encoder, EvaluationData("run", encoder.segment))
     evaluate(embedded)["text_to_clip"].recall
 
-Every clip is seen in K equally spaced segments; a caption's similarity to a clip is the
-mean of those to its segments (protocol of the paper, section 5.2), which is the dot
+Every clip is embedded in K equally spaced segments; a caption's similarity to a clip is
+the mean of those to its segments (protocol of the paper, section 5.2), which is the dot
 product with the mean of the segments' embeddings.
 
-A clip of a benchmark that is not at hand, and one that has nothing that the model takes
-(no sound for one that listens), stay in the count: they are found last.
+A clip of a benchmark that is missing, and one that has nothing that the model takes
+(such as no sound for a model of sound alone), still count: they are found last.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
-from flax import nnx
 
-from models.data.loader import EvaluationData, present
-from models.retrieval.dual_encoder import RetrievalModel
+from models.data.clip_inputs import ClipInputs, Modality
+from models.data.loader import EvaluationData
+from models.retrieval.encoder import Encoder
 from models.retrieval.metrics import Retrieval, retrieval
-from models.tokenizers.base import Tokenizer
-
-_TEXTS_A_BATCH = 64
 
 
 class EmbeddedRun(NamedTuple):
-    """A run's clips and captions in the common space.
+    """The clips and captions of a run in the common space.
 
     Attributes:
         ids: of the clips.
@@ -49,90 +45,47 @@ class EmbeddedRun(NamedTuple):
     alike: int = 0
 
 
-class Encoder:
-    """A model with its tokenizer, ready to be called on batches of any size.
-
-    Args:
-        model: a trained `RetrievalModel`.
-        tokenizer: that it was trained with.
-    """
-
-    def __init__(self, model: RetrievalModel, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        graph, params = nnx.split(model, nnx.Param)
-        self._params = params
-        self._clips = jax.jit(
-            lambda params, arrays: nnx.merge(graph, params).encode_clips(**arrays)
-        )
-        self._texts = jax.jit(
-            lambda params, ids, mask: nnx.merge(graph, params).encode_texts(ids, mask)
-        )
-
-    def clips(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
-        """Segments to float32 [b, d]; see `RetrievalModel.encode_clips`."""
-        return np.asarray(self._clips(self._params, arrays))
-
-    def texts(self, captions: list[str]) -> np.ndarray:
-        """Captions to float32 [c, d]; padded to whole batches."""
-        parts = []
-        for start in range(0, len(captions), _TEXTS_A_BATCH):
-            part = captions[start : start + _TEXTS_A_BATCH]
-            filled = part + [""] * (_TEXTS_A_BATCH - len(part))
-            tokens = self._tokenizer.encode(filled)
-            vectors = self._texts(self._params, tokens.ids, tokens.mask)
-            parts.append(np.asarray(vectors)[: len(part)])
-        return np.concatenate(parts)
-
-    def alike(self, captions: Sequence[str]) -> int:
-        """How many captions read like another to the model, though they are not.
-
-        They were cropped where they begin to differ, or have words that it does not
-        know, such as those of another script; no model could tell them apart.
-        """
-        distinct = sorted(set(captions))
-        rows = self._tokenizer.encode(distinct).ids
-        _, counts = np.unique(rows, axis=0, return_counts=True)
-        return int(counts[counts > 1].sum())
-
-
 def embed_clips(
-    encoder: Encoder, data: EvaluationData, batch: int, without: str = ""
+    encoder: Encoder, data: EvaluationData, batch: int, masked: Modality | None = None
 ) -> Iterator[tuple[list[str], list[list[str]], np.ndarray]]:
-    """Embeds every clip of a run.
+    """Embed every clip of a run.
 
     Args:
-        encoder: the model.
+        encoder: of the model.
         data: the clips.
-        batch: clips at a time.
-        without: `video` or `audio`: what is masked in every clip.
+        batch: clips per batch.
+        masked: the modality that is masked in every clip.
 
     Yields:
         ids, captions of each clip, and float32 [b, d], the mean over segments; zeros
         for a clip that has nothing that the model takes.
     """
-    for ids, captions, arrays in data.batches(batch):
-        if without:
-            arrays[f"has_{without}"] = np.zeros_like(arrays[f"has_{without}"])
-        there = present(arrays)
-        vectors = encoder.clips(_padded(arrays, batch * data.count))[: len(there)]
+    for ids, captions, clips in data.batches(batch):
+        if masked:
+            clips = clips.without(masked)
+        there = clips.present()
+        vectors = encoder.clips(_padded(clips, batch * data.count))[: len(there)]
         vectors = np.where(there[:, np.newaxis], vectors, np.float32(0))
         yield ids, captions, vectors.reshape(len(ids), data.count, -1).mean(axis=1)
 
 
 def embed_run(
-    encoder: Encoder, data: EvaluationData, batch: int = 16, without: str = ""
+    encoder: Encoder,
+    data: EvaluationData,
+    batch: int = 16,
+    masked: Modality | None = None,
 ) -> EmbeddedRun:
-    """Embeds the clips of a run, and all their captions.
+    """Embed the clips of a run, and all their captions.
 
-    A run tells nobody which of equal captions was meant: there a caption asks for every
-    clip that has it. In a benchmark each caption asks for its own clip alone.
+    In a mined run several clips may have one caption, which then asks for all of them.
+    In a benchmark each caption asks for its own clip alone.
     """
-    parts = list(embed_clips(encoder, data, batch, without))
+    parts = list(embed_clips(encoder, data, batch, masked))
     ids = [clip for part in parts for clip in part[0]]
     captions = [texts for part in parts for texts in part[1]]
     clips = np.concatenate([part[2] for part in parts])
     empty = np.flatnonzero(~clips.any(axis=1)).tolist()
-    missing = {ids[row]: "it has nothing that is measured here" for row in empty}
+    missing = {ids[row]: "it has nothing that the model takes" for row in empty}
     benchmark = data.run.benchmark
     for lacking in benchmark.missing if benchmark else ():
         ids.append(lacking.clip_id)
@@ -146,7 +99,7 @@ def embed_run(
 
 
 def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrieval]:
-    """Figures of both directions: `text_to_clip` and `clip_to_text`.
+    """Return the figures of both directions: `text_to_clip` and `clip_to_text`.
 
     Args:
         embedded: clips and queries.
@@ -172,7 +125,7 @@ def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrie
 def _queries(
     captions: Sequence[Sequence[str]], shared: bool
 ) -> tuple[list[str], np.ndarray]:
-    """The captions of clips as queries, and which clips each asks for."""
+    """Return the captions of clips as queries, and which clips each asks for."""
     if shared:
         queries = sorted({text for texts in captions for text in texts})
         rows = {text: row for row, text in enumerate(queries)}
@@ -190,9 +143,10 @@ def _queries(
     return queries, relevant
 
 
-def _padded(arrays: dict[str, np.ndarray], rows: int) -> dict[str, Any]:
-    """Fills the last batch up, so that one compiled program serves all."""
-    return {
-        name: np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])
-        for name, array in arrays.items()
-    }
+def _padded(clips: ClipInputs, rows: int) -> ClipInputs:
+    """Fill the last batch up, so that one compiled program serves all."""
+
+    def fill(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])
+
+    return clips.map(fill)

@@ -1,7 +1,7 @@
 """The audio-visual encoder: two Vision Transformers that talk through bottlenecks.
 
     encoder = AudioVisualEncoder(AudioVisualConfig(), nnx.Rngs(0))
-    vectors = encoder(video, audio, has_video, has_audio)  # [b, 768]
+    vectors = encoder(ClipInputs(video, audio))  # [b, 768]
 
 Up to layer `fusion_layer` each modality goes its own way; from there on each attends to
 its own tokens and to a few bottleneck tokens, whose updated copies are averaged after
@@ -11,7 +11,6 @@ nothing in any average, so that no sound is not the same as silence.
 """
 
 import dataclasses
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +18,9 @@ from flax import nnx
 
 from clipseed.errors import InputError
 from models.backbones.vit.model import ViT, ViTConfig, spectrogram_input
+from models.data.clip_inputs import ClipInputs, Modality
 from models.nn.attention import Compute
 from models.nn.transformer import Block, BlockConfig, layer_norm
-
-Modality = Literal["video", "audio"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,27 +115,18 @@ class AudioVisualEncoder(nnx.Module):
             shape = (config.bottlenecks, config.hidden)
             self.bottleneck = nnx.Param(normal(rngs.params(), shape))
 
-    def __call__(
-        self,
-        video: jax.Array | None = None,
-        audio: jax.Array | None = None,
-        has_video: jax.Array | None = None,
-        has_audio: jax.Array | None = None,
-    ) -> jax.Array:
-        """Encodes the segments of b clips. What the encoder has no eye for may be None.
+    def __call__(self, clips: ClipInputs) -> jax.Array:
+        """Encode the segments of b clips.
 
         Args:
-            video: float [b, frames, frame_px, frame_px, 3] in [-1, 1].
-            audio: float [b, spectrogram_frames, mel_bins], normalized log-mel.
-            has_video: bool [b], the clips with pictures; None: all.
-            has_audio: bool [b], the clips with sound; None: all.
+            clips: video in [-1, 1]; what the encoder does not take may be None.
 
         Returns:
-            [b, hidden]: the normed CLS tokens of what a clip has, averaged. Zeros for a
-            clip that has nothing.
+            [b, hidden]: the normalized CLS tokens of the modalities that a clip has,
+            averaged; zeros for a clip that has none.
         """
-        inputs = {"video": video, "audio": audio}
-        present = {"video": has_video, "audio": has_audio}
+        inputs = {"video": clips.video, "audio": clips.audio}
+        present = {"video": clips.has_video, "audio": clips.has_audio}
         tokens = {}
         for name, stream in self.streams.items():
             given = inputs[name]

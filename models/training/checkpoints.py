@@ -1,4 +1,4 @@
-"""Checkpoints of a training run, by orbax: written meanwhile, whole or not at all.
+"""Checkpoints of a training run, by orbax: written in the background, and atomically.
 
 with Checkpoints("runs/1", keep=3) as checkpoints:
     state = checkpoints.restore(state) or state
@@ -22,7 +22,7 @@ class Checkpoints:
 
     Args:
         directory: local or `gs://`; checkpoints go to `checkpoints/` in it.
-        keep: how many of the last are kept.
+        keep: number of checkpoints to keep, the latest ones.
     """
 
     def __init__(self, directory: str, keep: int = 2) -> None:
@@ -30,7 +30,7 @@ class Checkpoints:
 
         place = storage.join(directory, "checkpoints")
         if not storage.is_remote(place):
-            place = str(Path(place).absolute())  # orbax wants it so
+            place = str(Path(place).absolute())  # orbax requires it
         self._place = place
         self._manager = ocp.CheckpointManager(
             place,
@@ -49,28 +49,29 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for what is being written."""
+        """Wait for checkpoints that are being written."""
         self._manager.wait_until_finished()
         self._manager.close()
 
     @property
     def latest(self) -> int | None:
-        """The last step that was saved whole."""
+        """Return the last step that was saved."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, step: int) -> None:
-        """Saves a state, while training goes on; nothing if that step is there."""
+        """Save a state in the background, unless that step is saved already."""
         import orbax.checkpoint as ocp
 
         if step != self.latest:
-            self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+            tree = _filled(state._asdict())
+            self._manager.save(step, args=ocp.args.StandardSave(tree))
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """Reads a state onto the devices where another lies.
+        """Read a state onto the devices of another.
 
         Args:
-            like: of the same model and optimizer; what it holds does not matter.
-            step: which; None: the latest.
+            like: a state of the same model and optimizer; its values do not matter.
+            step: of the checkpoint; None: the latest.
 
         Raises:
             InputError: `no_checkpoint`; `checkpoint_mismatch` if it is of another model
@@ -79,18 +80,21 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         step = self._step(step)
-        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+        tree = _filled(like._asdict())
+        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
         there = self._manager.item_metadata(step).tree
         self._check_shapes(wanted, there, step)
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(wanted))
-        return TrainState(**restored)
+        return like._replace(**restored)
 
-    def restore_params(self, like: Any, step: int | None = None) -> Any:
-        """Reads the parameters alone, for another use than going on.
+    def restore_variables(
+        self, like: dict[str, Any], step: int | None = None
+    ) -> dict[str, Any]:
+        """Read parts of a state, such as the parameters without the optimizer.
 
         Args:
-            like: parameters of the same model.
-            step: which; None: the latest.
+            like: fields of `TrainState`, of the same model.
+            step: of the checkpoint; None: the latest.
 
         Raises:
             InputError: `no_checkpoint`, `checkpoint_mismatch`.
@@ -98,13 +102,14 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         step = self._step(step)
-        wanted = {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}
+        wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _filled(like))
         saved = self._manager.item_metadata(step).tree
-        self._check_shapes(wanted, {"params": saved["params"]}, step)
+        parts = {name: saved[name] for name in wanted if name in saved}
+        self._check_shapes(wanted, parts, step)
         path = f"{self._place}/{step}/default"
         with ocp.PyTreeCheckpointer() as reader:
             arguments = ocp.args.PyTreeRestore(wanted, partial_restore=True)
-            return reader.restore(path, args=arguments)["params"]
+            return like | reader.restore(path, args=arguments)
 
     def _step(self, step: int | None) -> int:
         step = self.latest if step is None else step
@@ -113,7 +118,7 @@ class Checkpoints:
         return step
 
     def _check_shapes(self, wanted: Any, there: Any, step: int) -> None:
-        """Compares names and shapes first: orbax would pad or cut what differs."""
+        """Compare names and shapes: orbax would pad or crop arrays that differ."""
         saved, ours = _shapes(there), _shapes(wanted)
         if saved == ours:
             return
@@ -133,13 +138,18 @@ class Checkpoints:
         )
 
 
+def _filled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Drop fields without arrays, which orbax would not save."""
+    return {name: tree for name, tree in fields.items() if jax.tree.leaves(tree)}
+
+
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {_path(path): tuple(np.shape(leaf)) for path, leaf in leaves}
 
 
 def _path(path: tuple[Any, ...]) -> str:
-    """Names of keys, attributes and positions alike: orbax turns tuples to lists."""
+    """Return names of keys, attributes, positions alike: orbax makes tuples lists."""
     return "/".join(
         str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
         for key in path

@@ -1,7 +1,7 @@
-"""What a model has been trained on, back to its pretraining.
+"""What a model has been trained on, including the runs that it started from.
 
-A figure on a benchmark is zero-shot only where the model, and what it started from, saw
-nothing of that benchmark: so each training run notes its data, `trained_on.json`.
+A result on a benchmark is zero-shot only if the model, and what it started from, saw
+nothing of that benchmark; so each training run records its data in `trained_on.json`.
 """
 
 import json
@@ -20,9 +20,10 @@ class TrainedOn(NamedTuple):
     """A data set that a model saw.
 
     Attributes:
-        run_dir: as it was named then.
-        benchmark: that it was cut of, `msr_vtt/train`; "" for one that was mined.
-        clips: how many.
+        run_dir: its run directory, as named then.
+        benchmark: the benchmark that it was cut from, such as `msr_vtt/train`; "" if it
+            was mined.
+        clips: number of clips.
     """
 
     run_dir: str
@@ -31,15 +32,15 @@ class TrainedOn(NamedTuple):
 
 
 def write_lineage(output: str, init: str, runs: Sequence[RunClips]) -> None:
-    """Notes what a training run sees, after what it started from had seen.
+    """Record the data of a training run, after those of the run it starts from.
 
     Args:
         output: directory of the run.
-        init: of the run that it starts from; "": none.
+        init: directory of the run that it starts from; "": none.
         runs: its data.
 
     Raises:
-        InputError: `no_training_run` if `init` has no such note.
+        InputError: `no_training_run` if `init` has no such record.
     """
     before = read_lineage(init) if init else []
     now = [
@@ -52,7 +53,7 @@ def write_lineage(output: str, init: str, runs: Sequence[RunClips]) -> None:
 
 
 def read_lineage(output: str) -> list[TrainedOn]:
-    """What the model of a training run saw.
+    """Return the data that the model of a training run saw.
 
     Raises:
         InputError: `no_training_run`.
@@ -63,13 +64,13 @@ def read_lineage(output: str) -> list[TrainedOn]:
     except (InputError, ValueError) as error:
         raise InputError(
             "no_training_run",
-            f"{output} does not say what it was trained on ({_FILE}): train it anew",
+            f"{output} has no record of its training data ({_FILE}); train it again",
         ) from error
     return [TrainedOn(**row) for row in rows]
 
 
 def setting(lineage: Sequence[TrainedOn], benchmark: str) -> str:
-    """How a figure on a benchmark is to be read.
+    """Return what a result on a benchmark may be called.
 
     Args:
         lineage: of the model.

@@ -6,10 +6,12 @@ warm-up of 1.5 epochs (section 5.2); CLIP4Clip by Adam with two learning rates.
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import jax
 import optax
+from flax import nnx
 
 from clipseed.errors import InputError
 
@@ -21,12 +23,14 @@ class OptimizerConfig:
     Attributes:
         kind: `sgd` or `adam` (AdamW where there is weight decay).
         learning_rate: at the end of the warm-up.
-        momentum: of SGD; Adam's first beta.
-        second_moment: Adam's second beta.
-        weight_decay: decoupled; biases, norms and scales are left out.
-        warmup: part of all steps in which the rate rises from 0 (1.5 of 4 epochs).
-        clip_norm: gradients of a larger norm are scaled down to it; 0: none are.
-        pretrained_rate: what the rate of pretrained parameters is multiplied by.
+        momentum: of SGD; the first beta of Adam.
+        second_moment: the second beta of Adam.
+        weight_decay: decoupled; applies to matrices and tables, not to vectors
+            (biases, norms, scales).
+        warmup: share of all steps in which the rate rises from 0 (1.5 of 4 epochs).
+        clip_norm: gradients of a larger norm are scaled down to it; 0: never.
+        pretrained_rate: factor of the learning rate of pretrained parameters, see
+            `Task.pretrained`.
     """
 
     kind: Literal["sgd", "adam"] = "sgd"
@@ -39,7 +43,7 @@ class OptimizerConfig:
     pretrained_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        """Checks the numbers.
+        """Check the numbers.
 
         Raises:
             InputError: `bad_optimizer`.
@@ -48,13 +52,13 @@ class OptimizerConfig:
         if not good or self.kind not in ("sgd", "adam"):
             raise InputError(
                 "bad_optimizer",
-                "an optimizer is 'sgd' or 'adam', its learning_rate above 0, its "
-                f"warmup a part of the steps below 1; this is {self}",
+                "kind must be 'sgd' or 'adam', learning_rate above 0, warmup from 0 "
+                f"to below 1; this is {self}",
             )
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate by step: up in a line, down along half a cosine to 0."""
+    """Return the learning rate by step: a linear rise, then half a cosine to 0."""
     warmup = round(config.warmup * steps)
 
     def rate(step: Any) -> Any:
@@ -69,12 +73,12 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, steps: int, pretrained: Any = None
 ) -> optax.GradientTransformation:
-    """The optimizer of a run.
+    """Return the optimizer of a run.
 
     Args:
         config: see `OptimizerConfig`.
         steps: of the whole run.
-        pretrained: a tree like the parameters', of bools; None: none is pretrained.
+        pretrained: tree of bools like the parameters; None: none is pretrained.
     """
     parts = []
     if config.clip_norm:
@@ -92,6 +96,30 @@ def make_optimizer(
     rate = schedule(config, steps)
     parts.append(optax.scale_by_schedule(lambda step: -rate(step)))
     return optax.chain(*parts)
+
+
+def mask_of(params: Any, model: nnx.Module, modules: Sequence[nnx.Module]) -> Any:
+    """Return a tree of bools like the parameters', True for those of some modules.
+
+    Args:
+        params: parameters of the model.
+        model: the whole model.
+        modules: parts of it. A parameter that a part shares with others is its own too.
+    """
+    owned = {id(leaf) for part in modules for _, leaf in _variables(part)}
+    inside = {path for path, leaf in _variables(model) if id(leaf) in owned}
+
+    def is_inside(path: tuple[Any, ...], _: Any) -> bool:
+        return tuple(step.key for step in path if hasattr(step, "key")) in inside
+
+    return jax.tree_util.tree_map_with_path(is_inside, params)
+
+
+def _variables(module: nnx.Module) -> Iterator[tuple[tuple[Any, ...], nnx.Variable]]:
+    """Yield the variables of a module by path, a shared one once."""
+    for path, node in nnx.iter_graph(module):
+        if isinstance(node, nnx.Variable):
+            yield tuple(path), node
 
 
 def _is_matrix(params: Any) -> Any:

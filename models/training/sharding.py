@@ -1,11 +1,11 @@
-"""Where arrays lie: batches spread over all devices, parameters whole or in pieces.
+"""Where arrays are: batches spread over all devices, parameters whole or split.
 
     mesh = data_mesh()
     state = place(state, mesh, shard_from=1 << 20)
     step(state, to_devices(batch, mesh))
 
-One axis, `data`, over the devices of all hosts. XLA puts in the communication that this
-asks for (an all-gather of the embeddings, a sum of the gradients).
+One axis, `data`, over the devices of all hosts. XLA adds the communication that this
+requires (an all-gather of the embeddings, a sum of the gradients).
 """
 
 import math
@@ -21,14 +21,14 @@ _DATA = "data"
 
 
 def data_mesh() -> Mesh:
-    """All devices of all hosts in one row."""
-    # XLA decides what is spread in between: the modules need not say.
+    """Return all devices of all hosts as one axis."""
+    # XLA decides how intermediate arrays are spread; modules say nothing of it.
     auto = (jax.sharding.AxisType.Auto,)
     return jax.make_mesh((jax.device_count(),), (_DATA,), axis_types=auto)
 
 
 def check_batch(batch_size: int, micro_batch: int) -> None:
-    """Checks that a batch can be spread over the devices and cut up.
+    """Check that a batch can be spread over the devices and split.
 
     Raises:
         InputError: `bad_batch_size`.
@@ -38,21 +38,21 @@ def check_batch(batch_size: int, micro_batch: int) -> None:
     if batch_size < 2 or batch_size % part or part % devices:
         raise InputError(
             "bad_batch_size",
-            f"a batch of {batch_size} in micro-batches of {part} does not spread over "
-            f"{devices} devices: make the batch a multiple of the micro-batch, and "
+            f"a batch of {batch_size} in micro-batches of {part} cannot be spread over "
+            f"{devices} devices; make the batch a multiple of the micro-batch, and "
             "that a multiple of the devices",
         )
 
 
 def place(tree: Any, mesh: Mesh, shard_from: int = 0) -> Any:
-    """Puts parameters and optimizer state on the devices.
+    """Put parameters and optimizer state on the devices.
 
     Args:
         tree: of arrays, the same on every host.
-        mesh: of `data_mesh`.
-        shard_from: arrays of at least this many elements are cut along their longest
-            axis that the devices divide, and gathered where they are used; 0: none is,
-            every device holds all.
+        mesh: from `data_mesh`.
+        shard_from: arrays of at least this many elements are split along the longest
+            axis that the devices divide, and gathered where they are used; 0: every
+            device holds all.
     """
     return jax.tree.map(
         lambda leaf: jax.device_put(leaf, _sharding(np.shape(leaf), mesh, shard_from)),
@@ -61,7 +61,7 @@ def place(tree: Any, mesh: Mesh, shard_from: int = 0) -> Any:
 
 
 def shardings(tree: Any) -> Any:
-    """Where the arrays of a tree lie."""
+    """Return the shardings of a tree of arrays."""
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
@@ -73,15 +73,15 @@ def _sharding(shape: tuple[int, ...], mesh: Mesh, shard_from: int) -> NamedShard
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
-def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Spreads a batch over the devices by rows.
+def to_devices(batch: Any, mesh: Mesh) -> Any:
+    """Spread a batch over the devices by rows.
 
     Args:
-        batch: this host's rows; hosts hold different ones, as many each.
-        mesh: of `data_mesh`.
+        batch: tree of arrays, [b, ...] each: this host's rows; hosts hold different
+            ones, as many each.
+        mesh: from `data_mesh`.
     """
     rows = NamedSharding(mesh, PartitionSpec(_DATA))
-    return {
-        name: jax.make_array_from_process_local_data(rows, array)
-        for name, array in batch.items()
-    }
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(rows, array), batch
+    )

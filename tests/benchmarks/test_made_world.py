@@ -28,6 +28,7 @@ from benchmarks.made_world.scenes import (
 )
 from clipseed.run.clip_record import decode
 from clipseed.run.reader import Run
+from models.data.clip_inputs import ClipInputs
 
 RNG = np.random.default_rng
 
@@ -137,16 +138,14 @@ def test_facts_are_told_by_who_knows_them_and_by_nobody_else() -> None:
 
 def test_changes_of_batches_keep_what_they_do_not_change() -> None:
     rng = RNG(6)
-    arrays = {"video": rng.random((8, 4, 2, 2, 3)), "audio": rng.random((8, 5, 3))}
-    swapped, shuffled = swap_sounds(arrays), shuffle_frames(arrays)
+    clips = ClipInputs(rng.random((8, 4, 2, 2, 3)), rng.random((8, 5, 3)))
+    swapped, shuffled = swap_sounds(clips), shuffle_frames(clips)
 
-    assert np.array_equal(swapped["video"], arrays["video"])
-    assert not any(map(np.array_equal, swapped["audio"], arrays["audio"]))
-    assert np.array_equal(shuffled["audio"], arrays["audio"])
-    assert np.array_equal(
-        np.sort(shuffled["video"], axis=1), np.sort(arrays["video"], axis=1)
-    )
-    assert not np.array_equal(shuffled["video"], arrays["video"])
+    assert np.array_equal(swapped.video, clips.video)
+    assert not any(map(np.array_equal, swapped.audio, clips.audio))
+    assert np.array_equal(shuffled.audio, clips.audio)
+    assert np.array_equal(np.sort(shuffled.video, axis=1), np.sort(clips.video, axis=1))
+    assert not np.array_equal(shuffled.video, clips.video)
 
 
 def test_the_report_has_a_row_a_model_and_chance() -> None:

@@ -8,17 +8,17 @@ import pytest
 
 from benchmarks.training.made_clips import write_made_run
 from benchmarks.training.speed import measure, step_flops
+from models.data.clip_inputs import CaptionedClips, ClipInputs
 from models.data.loader import Source
+from models.tokenizers.base import Tokens
 from tests.support.tiny_config import TINY_TRAINING
 
 
-def arrays(clips: int) -> dict[str, np.ndarray]:
-    return {
-        "video": np.zeros((clips, 2, 16, 16, 3), np.uint8),
-        "audio": np.zeros((clips, 16, 128), np.float32),
-        "text_ids": np.zeros((clips, 32), np.int32),
-        "text_mask": np.ones((clips, 32), bool),
-    }
+def inputs(clips: int) -> CaptionedClips:
+    video = np.zeros((clips, 2, 16, 16, 3), np.uint8)
+    audio = np.zeros((clips, 16, 128), np.float32)
+    texts = Tokens(np.zeros((clips, 32), np.int32), np.ones((clips, 32), bool))
+    return CaptionedClips(ClipInputs(video, audio), texts)
 
 
 def test_flops_are_those_of_the_matrices() -> None:
@@ -32,7 +32,7 @@ def test_flops_are_those_of_the_matrices() -> None:
     patches = hidden * (8 * 8 * 8 * 3 + 8 * 16 * 16)
     attention = 2 * hidden * (video**2 + audio**2 + 2 * 11**2 + text**2)
     forward = 2 * (through + patches + attention + 2 * hidden * embedding)
-    counted = step_flops(TINY_TRAINING, arrays(8)) / 8
+    counted = step_flops(TINY_TRAINING, inputs(8)) / 8
     assert counted == pytest.approx(3 * forward, rel=0.25)
 
 

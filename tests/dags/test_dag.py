@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.ci_only, pytest.mark.timeout(1200)]
 
 FILMS = {Film("alpha", (8, 8)): "2026-01-01", Film("bravo", (8,)): "2026-01-02"}
 SMALL = {"num_shards": 2, "clip_fps": 10}
-TINY = ["epochs=1", "batch_size=2", "frame_stride=20"]
+TINY = ["epochs=1", "batch_size=2", "task.frame_stride=20"]
 
 Run = Callable[..., tuple[int, str]]
 

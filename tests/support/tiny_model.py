@@ -7,8 +7,11 @@ import numpy as np
 from flax import nnx
 
 from models.backbones.bert.model import BertConfig
+from models.data.clip_inputs import CaptionedClips, ClipInputs
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
+from models.retrieval.dual_encoder_task import DualEncoderTask
 from models.retrieval.mbt import AudioVisualConfig
+from models.tokenizers.base import Tokens
 
 TINY = DualEncoderConfig(
     clips=AudioVisualConfig(
@@ -30,22 +33,25 @@ TINY = DualEncoderConfig(
 )
 
 
+TASK = DualEncoderTask(model=TINY)
+
+
 def tiny_model(seed: int = 0) -> DualEncoder:
     return DualEncoder(TINY, nnx.Rngs(seed))
 
 
-def tiny_batch(size: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
+def tiny_batch(size: int = 16, seed: int = 0) -> CaptionedClips:
     """`size` clips, every third without sound, and their captions."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(1, 40, (size, 8), dtype=np.int32)
-    return {
-        "video": rng.integers(0, 256, (size, 2, 16, 16, 3), dtype=np.uint8),
-        "audio": rng.standard_normal((size, 16, 16), dtype=np.float32),
-        "has_video": np.ones(size, bool),
-        "has_audio": np.arange(size) % 3 != 0,
-        "text_ids": ids,
-        "text_mask": np.arange(8) < rng.integers(2, 9, (size, 1)),
-    }
+    clips = ClipInputs(
+        video=rng.integers(0, 256, (size, 2, 16, 16, 3), dtype=np.uint8),
+        audio=rng.standard_normal((size, 16, 16), dtype=np.float32),
+        has_video=np.ones(size, bool),
+        has_audio=np.arange(size) % 3 != 0,
+    )
+    mask = np.arange(8) < rng.integers(2, 9, (size, 1))
+    return CaptionedClips(clips, Tokens(ids, mask))
 
 
 def largest_difference(left: Any, right: Any) -> float:

@@ -220,15 +220,15 @@ def test_a_checkpoint_of_another_configuration_is_refused(
     spoil(other / "config.json", b'"embedding": 8', b'"embedding": 4')
     told = refused(capsys, "evaluate", str(other), f"--data={good}")
     assert "another configuration" in told and "clip_projection" in told
-    flags = [f"--data={good}", "--set=epochs=0", "--set=model.embedding=4"]
+    flags = [f"--data={good}", "--set=epochs=0", "--set=task.model.embedding=4"]
     told = refused(capsys, "train", config, f"--output={model}", *flags)
-    assert "holds a run with another model" in told
+    assert "holds a run with another task" in told
     flags += [f"--output={tmp_path / 'new'}", f"--set=init={model}"]
     told = refused(capsys, "train", config, *flags)
     assert "another configuration" in told and "text_projection" in told
-    spoil(other / "config.json", b'"DualEncoderConfig"', b'"TripleEncoder"')
+    spoil(other / "config.json", b'"DualEncoderTask"', b'"TripleEncoderTask"')
     told = refused(capsys, "evaluate", str(other), f"--data={good}")
-    assert "not 'TripleEncoder'" in told
+    assert "not 'TripleEncoderTask'" in told
 
 
 # --- captions ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_what_was_mined_is_learnt_and_found(
     embedder = [f"--embedder=hub:{mobilenet}", "--threshold=0.7", "--clip_fps=10"]
     assert main(["mine", *places, *embedder, f"--output={run}"]) == 0
 
-    settings = ["batch_size=24", "epochs=150", "frame_stride=20"]
+    settings = ["batch_size=24", "epochs=150", "task.frame_stride=20"]
     flags = [f"--set={setting}" for setting in settings]
     assert main(["train", "tiny", f"--data={run}", f"--output={model}", *flags]) == 0
 

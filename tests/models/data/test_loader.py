@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +15,12 @@ from clipseed.run.reader import Run
 from models.data import segments
 from models.data.augment import AugmentConfig, mask_spectrogram
 from models.data.index_sampler import draw
-from models.data.loader import Batch, EvaluationData, Source, TrainingData
+from models.data.loader import (
+    EvaluationData,
+    Source,
+    TrainingBatch,
+    TrainingData,
+)
 from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokens
 from tests.support.tiny_run import clip_record, gray, write_run
@@ -60,9 +66,12 @@ def training(
     return TrainingData([Source(str(run_dir))], SEGMENT, augment, Letters(), seed)
 
 
-def same(left: Batch, right: Batch) -> bool:
+def same(left: TrainingBatch, right: TrainingBatch) -> bool:
+    pairs = zip(
+        jax.tree.leaves(left.inputs), jax.tree.leaves(right.inputs), strict=True
+    )
     return (left.ids, left.captions) == (right.ids, right.captions) and all(
-        np.array_equal(left.arrays[name], right.arrays[name]) for name in left.arrays
+        np.array_equal(a, b) for a, b in pairs
     )
 
 
@@ -99,9 +108,10 @@ def test_hosts_have_the_parts_of_one_batch(run_dir: Path) -> None:
     (whole,) = training(run_dir).batches(4, 2, 3)
     parts = [next(training(run_dir).batches(4, 2, 3, host, 2)) for host in (0, 1)]
     assert [*parts[0].ids, *parts[1].ids] == whole.ids
-    for name, rows in whole.arrays.items():
-        joined = np.concatenate([part.arrays[name] for part in parts])
-        assert np.array_equal(joined, rows)
+    joined = jax.tree.map(
+        lambda *rows: np.concatenate(rows), *(part.inputs for part in parts)
+    )
+    assert same(whole, whole._replace(inputs=joined))
 
 
 # --- what is in a sample -------------------------------------------------------------
@@ -111,16 +121,17 @@ def test_training_samples_are_segments_of_their_clips(run_dir: Path) -> None:
     seen = set()
     for batch in training(run_dir).batches(7, 0, 3):
         assert sorted(batch.ids) == [f"clip{i}" for i in range(CLIPS)]
-        video, audio = batch.arrays["video"], batch.arrays["audio"]
+        clips, texts = batch.inputs
+        video, audio = clips.video, clips.audio
         assert video.shape == (7, 4, 32, 32, 3) and audio.shape == (7, 20, 128)
         for row, name in enumerate(batch.ids):
             number = int(name[4:])
-            (caption,) = batch.captions[row]
+            caption = batch.captions[row]
             assert caption in (f"a{number}", f"b{number}")
             seen.add(caption)
-            ids = batch.arrays["text_ids"][row][batch.arrays["text_mask"][row]]
+            ids = texts.ids[row][texts.mask[row]]
             assert ids.tolist() == [1, *map(ord, caption), 2]
-            assert batch.arrays["has_audio"][row] == (number != 3)
+            assert clips.has_audio[row] == (number != 3)
             if number == 4:  # of 3 frames: gone through from end to end.
                 places = [0, 1, 1, 2]
             else:
@@ -144,7 +155,7 @@ def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> 
     ids = [name for batch in batches for name in batch.ids]
     order = ["clip0", "clip2", "clip4", "clip6", "clip1", "clip3", "clip5"]
     assert ids == order  # By shard, as they lie in the run.
-    video = np.concatenate([batch.arrays["video"] for batch in batches])
+    video = np.concatenate([batch.clips.video for batch in batches])
     assert video.shape == (21, 4, 32, 32, 3)
     for row, number in ((0, 0), (12, 1)):
         for segment, first in enumerate((0, 20, 40)):
@@ -152,21 +163,23 @@ def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> 
             got = video[row + segment].mean(axis=(1, 2, 3))
             assert np.allclose(got, wanted, atol=1.5)
     assert batches[0].captions[0] == ["a0", "b0"]
-    has_audio = np.concatenate([batch.arrays["has_audio"] for batch in batches])
+    has_audio = np.concatenate([batch.clips.has_audio for batch in batches])
     assert has_audio.reshape(7, 3).tolist() == [[n != "clip3"] * 3 for n in ids]
 
 
 def test_one_segment_is_the_middle_one(run_dir: Path) -> None:
     batch = next(EvaluationData(str(run_dir), SEGMENT, count=1).batches(1))
-    got = batch.arrays["video"][0].mean(axis=(1, 2, 3))
+    got = batch.clips.video[0].mean(axis=(1, 2, 3))
     assert np.allclose(got, [gray(0, 20 + 3 * i) for i in range(4)], atol=1.5)
 
 
 def test_without_sound_or_pictures_nothing_is_read(run_dir: Path) -> None:
     deaf = SegmentConfig(frames=2, frame_px=16, spectrogram_frames=0)
     blind = SegmentConfig(frames=0, spectrogram_frames=10)
-    names = [set(next(EvaluationData(str(run_dir), s, 1).batches(2)).arrays)
-             for s in (deaf, blind)]  # fmt: skip
+    read = [next(EvaluationData(str(run_dir), s, 1).batches(2)).clips
+            for s in (deaf, blind)]  # fmt: skip
+    names = [{n for n, rows in clips._asdict().items() if rows is not None}
+             for clips in read]  # fmt: skip
     assert names == [{"video", "has_video"}, {"audio", "has_audio"}]
 
 
@@ -175,7 +188,8 @@ def test_changes_are_of_the_size_that_was_asked_for(run_dir: Path) -> None:
     before = next(training(run_dir).batches(7, 0, 1))
     after = next(training(run_dir, color).batches(7, 0, 1))
     assert before.ids == after.ids
-    moved = np.abs(before.arrays["video"].astype(int) - after.arrays["video"]).max()
+    videos = (each.inputs.clips.video.astype(int) for each in (before, after))
+    moved = np.abs(next(videos) - next(videos)).max()
     assert 5 < moved <= 0.4 * 256
 
 
@@ -263,10 +277,10 @@ def test_a_clip_without_frames_is_masked(tmp_path: Path) -> None:
     heard = dataclasses.replace(clip_record(1, ["x"]), frames=())
     run = write_run(tmp_path / "run", [clip_record(0, ["x"]), heard], shards=1)
     batch = next(EvaluationData(str(run), SEGMENT, 1).batches(2))
-    assert batch.arrays["has_video"].tolist() == [True, False]
-    assert batch.arrays["has_audio"].all() and not batch.arrays["video"][1].any()
+    assert batch.clips.has_video.tolist() == [True, False]
+    assert batch.clips.has_audio.all() and not batch.clips.video[1].any()
     trained = next(training(run).batches(2, 0, 1))
-    assert sorted(trained.arrays["has_video"].tolist()) == [False, True]
+    assert sorted(trained.inputs.clips.has_video.tolist()) == [False, True]
 
 
 def test_a_clip_that_has_nothing_for_the_model_is_named(run_dir: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from clipseed.errors import InputError
+from models.data.clip_inputs import ClipInputs
 from models.nn.transformer import Block
 from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder, fuse
 
@@ -111,7 +112,7 @@ def test_the_whole_encoder_is_its_layers(encoder: AudioVisualEncoder) -> None:
         shared = (seen[0][-2:] + seen[1][-2:]) / 2
     cls = [norm(r[0], streams[0].norm) for r in rows]
     np.testing.assert_allclose(
-        encoder(video, audio)[0], (cls[0] + cls[1]) / 2, atol=5e-5
+        encoder(ClipInputs(video, audio))[0], (cls[0] + cls[1]) / 2, atol=5e-5
     )
 
 
@@ -119,24 +120,24 @@ def test_a_missing_modality_says_nothing(encoder: AudioVisualEncoder) -> None:
     video, audio = inputs()
     has_audio = jnp.asarray([True, False, True])
     with_zeros = audio * np.asarray([1, 0, 1], np.float32)[:, None, None]
-    heard = encoder(video, audio, None, has_audio)
-    masked = encoder(video, with_zeros, None, has_audio)
+    heard = encoder(ClipInputs(video, audio, None, has_audio))
+    masked = encoder(ClipInputs(video, with_zeros, None, has_audio))
     np.testing.assert_array_equal(heard, masked)
     # It is not the same as silence, and the others are as they would be alone.
-    silent = encoder(video, with_zeros)
+    silent = encoder(ClipInputs(video, with_zeros))
     assert np.abs(np.asarray(silent - masked)[1]).max() > 1e-3
     np.testing.assert_allclose(silent[0], masked[0], atol=1e-5)
-    alone = encoder(video[1:2], audio[1:2] + 5, None, has_audio[1:2])
+    alone = encoder(ClipInputs(video[1:2], audio[1:2] + 5, None, has_audio[1:2]))
     np.testing.assert_allclose(masked[1], alone[0], atol=1e-5)
 
 
 def test_each_modality_can_be_the_missing_one(encoder: AudioVisualEncoder) -> None:
     video, audio = inputs(2)
     neither = jnp.asarray([False, True])
-    seen = encoder(video, audio, has_video=neither)
-    other = encoder(video[::-1], audio, has_video=neither)
+    seen = encoder(ClipInputs(video, audio, has_video=neither))
+    other = encoder(ClipInputs(video[::-1], audio, has_video=neither))
     np.testing.assert_array_equal(seen[0], other[0])
-    nothing = encoder(video, audio, neither, neither)
+    nothing = encoder(ClipInputs(video, audio, neither, neither))
     assert not np.asarray(nothing[0]).any() and np.asarray(nothing[1]).any()
 
 
@@ -149,7 +150,7 @@ def test_one_modality_is_a_plain_transformer(modality: str) -> None:
     rows = {"video": given["video"],
             "audio": np.swapaxes(given["audio"], 1, 2)[..., None]}  # fmt: skip
     plain = encoder.streams[modality](jnp.asarray(rows[modality]))[:, 0]
-    got = encoder(**{modality: given[modality]})
+    got = encoder(ClipInputs(**{modality: given[modality]}))
     np.testing.assert_allclose(got, plain, atol=1e-6)
 
 

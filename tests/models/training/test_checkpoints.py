@@ -11,13 +11,13 @@ from flax import nnx
 
 from clipseed.errors import InputError
 from models.training.checkpoints import Checkpoints
-from models.training.step import TrainState, make_step
-from tests.support.tiny_model import tiny_batch, tiny_model
+from models.training.step import TrainState, divide, make_step
+from tests.support.tiny_model import TASK, tiny_batch, tiny_model
 
 
 def fresh(optimizer: optax.GradientTransformation, seed: int = 0) -> TrainState:
-    params = nnx.state(tiny_model(seed), nnx.Param)
-    return TrainState(jnp.int32(0), params, optimizer.init(params))
+    _, params, rest = divide(TASK, tiny_model(seed))
+    return TrainState(jnp.int32(0), params, optimizer.init(params), rest)
 
 
 def same(left: TrainState, right: TrainState) -> bool:
@@ -28,7 +28,7 @@ def same(left: TrainState, right: TrainState) -> bool:
 def test_a_run_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     optimizer = optax.adam(1e-3)
     graph = nnx.graphdef(tiny_model())
-    step = make_step(graph, optimizer)
+    step = make_step(TASK, graph, optimizer)
     state, _ = step(fresh(optimizer), tiny_batch(seed=0))
     with Checkpoints(str(tmp_path)) as checkpoints:
         checkpoints.save(state, 1)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from beam_pipeline.cli import main
 from clipseed.errors import InputError
 from models.retrieval.clip4clip import Clip4Clip
-from models.training.factory import make_model, make_tokenizer
+from models.training.config import TrainConfig
 from models.training.load import load_trained
 from models.training.overrides import override
 from tests.support.paths import DATA
@@ -55,17 +55,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+def made(config: TrainConfig) -> nnx.Module:
+    return config.task.init(config.seed, config.compute)
+
+
 @pytest.mark.ci_only
 def test_clip_is_tuned_measured_and_searched(
     run_dir: str, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write_config(tmp_path / "config.py", "TINY_CLIP4CLIP")
     model, index = tmp_path / "model", tmp_path / "index"
-    settings = ["epochs=100", "batch_size=4", f"clip={checkpoint}", "model.frames=3"]
+    settings = ["epochs=100", "batch_size=4", f"task.clip={checkpoint}"]
+    settings.append("task.model.frames=3")
     flags = [f"--output={model}", *(f"--set={setting}" for setting in settings)]
     assert main(["train", config, f"--data={run_dir}", *flags]) == 0
     trained = load_trained(str(model))
-    assert isinstance(trained.model, Clip4Clip) and trained.config.model.frames == 3
+    assert (
+        isinstance(trained.model, Clip4Clip) and trained.config.task.model.frames == 3
+    )
 
     figures = tmp_path / "figures.json"
     flags = [f"--data={run_dir}", f"--output={figures}"]
@@ -82,10 +89,10 @@ def test_clip_is_tuned_measured_and_searched(
 def test_no_epoch_keeps_clip_as_it_comes(checkpoint: str, tmp_path: Path) -> None:
     config = write_config(tmp_path / "config.py", "TINY_CLIP4CLIP")
     output = tmp_path / "model"
-    flags = [f"--output={output}", "--set=epochs=0", f"--set=clip={checkpoint}"]
+    flags = [f"--output={output}", "--set=epochs=0", f"--set=task.clip={checkpoint}"]
     assert main(["train", config, *flags]) == 0
     kept = nnx.state(load_trained(str(output)).model, nnx.Param)
-    given = make_model(override(TINY_CLIP4CLIP, [f"clip={checkpoint}"]))
+    given = made(override(TINY_CLIP4CLIP, [f"task.clip={checkpoint}"]))
     leaves = zip(
         jax.tree.leaves(kept), jax.tree.leaves(nnx.state(given, nnx.Param)), strict=True
     )
@@ -95,9 +102,13 @@ def test_no_epoch_keeps_clip_as_it_comes(checkpoint: str, tmp_path: Path) -> Non
 @needs_data
 def test_the_published_merges_are_kept_with_the_run(tmp_path: Path) -> None:
     merges = DATA / "models" / "clip_bpe_simple_vocab_16e6.txt.gz"
-    text = "model.clip.text"
-    sizes = [f"{text}.vocabulary=49408", f"{text}.end_id=49407", f"vocabulary={merges}"]
-    tokenizer = make_tokenizer(override(TINY_CLIP4CLIP, sizes), [])
+    text = "task.model.clip.text"
+    sizes = [
+        f"{text}.vocabulary=49408",
+        f"{text}.end_id=49407",
+        f"task.vocabulary={merges}",
+    ]
+    tokenizer = override(TINY_CLIP4CLIP, sizes).task.make_tokenizer([])
     assert tokenizer.size == 49408
     ids = tokenizer.encode(["a photo of a cat"], 8).ids
     assert ids.tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407, 0]]
@@ -106,25 +117,26 @@ def test_the_published_merges_are_kept_with_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["model.clip.text.vocabulary=600"], "514 tokens.*vocabulary=514"),
-        (["text=bert"], "CLIP4Clip starts from no 'text'"),
-        (["model.clip.vision.input_size=[64, 32]"], "64 x 32 cannot"),
+        (["task.model.clip.text.vocabulary=600"], "514 tokens.*vocabulary=514"),
+        (["task.text=bert"], "no field 'task.text'"),
+        (["task.model.clip.vision.input_size=[64, 32]"], "takes 64 x 32"),
     ],
 )
 def test_what_does_not_fit_is_said(settings: list[str], said: str) -> None:
-    config = override(TINY_CLIP4CLIP, settings)
     with pytest.raises(InputError, match=said):
-        make_tokenizer(config, [])
-        assert config.segment
-        make_model(config)
+        task = override(TINY_CLIP4CLIP, settings).task
+        task.make_tokenizer([])
+        assert task.segment
 
 
 def test_another_checkpoint_is_said(checkpoint: str, tmp_path: Path) -> None:
     folder = tmp_path / "clip"
     shutil.copytree(checkpoint, folder)
-    wider = override(TINY_CLIP4CLIP, [f"clip={folder}", "model.clip.projection=16"])
+    wider = override(
+        TINY_CLIP4CLIP, [f"task.clip={folder}", "task.model.clip.projection=16"]
+    )
     with pytest.raises(InputError, match=r"checkpoint_mismatch.*projection"):
-        make_model(wider)
+        made(wider)
     (folder / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.1, 0.1]}')
     with pytest.raises(InputError, match="another scale"):
-        make_model(override(TINY_CLIP4CLIP, [f"clip={folder}"]))
+        made(override(TINY_CLIP4CLIP, [f"task.clip={folder}"]))

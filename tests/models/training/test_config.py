@@ -6,27 +6,35 @@ import pytest
 from clipseed.errors import InputError
 from models.training.config import TrainConfig, load_config
 from models.training.overrides import as_json, from_json
+from models.training.tasks import task_named
 
 
 def test_published_configurations_are_the_papers() -> None:
     base = load_config("base")
-    assert (base.batch_size, base.epochs, base.model.temperature) == (256, 4.0, 0.05)
-    assert base.segment.frames == 32 and base.segment.spectrogram_frames == 800
+    assert (base.batch_size, base.epochs, base.task.model.temperature) == (
+        256,
+        4.0,
+        0.05,
+    )
+    assert (
+        base.task.segment.frames == 32 and base.task.segment.spectrogram_frames == 800
+    )
     assert load_config("tiny", ["batch_size=8"]).batch_size == 8
     clip = load_config("clip4clip")
-    assert (clip.batch_size, clip.epochs, clip.segment.frames) == (128, 5.0, 12)
+    assert (clip.batch_size, clip.epochs, clip.task.segment.frames) == (128, 5.0, 12)
     rates = clip.optimizer.learning_rate, clip.optimizer.pretrained_rate
     assert np.prod(rates) == pytest.approx(1e-7)
     for name in ("base", "tiny", "clip4clip"):
         config = load_config(name)
-        assert from_json(TrainConfig(), as_json(config)) == config
+        like = TrainConfig(task=task_named(type(config.task).__name__))
+        assert from_json(like, as_json(config)) == config
 
 
 @pytest.mark.parametrize(
     ("name", "setting", "said"),
     [
-        ("tiny", "model.text.max_tokens=31", "for 31 tokens .* of up to 32"),
-        ("clip4clip", "model.clip.text.max_tokens=8", "for 8 tokens"),
+        ("tiny", "task.model.text.max_tokens=31", "for 31 tokens .* of up to 32"),
+        ("clip4clip", "task.model.clip.text.max_tokens=8", "for 8 tokens"),
         ("tiny", "checkpoint_every=0", "must be 1 or more"),
         ("tiny", "keep=0", "must be 1 or more"),
         ("tiny", "log_every=-1", "must be 1 or more"),

@@ -10,79 +10,84 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 
 from clipseed.errors import InputError
+from models.retrieval.task import Embedded, accuracy
 from models.training import sharding, step
-from models.training.step import Embedded, TrainState
+from models.training.step import TrainState
 from tests.support.paths import ROOT
-from tests.support.tiny_model import largest_difference, tiny_batch, tiny_model
+from tests.support.tiny_model import (
+    TASK,
+    largest_difference,
+    tiny_batch,
+    tiny_model,
+)
 
 
 @pytest.fixture(scope="module")
-def split() -> tuple[Any, Any]:
-    return nnx.split(tiny_model(), nnx.Param)
+def split() -> tuple[Any, Any, Any]:
+    return step.divide(TASK, tiny_model())
 
 
 @pytest.mark.parametrize("micro", [2, 8])
 def test_micro_batches_give_the_gradients_of_the_whole(
-    split: tuple[Any, Any], micro: int
+    split: tuple[Any, Any, Any], micro: int
 ) -> None:
-    graph, params = split
-    batch = {name: jnp.asarray(rows) for name, rows in tiny_batch().items()}
-    whole = step.loss_and_gradients(graph, params, batch)
-    parts = step.loss_and_gradients(graph, params, batch, micro)
-    assert largest_difference(whole[:2], parts[:2]) < 1e-6
-    assert largest_difference(whole[2], parts[2]) < 1e-5
-    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[2])) > 1e-2
+    batch = jax.tree.map(jnp.asarray, tiny_batch())
+    whole = step.loss_and_gradients(TASK, *split, batch)
+    parts = step.loss_and_gradients(TASK, *split, batch, micro)
+    assert largest_difference(whole[0], parts[0]) < 1e-6
+    assert largest_difference(whole[1], parts[1]) < 1e-5
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[1])) > 1e-2
 
 
 def test_accuracy_counts_ties_as_wrong() -> None:
     same = jnp.ones((3, 2)) / jnp.sqrt(2)
-    assert step.accuracy(Embedded(same, same)) == 0
+    assert accuracy(Embedded(same, same)) == 0
     apart = jnp.eye(3)
-    assert step.accuracy(Embedded(apart, apart)) == 1
-    assert step.accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
+    assert accuracy(Embedded(apart, apart)) == 1
+    assert accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
 
 
-def state_of(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def state_of(
+    params: Any, rest: Any, optimizer: optax.GradientTransformation
+) -> TrainState:
     copied = jax.tree.map(jnp.array, params)
-    return TrainState(jnp.int32(0), copied, optimizer.init(copied))
+    return TrainState(jnp.int32(0), copied, optimizer.init(copied), rest)
 
 
-def test_steps_lower_the_loss(split: tuple[Any, Any]) -> None:
-    graph, params = split
+def test_steps_lower_the_loss(split: tuple[Any, Any, Any]) -> None:
+    graph, params, rest = split
     optimizer = optax.adam(3e-3)
-    train = step.make_step(graph, optimizer)
-    state, losses = state_of(params, optimizer), []
+    train = step.make_step(TASK, graph, optimizer)
+    state, losses = state_of(params, rest, optimizer), []
     for _ in range(40):
         state, metrics = train(state, tiny_batch())
         losses.append(float(metrics.loss))
     assert losses[-1] < losses[0] / 10 and int(state.step) == 40
-    assert metrics.accuracy == 1 and metrics.finite == 1
+    assert metrics.named["accuracy"] == 1 and metrics.finite == 1
 
 
-def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any]) -> None:
-    graph, params = split
+def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any, Any]) -> None:
+    graph, params, rest = split
     optimizer = optax.adam(1e-2)
-    train = step.make_step(graph, optimizer)
+    train = step.make_step(TASK, graph, optimizer)
     batch = tiny_batch()
-    batch["audio"][3, 0, 0] = np.nan
+    batch.clips.audio[3, 0, 0] = np.nan
     before = jax.tree.map(np.asarray, params)
-    state, metrics = train(state_of(params, optimizer), batch)
+    state, metrics = train(state_of(params, rest, optimizer), batch)
     assert metrics.finite == 0 and not np.isfinite(metrics.loss)
     assert largest_difference(before, state.params) == 0 and int(state.step) == 0
 
 
 ON_EIGHT = """
 import jax
-from flax import nnx
-from tests.support.tiny_model import largest_difference, tiny_batch, tiny_model
+from tests.support.tiny_model import TASK, largest_difference, tiny_batch, tiny_model
 from models.training import sharding, step
-graph, params = nnx.split(tiny_model(), nnx.Param)
+graph, params, rest = step.divide(TASK, tiny_model())
 batch = tiny_batch()
-one = jax.jit(step.loss_and_gradients, static_argnums=(0, 3))
-alone = one(graph, params, batch, 0)
+one = jax.jit(step.loss_and_gradients, static_argnums=(0, 1, 5))
+alone = one(TASK, graph, params, rest, batch, 0)
 assert jax.device_count() == 8
 mesh = sharding.data_mesh()
 spread = sharding.to_devices(batch, mesh)
@@ -90,7 +95,7 @@ for shard_from, micro in ((0, 0), (64, 0), (0, 8)):
     placed = sharding.place(params, mesh, shard_from)
     cut = sum(not p.sharding.is_fully_replicated for p in jax.tree.leaves(placed))
     assert (cut > 0) == (shard_from > 0)
-    together = one(graph, placed, spread, micro)
+    together = one(TASK, graph, placed, rest, spread, micro)
     worst = largest_difference(alone, together)
     assert worst < 1e-5, worst
 print("equal")

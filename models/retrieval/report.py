@@ -1,0 +1,88 @@
+"""The evaluation of a retrieval model as text and JSON."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from clipseed.errors import InputError
+from models.data.clip_inputs import Modality
+from models.data.loader import EvaluationData
+from models.data.segments import SegmentConfig
+from models.retrieval.encoder import retrieval_encoder
+from models.retrieval.evaluate import embed_run, evaluate
+from models.retrieval.results_table import as_json, as_markdown
+from models.training.history import setting
+from models.training.task import EvaluationOptions, Report
+
+if TYPE_CHECKING:
+    from models.training.load import Trained
+
+_MODALITIES: Mapping[str, Modality] = {"V": "video", "A": "audio"}
+# How many missing clips the text names; the JSON names all.
+_NAMED = 10
+
+
+def report(trained: "Trained", run_dir: str, options: EvaluationOptions) -> Report:
+    """Measure retrieval on a run.
+
+    Returns:
+        A table, beside the paper's rows if the run was cut from a benchmark. The JSON
+        also says why a clip was not embedded (`missing`, by id) and how many captions
+        the model cannot tell from another (`captions_alike`).
+
+    Raises:
+        InputError: the run cannot be read; `no_modality` if the model does not take
+            the modality.
+    """
+    encoder = retrieval_encoder(trained)
+    modality, masked = _modality(options.modality, encoder.segment)
+    data = EvaluationData(run_dir, encoder.segment, options.segments)
+    embedded = embed_run(encoder, data, options.batch_size, masked)
+    figures = evaluate(embedded, options.leave_out)
+    facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
+    facts["captions_alike"] = embedded.alike
+    protocol, label = "", options.modality or ""
+    if data.run.benchmark is not None:
+        name = data.run.benchmark.name
+        how = setting(trained.lineage, name)
+        facts |= {
+            "benchmark": name,
+            "setting": how,
+            "trained_on": [row._asdict() for row in trained.lineage],
+        }
+        protocol, label = name.partition("/")[0], f"{modality}, {how}"
+    table = as_markdown(figures, protocol, label)
+    text = "\n".join([table, *_notes(facts, options.leave_out)])
+    return Report(text, as_json(figures, protocol, facts))
+
+
+def _modality(
+    wanted: str | None, segment: SegmentConfig
+) -> tuple[str, Modality | None]:
+    """Return the paper's name of what is measured, and what is masked for it."""
+    taken = {"A": segment.spectrogram_frames > 0, "V": segment.frames > 0}
+    have = [name for name, is_taken in taken.items() if is_taken]
+    names = wanted.split("+") if wanted else have
+    if not set(names) <= set(have):
+        raise InputError(
+            "no_modality",
+            f"the model takes {'+'.join(have)}, not {wanted}; choose another "
+            "--modality",
+        )
+    masked = [_MODALITIES[name] for name in have if name not in names]
+    return "+".join(names), masked[0] if masked else None
+
+
+def _notes(facts: Mapping[str, Any], left_out: bool) -> Iterator[str]:
+    """Yield what a reader of the figures must know."""
+    if facts["captions_alike"]:
+        yield (
+            "\nCaptions that the model cannot tell from another (cropped, or of words "
+            f"that it does not know): {facts['captions_alike']}"
+        )
+    missing = facts["missing"]
+    if missing:
+        fate = "left out of the figures" if left_out else "counted as found last"
+        yield f"\nClips missing, {fate}: {len(missing)}"
+        yield from (f"- {name}: {missing[name]}" for name in sorted(missing)[:_NAMED])
+    if len(missing) > _NAMED:
+        yield f"- and {len(missing) - _NAMED} more; --output names all"
