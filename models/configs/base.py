@@ -6,8 +6,8 @@
         --set task.vocabulary=bert-base-uncased/vocab.txt
 
 A ViT-Base per modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at
-stride 14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one GPU add
-`--set micro_batch=32 --set remat=True`. Expected there with VideoCC3M, zero-shot on
+stride 14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one
+GPU add `--set micro_batch=32 --set remat=True`. Expected with VideoCC3M, zero-shot on
 MSR-VTT 1k-A: R@1 20.4, R@10 50.3 (not reproduced here, for lack of the data).
 """
 
