@@ -58,7 +58,8 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     except (OSError, ValueError) as error:
         raise InputError(
             "no_index",
-            f"{index_dir} is not an index of clips; make one with `clipseed index-clips`",
+            f"{index_dir} is not an index of clips; make one with `clipseed "
+            "index-clips`",
         ) from error
     encoder = retrieval_encoder(load_trained(about["model"]))
     index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
