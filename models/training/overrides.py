@@ -129,7 +129,7 @@ def _read(annotation: Any, value: Any, like: Any) -> Any:
         return tuple(_read(items[0] if items else None, item, None) for item in value)
     if not isinstance(value, dict):
         return value
-    possible = (type(like), annotation, *typing.get_args(annotation))
+    possible = (annotation, *typing.get_args(annotation), type(like))
     kinds = {
         kind.__name__: kind
         for kind in possible

@@ -51,9 +51,9 @@ def test_fields_are_set_by_path() -> None:
         ("model.clips.depth=2", "hidden, layers"),
         ("model.clips.layers.x=2", "nothing below it"),
         ("data.2.path=x", "no field"),
-        ("model.clips.layers=two", "is a int"),
-        ("model.clips.layers=2.5", "is a int"),
-        ("resume=1", "is a bool"),
+        ("model.clips.layers=two", "is of type int"),
+        ("model.clips.layers=2.5", "is of type int"),
+        ("resume=1", "is of type bool"),
         ("resume", "has no value"),
     ],
 )
