@@ -52,9 +52,9 @@ def test_every_command_runs(tmp_path: Path) -> None:
     shell = [line for block in blocks("sh") for line in block.splitlines()]
     script = "\n".join(line for line in shell if line not in _NOT_AGAIN)
     assert len(shell) - script.count("\n") - 1 == len(_NOT_AGAIN)
-    python = "".join(f"\n.venv/bin/python - <<'EOF'\n{b}EOF\n" for b in blocks("python"))
+    python = "\n".join(f".venv/bin/python - <<'E'\n{b}E\n" for b in blocks("python"))
     done = subprocess.run(  # Job control, as in the shell of a reader.
-        ["bash", "-m", "-euxo", "pipefail", "-c", script + python],
+        ["bash", "-m", "-euxo", "pipefail", "-c", f"{script}\n{python}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
