@@ -1,9 +1,9 @@
 """The audio-visual dual encoder of the paper (sections 4.1 and 5.2).
 
     clipseed train base --data RUN --output DIR \
-        --set task.vision=vit-base-patch16-224-in21k \
-        --set task.text=bert-base-uncased \
-        --set task.vocabulary=bert-base-uncased/vocab.txt
+        --set task.vision=hf:google/vit-base-patch16-224-in21k \
+        --set task.audio=hf:google/vit-base-patch16-224-in21k \
+        --set task.text=hf:google-bert/bert-base-uncased
 
 A ViT-Base per modality, BERT-Base, 4 bottleneck tokens from layer 8, 32 frames at
 stride 14, spectrograms of 800 x 128; batch 256, 4 epochs. The paper used TPUs; on one

@@ -6,28 +6,31 @@ from collections.abc import Iterable
 from flax import nnx
 
 from clipseed.errors import InputError
-from clipseed.io import storage
-from models.backbones.clip.model import Clip
-from models.backbones.clip.weights import load_clip
+from models.backbones.clip.model import Clip, ClipConfig
+from models.backbones.clip.weights import clip_config, load_clip
 from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
+from models.pretrained.adopt import adopt
+from models.pretrained.checkpoint import read_config
 from models.pretrained.preprocessing import CLIP_SCALE, read_preprocessing
+from models.pretrained.source import open_checkpoint
 from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.retrieval.task import RetrievalTask
 from models.tokenizers.byte_pairs import clip_bpe, read_merges
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
+from models.tokenizers.published import read_tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clip4ClipTask(RetrievalTask):
     """CLIP4Clip; the defaults are the published sizes.
 
-    `vocabulary` is a list of CLIP's merges; "": the one beside the checkpoint, or none,
-    which makes each byte a token.
+    `vocabulary` is a list of CLIP's merges; "": the tokenizer of the checkpoint, or no
+    merges, which makes each byte a token.
 
     Attributes:
         model: its sizes.
-        clip: checkpoint of a CLIP, a directory.
+        clip: checkpoint of a CLIP, `hf:ID[@REVISION]` or a directory.
     """
 
     model: Clip4ClipConfig = dataclasses.field(default_factory=Clip4ClipConfig)
@@ -43,16 +46,29 @@ class Clip4ClipTask(RetrievalTask):
         """See `ClipTask`; CLIP takes no sound."""
         return self._segment(self.model.frames, self.model.frame_px, 0)
 
+    def adopted(self) -> "Clip4ClipTask":
+        """See `Task`; the size of pictures may differ, by interpolated positions."""
+        if not self.clip:
+            return self
+        checkpoint = open_checkpoint(self.clip)
+        published = clip_config(read_config(checkpoint.directory, ["clip"]))
+        clip = adopt(
+            "task.model.clip", self.model.clip, published, ClipConfig(), ["input_size"]
+        )
+        model = dataclasses.replace(self.model, clip=clip)
+        return dataclasses.replace(self, model=model, clip=checkpoint.name)
+
     def make_tokenizer(self, captions: Iterable[str]) -> CaptionTokenizer:
         """See `Task`.
 
         Raises:
             InputError: `bad_vocabulary` if the text tower is made for another.
         """
-        uri = self.vocabulary
-        if self.clip and not uri:
-            uri = storage.join(self.clip, "merges.txt")
-        tokenizer = clip_bpe(read_merges(uri) if uri else [])
+        uri = self.vocabulary or self.clip
+        if self.clip and not self.vocabulary:
+            tokenizer = read_tokenizer(open_checkpoint(self.clip).directory)
+        else:
+            tokenizer = clip_bpe(read_merges(uri) if uri else [])
         size, end_id = tokenizer.size, tokenizer.end_id
         text = self.model.clip.text
         if (end_id, size) != (text.end_id, text.vocabulary):
@@ -76,14 +92,16 @@ class Clip4ClipTask(RetrievalTask):
         """
         if not self.clip:
             return Clip4Clip(Clip(self.model.clip, nnx.Rngs(seed), compute))
-        pixels = read_preprocessing(self.clip, "clip", self.model.frame_px)
+        task = self.adopted()
+        directory = open_checkpoint(self.clip).directory
+        pixels = read_preprocessing(directory, "clip", task.model.frame_px)
         if pixels.scale != CLIP_SCALE:
             raise InputError(
                 "bad_checkpoint",
                 f"{self.clip} was trained on pixels of another scale than CLIP's; use "
                 "another checkpoint",
             )
-        return Clip4Clip(load_clip(self.clip, self.model.clip, compute, self.allow))
+        return Clip4Clip(load_clip(directory, task.model.clip, compute, self.allow))
 
     def without_checkpoints(self) -> "Clip4ClipTask":
         """See `Task`."""

@@ -2,17 +2,24 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from flax import nnx
 
 from clipseed.errors import InputError
-from models.backbones.bert.model import fill_bert
-from models.backbones.vit.weights import fill_vit
+from models.backbones.bert.model import BertConfig, bert_config, fill_bert
+from models.backbones.vit.weights import MODEL_TYPES, fill_vit, vit_config
 from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
+from models.pretrained.adopt import adopt
+from models.pretrained.checkpoint import read_config
+from models.pretrained.preprocessing import SYMMETRIC_SCALE, read_preprocessing
+from models.pretrained.source import open_checkpoint
+from models.retrieval.adopt_streams import adopt_streams
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
 from models.retrieval.task import RetrievalTask
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
+from models.tokenizers.published import read_tokenizer
 from models.tokenizers.wordpiece import learn_vocabulary, read_vocabulary, word_piece
 
 
@@ -20,16 +27,20 @@ from models.tokenizers.wordpiece import learn_vocabulary, read_vocabulary, word_
 class DualEncoderTask(RetrievalTask):
     """The dual encoder; the defaults are the paper's.
 
-    `vocabulary` is BERT's vocab.txt; "": learned from the captions.
+    `vocabulary` is BERT's vocab.txt; "": the tokenizer of the checkpoint `text`, or
+    learned from the captions. Checkpoints are named by `hf:ID[@REVISION]` or a
+    directory, and bring their settings with them.
 
     Attributes:
         model: its sizes.
-        vision: checkpoint of a ViT for both streams, a directory.
-        text: checkpoint of a BERT, a directory.
+        vision: checkpoint of a ViT, for the video stream.
+        audio: checkpoint of an AST or a ViT, for the audio stream.
+        text: checkpoint of a BERT.
     """
 
     model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
     vision: str = ""
+    audio: str = ""
     text: str = ""
 
     @property
@@ -47,6 +58,34 @@ class DualEncoderTask(RetrievalTask):
             clips.spectrogram_frames if "audio" in clips.modalities else 0,
         )
 
+    def adopted(self) -> "DualEncoderTask":
+        """See `Task`; frames and sizes of the input may differ, by interpolation."""
+        checkpoints = {
+            name: open_checkpoint(getattr(self, name))
+            for name in ("vision", "audio", "text")
+            if getattr(self, name)
+        }
+        model = self.model
+        streams = {
+            name: vit_config(read_config(checkpoint.directory, kinds))
+            for name, kinds in (("vision", ["vit"]), ("audio", MODEL_TYPES))
+            if (checkpoint := checkpoints.get(name))
+        }
+        clips = adopt_streams(model.clips, streams.get("vision"), streams.get("audio"))
+        if {"vision", "audio"} <= set(checkpoints) and self.vision != self.audio:
+            clips = dataclasses.replace(clips, shared_norm=False)
+        model = dataclasses.replace(model, clips=clips)
+        if "text" in checkpoints:
+            published = bert_config(
+                read_config(checkpoints["text"].directory, ["bert"])
+            )
+            text = adopt("task.model.text", model.text, published, BertConfig())
+            model = dataclasses.replace(model, text=text)
+        names: dict[str, Any] = {
+            name: checkpoint.name for name, checkpoint in checkpoints.items()
+        }
+        return dataclasses.replace(self, model=model, **names)
+
     def make_tokenizer(self, captions: Iterable[str]) -> CaptionTokenizer:
         """See `Task`.
 
@@ -55,16 +94,19 @@ class DualEncoderTask(RetrievalTask):
                 ids.
         """
         most = self.model.text.vocabulary
-        if not self.vocabulary:
+        if self.vocabulary:
+            tokenizer = word_piece(read_vocabulary(self.vocabulary))
+        elif self.text:
+            tokenizer = read_tokenizer(open_checkpoint(self.text).directory)
+        else:
             return word_piece(learn_vocabulary(captions, most))
-        words = read_vocabulary(self.vocabulary)
-        if len(words) > most:
+        if tokenizer.size > most:
             raise InputError(
                 "bad_vocabulary",
-                f"{self.vocabulary} has {len(words)} tokens, the text encoder {most}; "
-                f"set task.model.text.vocabulary={len(words)}",
+                f"{self.vocabulary or self.text} has {tokenizer.size} tokens, the text "
+                f"encoder {most}; set task.model.text.vocabulary={tokenizer.size}",
             )
-        return word_piece(words)
+        return tokenizer
 
     def init(self, seed: int, compute: Compute) -> DualEncoder:
         """See `Task`.
@@ -73,23 +115,49 @@ class DualEncoderTask(RetrievalTask):
             InputError: a checkpoint does not fit, see
                 `models.pretrained.load_weights.fill`.
         """
-        model = DualEncoder(self.model, nnx.Rngs(seed), compute)
-        if self.vision:
-            for stream in model.clips.streams.values():
-                fill_vit(stream, self.vision, self.allow)
-        if self.text:
-            fill_bert(model.text, self.text, self.allow)
+        task = self.adopted()
+        model = DualEncoder(task.model, nnx.Rngs(seed), compute)
+        for stream, name in (("video", task.vision), ("audio", task.audio)):
+            if not name:
+                continue
+            if stream not in model.clips.streams:
+                raise InputError(
+                    "bad_config", f"the model has no {stream} stream to fill by {name}"
+                )
+            fill_vit(model.clips.streams[stream], _directory(name, stream), self.allow)
+        if task.text:
+            fill_bert(model.text, open_checkpoint(task.text).directory, self.allow)
         return model
 
     def without_checkpoints(self) -> "DualEncoderTask":
         """See `Task`."""
-        return dataclasses.replace(self, vision="", text="")
+        return dataclasses.replace(self, vision="", audio="", text="")
 
     def pretrained(self, model: DualEncoder, resumed: bool) -> list[nnx.Module]:
         """See `Task`; bottlenecks and projections always learn at the full rate."""
         modules: list[nnx.Module] = []
-        if self.vision or resumed:
-            modules += model.clips.streams.values()
+        for stream, checkpoint in (("video", self.vision), ("audio", self.audio)):
+            if (checkpoint or resumed) and stream in model.clips.streams:
+                modules.append(model.clips.streams[stream])
         if self.text or resumed:
             modules.append(model.text)
         return modules
+
+
+def _directory(name: str, stream: str) -> str:
+    """Return the directory of a stream's checkpoint, made for pixels in [-1, 1].
+
+    Raises:
+        InputError: `bad_checkpoint` if it was trained on others.
+    """
+    directory = open_checkpoint(name).directory
+    if stream == "video":
+        scale = read_preprocessing(directory, "vit", 224).scale
+        if scale != SYMMETRIC_SCALE:
+            raise InputError(
+                "bad_checkpoint",
+                f"{name} was trained on pixels of mean {scale.mean} and deviation "
+                f"{scale.deviation}, the video stream takes pixels in [-1, 1]: use "
+                "another checkpoint",
+            )
+    return directory

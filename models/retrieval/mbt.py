@@ -11,6 +11,7 @@ nothing in any average, so that no sound is not the same as silence.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,10 @@ class AudioVisualConfig(BlockConfig):
         spectrogram_frames: of a clip's segment.
         mel_bins: of the spectrogram.
         audio_patch: mel bins and frames of a patch.
+        audio_stride: from one patch to the next; None: `audio_patch`. AST's overlap.
+        audio_extra_tokens: 1 (CLS), or 2 with AST's distillation token.
+        shared_norm: the streams share one last layer norm, as in the paper's model;
+            False: each has its own, as checkpoints of two models need.
         bottlenecks: tokens that the modalities exchange.
         fusion_layer: the first layer that exchanges them, from 0.
     """
@@ -46,6 +51,9 @@ class AudioVisualConfig(BlockConfig):
     spectrogram_frames: int = 800
     mel_bins: int = 128
     audio_patch: tuple[int, int] = (16, 16)
+    audio_stride: tuple[int, int] | None = None
+    audio_extra_tokens: int = 1
+    shared_norm: bool = True
     bottlenecks: int = 4
     fusion_layer: int = 8
 
@@ -67,22 +75,28 @@ class AudioVisualConfig(BlockConfig):
     def video(self) -> ViTConfig:
         """The transformer over frames."""
         size = (self.frames, self.frame_px, self.frame_px)
-        return self._stream(size, self.video_patch, 3)
+        return self._stream(size, self.video_patch, channels=3)
 
     @property
     def audio(self) -> ViTConfig:
         """The transformer over the spectrogram."""
         size = (self.mel_bins, self.spectrogram_frames)
-        return self._stream(size, self.audio_patch, 1)
+        return self._stream(
+            size,
+            self.audio_patch,
+            channels=1,
+            stride=self.audio_stride,
+            extra_tokens=self.audio_extra_tokens,
+        )
 
     def _stream(
-        self, size: tuple[int, ...], patch: tuple[int, ...], channels: int
+        self, size: tuple[int, ...], patch: tuple[int, ...], **others: Any
     ) -> ViTConfig:
         shared = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(BlockConfig)
         }
-        return ViTConfig(input_size=size, patch=patch, channels=channels, **shared)
+        return ViTConfig(input_size=size, patch=patch, **shared, **others)
 
 
 class AudioVisualEncoder(nnx.Module):
@@ -90,7 +104,7 @@ class AudioVisualEncoder(nnx.Module):
 
     Attributes:
         config: its sizes.
-        streams: a Vision Transformer by modality. They share one last layer norm.
+        streams: a Vision Transformer by modality.
         bottleneck: float32 [bottlenecks, hidden]; there with two modalities only.
     """
 
@@ -107,9 +121,10 @@ class AudioVisualEncoder(nnx.Module):
         self.streams = nnx.Dict(
             {name: ViT(sizes[name], rngs, compute) for name in config.modalities}
         )
-        norm = layer_norm(config, compute, rngs)
-        for stream in self.streams.values():
-            stream.norm = norm
+        if config.shared_norm:
+            norm = layer_norm(config, compute, rngs)
+            for stream in self.streams.values():
+                stream.norm = norm
         if len(config.modalities) > 1:
             normal = nnx.initializers.normal(0.02)
             shape = (config.bottlenecks, config.hidden)

@@ -7,6 +7,7 @@ The output directory holds `config.json`, `tokenizer.json`, `trained_on.json`,
 the configuration; nothing here knows of a model.
 """
 
+import dataclasses
 import json
 import logging
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
     """
     if config.epochs and not config.data:
         raise InputError("no_data", "name a run to train on: --data RUN_DIR")
+    config = dataclasses.replace(config, task=config.task.adopted())
     sharding.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
     tokenizer = _prepare(config, directory)

@@ -123,6 +123,17 @@ class Task(abc.ABC):
     def init(self, seed: int, compute: Compute) -> nnx.Module:
         """Return the model, from the checkpoints that the task names or from a seed."""
 
+    def adopted(self) -> "Task":
+        """Return the task with the settings that its checkpoints bring.
+
+        Their names then end in the revision, so that they mean the same later.
+
+        Raises:
+            InputError: `bad_config` if a setting contradicts a checkpoint; or as
+                `models.pretrained.source.open_checkpoint`.
+        """
+        return self
+
     def without_checkpoints(self) -> "Task":
         """Return the same task for a model whose parameters will be read from a run."""
         return self

@@ -1,0 +1,74 @@
+"""The tokenizer of a checkpoint, from whichever files it has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from clipseed.errors import InputError
+from models.retrieval.dual_encoder_task import DualEncoderTask
+from models.tokenizers.published import read_tokenizer
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog", "##s", "a", "run"]
+
+
+def save_whole(directory: Path) -> tokenizers.Tokenizer:
+    """Write a `tokenizer.json` as `transformers` does: it does not say how to pad."""
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    library = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    library.normalizer = normalizers.BertNormalizer()
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    library.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    library.add_special_tokens(WORDS[:5])
+    library.save(str(directory / "tokenizer.json"))
+    return library
+
+
+def test_the_whole_tokenizer_is_taken_as_it_is(tmp_path: Path) -> None:
+    library = save_whole(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "[MASK]"}')
+    found = read_tokenizer(str(tmp_path)).encode(["A dog runs", ""], 6)
+    assert found.ids.tolist() == [[2, 7, 5, 8, 6, 3], [2, 3, 4, 4, 4, 4]]
+    assert found.mask.tolist() == [[True] * 6, [True] * 2 + [False] * 4]
+    assert library.encode("a dog runs").ids == [2, 7, 5, 8, 6, 3]
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert read_tokenizer(str(tmp_path)).encode([""], 3).ids.tolist() == [[2, 3, 0]]
+
+
+def test_words_alone_are_berts(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    found = read_tokenizer(str(tmp_path))
+    assert found.encode(["A dog runs"], 6).ids.tolist() == [[2, 7, 5, 8, 6, 3]]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    with pytest.raises(InputError, match="keeps upper case"):
+        read_tokenizer(str(tmp_path))
+
+
+def test_merges_alone_are_clips(tmp_path: Path) -> None:
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\n")
+    tokenizer = read_tokenizer(str(tmp_path))
+    assert tokenizer.size == 515 and tokenizer.end_id == 514
+
+
+def test_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_tokenizer(str(tmp_path))
+    assert caught.value.reason == "no_tokenizer"
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError) as caught:
+        read_tokenizer(str(tmp_path))
+    assert caught.value.reason == "bad_vocabulary"
+
+
+def test_a_text_checkpoint_brings_its_vocabulary(tmp_path: Path) -> None:
+    """And not ids of words made from the captions."""
+    save_whole(tmp_path)
+    task = DualEncoderTask(text=str(tmp_path))
+    ids = task.make_tokenizer(["zebra zebra"]).encode(["a dog runs zebra"], 7).ids
+    np.testing.assert_array_equal(ids, [[2, 7, 5, 8, 6, 1, 3]])
+    learned = DualEncoderTask().make_tokenizer(["zebra zebra"])
+    assert learned.encode(["zebra"], 3).ids[0, 1] not in ids
