@@ -65,14 +65,14 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     ledgers += [mined.ledger, clips.ledger]
     reports = (corpus.reports, mined.reports) | "AllReports" >> beam.Flatten()
     videos = reports | AccountForVideos()
-    rejected = [letters for ledger in ledgers for letters in ledger.rejected]
-    letters = (*rejected, videos.rejected) | "DeadLetters" >> beam.Flatten()
+    rejected = [each for ledger in ledgers for each in ledger.rejected]
+    dead_letters = (*rejected, videos.rejected) | "DeadLetters" >> beam.Flatten()
     tallies = [tally for ledger in ledgers for tally in ledger.tallies]
-    tallies += [count_videos(videos.outcomes), count_dead_letters(letters)]
+    tallies += [count_videos(videos.outcomes), count_dead_letters(dead_letters)]
     if base is not None:  # Its dead letters are in its tallies already.
-        letters = (letters, base.letters) | "BaseLetters" >> beam.Flatten()
+        dead_letters = (dead_letters, base.rejected) | "BaseLetters" >> beam.Flatten()
         tallies.append(base.tallies)
-    tables = write_tables(plan, matches, clips.pairs, letters)
+    tables = write_tables(plan, matches, clips.pairs, dead_letters)
     files = (*tables, clips.files, *index.files) | "Files" >> beam.Flatten()
     sums = tallies | "Tallies" >> beam.Flatten()
     _ = pipeline | WriteRunManifest(
@@ -81,7 +81,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
 
 
 def _quiet() -> None:
-    """Keeps what libraries log about themselves away from the user."""
+    """Keep what libraries log about themselves away from the user."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger().addFilter(
         lambda record: "Resource module is not available" not in record.getMessage()
@@ -89,7 +89,7 @@ def _quiet() -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Runs `clipseed mine`; gives the exit status.
+    """Run `clipseed mine`; return the exit status.
 
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """

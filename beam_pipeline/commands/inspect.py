@@ -111,16 +111,16 @@ def rejected_text(run: Run) -> str:
     """Return the dead letters by stage and reason, with an example each."""
     counts: dict[tuple[str, str], int] = {}
     first: dict[tuple[str, str], DeadLetter] = {}
-    for letter in run.dead_letters():
-        kind = letter.stage, letter.reason
+    for dead_letter in run.dead_letters():
+        kind = dead_letter.stage, dead_letter.reason
         counts[kind] = counts.get(kind, 0) + 1
-        first.setdefault(kind, letter)
+        first.setdefault(kind, dead_letter)
     if not counts:
         return "nothing was rejected"
     lines = [
         f"  {counts[kind]:5d}  {kind[0]}: {kind[1]}, such as "
-        + _one_line(f"{letter.key}: {letter.message}")
-        for kind, letter in sorted(first.items())
+        + _one_line(f"{dead_letter.key}: {dead_letter.message}")
+        for kind, dead_letter in sorted(first.items())
     ]
     return "\n".join(["rejected", *lines])
 

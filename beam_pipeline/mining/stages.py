@@ -161,7 +161,7 @@ def split_corpus(pipeline: beam.Pipeline, plan: Plan, base: BaseRun | None) -> C
     build = plan.build
     split = videos | SplitVideos(plan.sampling, build.fetch, build.isolate, plan.kept)
     ledger = Ledger([*rejected, split.rejected], [videos | "VideosIn" >> Tally(VIDEOS)])
-    return Corpus(split.spans, split.reports, ledger)
+    return Corpus(split.parts, split.reports, ledger)
 
 
 def match_corpus(
@@ -206,7 +206,7 @@ def select_and_cut(
 
 
 def count_videos(outcomes: beam.PCollection) -> beam.PCollection:
-    """`VideoOutcome`s to the numbers of videos mined, failed, and broken but mined."""
+    """Count the videos mined, failed, and broken but mined, from `VideoOutcome`s."""
 
     def count(video: VideoOutcome) -> list[tuple[Counter, int]]:
         mined = [(VIDEOS_MINED, 1), (VIDEOS_BROKEN, int(video.breaks > 0))]
@@ -220,7 +220,7 @@ def count_videos(outcomes: beam.PCollection) -> beam.PCollection:
 
 
 def count_dead_letters(rejected: beam.PCollection) -> beam.PCollection:
-    """`DeadLetter`s to their numbers by stage and reason."""
+    """Count dead letters by stage and reason."""
     return rejected | "Letters" >> Tally(lambda r: dead_letters(r.stage, r.reason))
 
 
@@ -228,7 +228,7 @@ def write_tables(
     plan: Plan,
     matches: beam.PCollection,
     pairs: beam.PCollection,
-    letters: beam.PCollection,
+    rejected: beam.PCollection,
 ) -> list[beam.PCollection]:
     """Write the tables of a run; return collections of the `RunFile`s written."""
     tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
@@ -236,7 +236,7 @@ def write_tables(
     return [
         _keyed(matches, "seed_id") | "WriteMatches" >> write,
         _keyed(pairs, "video_id") | "WritePairs" >> tables.pairs(),
-        _keyed(letters, "key") | "WriteRejected" >> tables.rejected(),
+        _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
     ]
 
 

@@ -183,13 +183,13 @@ class _Stage(NamedTuple):
         inputs: counts what comes in; None if the stage itself reads files, so that
             only what becomes of their rows can be counted.
         outputs: counts what goes out.
-        letters: stages each dead letter of which is one dropped element.
+        drop_stages: stages each dead letter of which is one dropped element.
     """
 
     name: str
     inputs: Counter | None
     outputs: Counter
-    letters: tuple[str, ...] = ()
+    drop_stages: tuple[str, ...] = ()
 
 
 _STAGES = (
@@ -209,7 +209,7 @@ def account_for(counts: Counts) -> Iterator[StageAccount]:
     """Yield the account of each stage, in the order in which elements pass them."""
     for stage in _STAGES:
         dropped = counts.by_reason(stage.name, _DROPPED)
-        for name in stage.letters:
+        for name in stage.drop_stages:
             dropped |= counts.by_reason(name, _DEAD_LETTERS)
         outputs = counts[stage.outputs]
         inputs = (

@@ -26,7 +26,7 @@ class RunFile(NamedTuple):
 
     Attributes:
         path: inside the run directory, such as `pairs.csv`.
-        records: rows, clips or lines in it; 0 for a file that has none.
+        records: rows, clips or lines in it; 0 if it has none.
         bytes: its size.
         sha256: in hex.
     """

@@ -179,7 +179,7 @@ def read_clips_file(uri: str) -> Iterator[ClipRecord]:
 
 
 def is_run(uri: str) -> bool:
-    """Whether there is a finished run; it may still be damaged."""
+    """Return whether there is a finished run; it may still be damaged."""
     return storage.exists(storage.join(uri, RUN_JSON))
 
 

@@ -47,12 +47,12 @@ def write_matches(path: str, matches: Sequence[RankedMatch], config_hash: str) -
     return _write_parquet(path, matches, RankedMatch, config_hash)
 
 
-def write_dead_letters(path: str, letters: Iterable[DeadLetter]) -> int:
-    """Write a shard of `rejected/`, a line of JSON per letter; return their number."""
+def write_dead_letters(path: str, rejected: Iterable[DeadLetter]) -> int:
+    """Write a shard of `rejected/`, one line of JSON each; return their number."""
     count = 0
     with open(path, "w", encoding="utf-8", newline="\n") as file:
-        for letter in letters:
-            file.write(json.dumps(letter._asdict(), ensure_ascii=False) + "\n")
+        for dead_letter in rejected:
+            file.write(json.dumps(dead_letter._asdict(), ensure_ascii=False) + "\n")
             count += 1
     return count
 

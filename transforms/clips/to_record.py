@@ -1,4 +1,4 @@
-"""The record of a clip that was cut: its pictures and sound beside its captions."""
+"""The record of a clip that was cut: its pictures and sound with its captions."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ def record_of(
     video: str,
     embedder: str,
 ) -> ClipRecord:
-    """Joins a clip with its captions; computes the log-mel of its sound.
+    """Join a clip with its captions; compute the log-mel of its sound.
 
     Args:
         cut: frames, and sound of 16 bits, which becomes float32 in [-1, 1).

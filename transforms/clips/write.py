@@ -69,12 +69,12 @@ def make_record(
 ) -> ClipRecord:
     """Join a cut clip with the matches that it is captioned by."""
     video = rows[0].video
-    span = f"{video.video_id}:{clip.start_us}:{clip.end_us}"
+    place = f"{video.video_id}:{clip.start_us}:{clip.end_us}"
     return record_of(
         clip,
         config.cut.fps,
         captions_from(rows),
-        clip_id=content_id(span),
+        clip_id=content_id(place),
         video_id=video.video_id,
         video=video.reference,
         embedder=config.embedder_id,
@@ -123,10 +123,10 @@ class _WriteShardFn(beam.DoFn):
                     continue
                 yield from self._video_records(video, rows, waiting, outcome)
             except InputError as error:
-                outcome.reject(video, waiting, error.reason, error.message)
+                outcome.drop(video, waiting, error.reason, error.message)
             else:
                 message = "No frame could be decoded around it."
-                outcome.reject(video, waiting, "no_frames", message)
+                outcome.drop(video, waiting, "no_frames", message)
 
     def _video_records(
         self,
@@ -150,7 +150,7 @@ class _WriteShardFn(beam.DoFn):
                     outcome.note_broken_sound(video, clip)
                 if config.require_sound and clip.sound.verdict != OK:
                     reason = f"sound_{clip.sound.verdict}"
-                    outcome.reject(video, done, reason, clip.sound.message)
+                    outcome.drop(video, done, reason, clip.sound.message)
                     continue
                 captions = captions_of_clip(r for r in rows if r.time_us in done)
                 record = make_record(clip, captions, config)
@@ -210,7 +210,7 @@ class _Outcome:
             for row in rows
         )
 
-    def reject(
+    def drop(
         self, video: Video, times: Iterable[int], reason: str, message: str
     ) -> None:
         for time_us in sorted(times):

@@ -259,7 +259,7 @@ class SplitVideos(beam.PTransform):
             | "Split"
             >> beam.ParDo(split)
             .with_output_types(VideoPart)
-            .with_outputs("reports", "rejected", main="spans")
+            .with_outputs("reports", "rejected", main="parts")
         )
 
 

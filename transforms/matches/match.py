@@ -54,7 +54,7 @@ class _MatchFn(beam.DoFn):
         if not index_dir:  # Not one seed could be used.
             return
         if self._searcher is None:
-            # One copy a process; the handle on the DoFn keeps it alive.
+            # One copy per process; the handle on the DoFn keeps it alive.
             self._searcher = self._shared.acquire(lambda: open_index(index_dir))
         yield from match_chunk(chunk, self._searcher, self._min_similarity)
         found, true = audit_chunk(chunk, self._searcher, self._min_similarity)
@@ -90,7 +90,7 @@ class _RemoteMatchFn(beam.DoFn):
 
 
 def _efforts(client: IndexClient) -> dict[str, int]:
-    """What the client went through so far."""
+    """Return what the client went through so far."""
     return {
         "retries": sum(shard.retries for shard in client.shards),
         "failovers": sum(shard.failovers for shard in client.shards),
@@ -111,7 +111,7 @@ class MatchRemotely(beam.PTransform):
     min_similarity: float
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Asks for each chunk."""
+        """Ask for each chunk."""
         ask = beam.ParDo(_RemoteMatchFn(self.config, self.min_similarity))
         return chunks | "Ask" >> ask.with_outputs("audit", main="matches")
 
@@ -129,6 +129,6 @@ class MatchFrames(beam.PTransform):
     min_similarity: float
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Searches each chunk."""
+        """Search each chunk."""
         search = beam.ParDo(_MatchFn(self.min_similarity), self.index_dir)
         return chunks | "Search" >> search.with_outputs("audit", main="matches")

@@ -43,7 +43,7 @@ class Selection:
     min_gap_us: int
 
     def is_above(self, match: Match) -> bool:
-        """Whether a match is similar enough."""
+        """Return whether a match is similar enough."""
         return match.similarity > self.threshold
 
 

@@ -153,7 +153,7 @@ class WriteRunManifest(beam.PTransform):
     audits: beam.PCollection
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """One element, one write."""
+        """Write once, when all inputs are complete."""
         sums = (
             self.tallies
             | beam.Map(lambda tally: tally).with_output_types(tuple[Counter, int])

@@ -42,13 +42,13 @@ def corpus_sums(run: Run) -> list[tuple[Counter, int]]:
 
 def dead_letter_of(run: Run, stage: str, key: str) -> DeadLetter | None:
     """Return the dead letter that a run has for a key, if any."""
-    letters = _letters_of(run.uri_for(REJECTED, key))
-    same = (letter for letter in letters if (letter.stage, letter.key) == (stage, key))
+    found = _read_dead_letters(run.uri_for(REJECTED, key))
+    same = (each for each in found if (each.stage, each.key) == (stage, key))
     return next(same, None)
 
 
 @functools.lru_cache(maxsize=8)
-def _letters_of(uri: str) -> list[DeadLetter]:
+def _read_dead_letters(uri: str) -> list[DeadLetter]:
     return list(tables.read_dead_letters(uri))
 
 
@@ -77,12 +77,12 @@ class BaseRun(NamedTuple):
 
     Attributes:
         matches: `Match`es of its videos.
-        letters: dead letters of its corpus; counted in `tallies` already.
+        rejected: dead letters of its corpus; counted in `tallies` already.
         tallies: `(Counter, sum)` pairs, to be added to those of the same counters.
     """
 
     matches: beam.PCollection
-    letters: beam.PCollection
+    rejected: beam.PCollection
     tallies: beam.PCollection
 
 
@@ -113,14 +113,14 @@ class ReadBaseRun(beam.PTransform):
                 beam.pvalue.AsIter(ours),
             ).with_output_types(Match)
         )
-        letters = (
+        rejected = (
             pipeline
-            | "Letters" >> beam.Create(self.run.uris(REJECTED))
+            | "DeadLetterFiles" >> beam.Create(self.run.uris(REJECTED))
             | "DeadLetter"
-            >> beam.FlatMap(_corpus_letters).with_output_types(DeadLetter)
+            >> beam.FlatMap(_corpus_dead_letters).with_output_types(DeadLetter)
         )
         sums = pipeline | "Sums" >> beam.Create(corpus_sums(self.run))
-        return BaseRun(matches, letters, sums)
+        return BaseRun(matches, rejected, sums)
 
 
 def _checked_matches(
@@ -134,9 +134,9 @@ def _checked_matches(
     yield from read_matches(uri, min_similarity)
 
 
-def _corpus_letters(uri: str) -> Iterator[DeadLetter]:
-    letters = tables.read_dead_letters(uri)
-    return (letter for letter in letters if letter.stage in _CORPUS_STAGES)
+def _corpus_dead_letters(uri: str) -> Iterator[DeadLetter]:
+    found = tables.read_dead_letters(uri)
+    return (each for each in found if each.stage in _CORPUS_STAGES)
 
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.
@@ -194,5 +194,5 @@ def _only_new(video_id: str, group: Iterable[Video | None]) -> Iterator[Any]:
         return
     message = f"the id {video_id} is taken by an earlier video"
     for video in videos:
-        letter = DeadLetter("list_videos", video.reference, "duplicate_video", message)
-        yield beam.pvalue.TaggedOutput("rejected", letter)
+        dropped = DeadLetter("list_videos", video.reference, "duplicate_video", message)
+        yield beam.pvalue.TaggedOutput("rejected", dropped)

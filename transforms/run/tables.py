@@ -73,6 +73,6 @@ def write_pairs(path: str, pairs: Iterable[Pair], config_hash: str) -> int:
     return tables.write_pairs(path, rows, config_hash)
 
 
-def write_rejected(path: str, letters: Iterable[DeadLetter]) -> int:
+def write_rejected(path: str, rejected: Iterable[DeadLetter]) -> int:
     """Write dead letters in order, each once."""
-    return tables.write_dead_letters(path, sorted(set(letters)))
+    return tables.write_dead_letters(path, sorted(set(rejected)))

@@ -38,7 +38,7 @@ MATCHES = [
     RankedMatch("s", "a.mp4", "a", 5, 0.75, 1, "e"),
     RankedMatch("s", "a.mp4", "a", 6, 0.5, None, "e"),
 ]
-LETTER = DeadLetter("probe", "tëxt\n.mp4", "not_a_video", "It is a text.")
+REJECTED = DeadLetter("probe", "tëxt\n.mp4", "not_a_video", "It is a text.")
 MINING = MiningFacts(
     config={"seeds": "s.csv"}, config_hash="h", embedder="e", threshold=0.6,
     min_similarity=0.4, versions={"av": "18"}, started=1.5, seconds=2.5,
@@ -58,7 +58,7 @@ def write_run(root: str, mining: MiningFacts | None = MINING, **facts: Any) -> s
     tables: dict[str, tuple[Callable, list]] = {
         "pairs": (lambda path, rows: write_pairs(path, rows, "h"), [PAIR]),
         "matches": (lambda path, rows: write_matches(path, rows, "h"), MATCHES),
-        "rejected": (write_dead_letters, [LETTER]),
+        "rejected": (write_dead_letters, [REJECTED]),
     }
     for folder, (write, rows) in tables.items():
         for shard, some in enumerate([rows, []]):
@@ -84,7 +84,7 @@ def test_all_that_was_written_is_read(root: str) -> None:
     assert run.mining == MINING and len(run.manifest.files) == 9
     assert list(run.pairs()) == [PAIR]
     assert list(run.matches()) == MATCHES
-    assert list(run.dead_letters()) == [LETTER]
+    assert list(run.dead_letters()) == [REJECTED]
     assert list(run.pairs_csv()) == [CsvPair("a.mp4", 0, 10, "c")]
     clips = list(clipseed.read_clips(root))
     in_order = (*RECORDS[0::2], *RECORDS[1::2])

@@ -66,8 +66,8 @@ def outcome(fn: beam.DoFn, element: Any, main: str) -> dict[str, list]:
 def test_a_video_is_split_into_parts(folder: Path, isolate: bool) -> None:
     whole = video(folder, "film.mp4")
     split = _SplitFn(config(part_s=2), isolate, FetchConfig())
-    assert outcome(split, whole, "spans") == {
-        "spans": [
+    assert outcome(split, whole, "parts") == {
+        "parts": [
             VideoPart(whole, 0, 2 * S),
             VideoPart(whole, 2 * S, 4 * S),
             VideoPart(whole, 4 * S, END),
@@ -85,11 +85,11 @@ def test_what_is_no_video_is_told(
     folder: Path, name: str, reason: str, isolate: bool
 ) -> None:
     split = _SplitFn(config(), isolate, FetchConfig())
-    found = outcome(split, video(folder, name), "spans")
+    found = outcome(split, video(folder, name), "parts")
     (letter,) = found["rejected"]
     assert letter[:3] == ("probe", name, reason)
     assert found["reports"] == [PartReport(f"id of {name}", name, 0, 1)]
-    assert found["spans"] == []
+    assert found["parts"] == []
 
 
 def extract(
@@ -162,7 +162,7 @@ def test_in_a_pipeline_from_videos_to_frames(folder: Path) -> None:
     settings = config(part_s=3)
     with TestPipeline(runner="FnApiRunner") as pipeline:
         split = pipeline | beam.Create(videos) | SplitVideos(settings, FetchConfig())
-        frames = split.spans | ExtractFrames(settings, FetchConfig())
+        frames = split.parts | ExtractFrames(settings, FetchConfig())
         found = frames.chunks | beam.Map(lambda c: (c.source.reference, c.keys))
         wanted = [
             ("film.mp4", (0, S, 2 * S)),

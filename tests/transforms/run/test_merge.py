@@ -51,7 +51,7 @@ def nameless(match: Match) -> Match:
 
 @pytest.fixture
 def base(root: str) -> Run:
-    """A run directory with matches and dead letters, in two shards each."""
+    """Write a run directory with matches and dead letters, in two shards each."""
     writer, selection = RunWriter(root), Selection(0.6, 9, 0)
     files = [
         writer.write_shard(
@@ -60,8 +60,8 @@ def base(root: str) -> Run:
         for shard, m in enumerate([MATCHES[:2], MATCHES[2:]])
     ]
     for shard in range(2):
-        letters = [m for m in (PROBE, CUT) if shard_of(m.key, 2) == shard]
-        write = partial(write_rejected, letters=letters)
+        rejected = [m for m in (PROBE, CUT) if shard_of(m.key, 2) == shard]
+        write = partial(write_rejected, rejected=rejected)
         files.append(writer.write_shard("rejected", shard, 2, write))
     mining = MiningFacts(
         config={}, config_hash="h", embedder="e", threshold=0.6, min_similarity=0.4,
@@ -92,7 +92,7 @@ def test_only_what_is_not_done_again_is_taken_over(base: Run) -> None:
         read = pipeline | beam.Create(SEEDS[::-1]) | ReadBaseRun(base, 0.4)
         wanted = [nameless(match) for match in MATCHES]
         assert_that(read.matches, equal_to(wanted), label="matches")
-        assert_that(read.letters, equal_to([PROBE]), label="letters")
+        assert_that(read.rejected, equal_to([PROBE]), label="rejected")
         sums = [
             (c.VIDEOS, 3), (c.FRAMES, 9), (c.PARTS, 2),
             (c.dead_letters("probe", "not_a_video"), 1),
@@ -119,12 +119,12 @@ def test_videos_of_the_base_run_are_dropped() -> None:
         old = pipeline | "Old" >> beam.Create([nameless(m) for m in MATCHES[::2]])
         new = pipeline | "New" >> beam.Create([again, B])
         split = new | DropBaseVideos(old)
-        letter = DeadLetter(
+        dropped = DeadLetter(
             "list_videos", "again.mp4", "duplicate_video",
             "the id a is taken by an earlier video",
         )  # fmt: skip
         assert_that(split.videos, equal_to([B]), label="videos")
-        assert_that(split.rejected, equal_to([letter]), label="rejected")
+        assert_that(split.rejected, equal_to([dropped]), label="rejected")
 
 
 # --- clips ---------------------------------------------------------------------------
