@@ -17,6 +17,7 @@ from clipseed.run.accounting import PAIRS, StageAccount
 from clipseed.run.files import describe_file
 from clipseed.run.reader import Run
 from clipseed.run.writer import RunWriter
+from tests.support.mined import ONE_WORKER
 
 GRAY, RED = (204, 204, 204), (208, 32, 32)
 CAPTION = 'a "quoted"\ncaption, ünïcödé 漢字 \t' + "long " * 60
@@ -39,7 +40,7 @@ def mined(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("mined") / "run"
     flags = [f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / 'videos.csv'}"]
     more = [f"--output={output}", f"--as_of={AS_OF}", "--num_shards=2"]
-    assert mine.run([*flags, *more]) == 0
+    assert mine.run([*flags, *more, *ONE_WORKER]) == 0
     return output
 
 

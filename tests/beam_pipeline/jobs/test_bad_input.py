@@ -27,6 +27,7 @@ from tests.support.made_bad_files import (
     write_playlist,
 )
 from tests.support.made_media import film, still, write_video
+from tests.support.mined import ONE_WORKER, TWO_WORKERS
 
 
 class Outcome:
@@ -55,7 +56,7 @@ class Outcome:
 
 def mine(seeds: Path, videos: Path, output: Path, *flags: str) -> int:
     places = [f"--seeds={seeds}", f"--videos={videos}", f"--output={output}"]
-    return run([*places, "--num_shards=2", *flags])
+    return run([*places, "--num_shards=2", *ONE_WORKER, *flags])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcome(root: Path) -> Outcome:
-    assert mine(root / "seeds", root / "videos.csv", root / "run") == 0
+    assert mine(root / "seeds", root / "videos.csv", root / "run", *TWO_WORKERS) == 0
     return Outcome(root / "run")
 
 

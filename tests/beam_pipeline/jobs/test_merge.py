@@ -17,6 +17,7 @@ from clipseed.elements import Match, Video
 from clipseed.run import accounting as c
 from clipseed.run.reader import Run
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
+from tests.support.mined import ONE_WORKER
 from transforms.matches.select import Selection, order, select_matches
 from transforms.run.merge import SEEDS_DIFFER
 
@@ -68,7 +69,7 @@ def flags(corpus: Path, name: str, output: Path, *more: str) -> list[str]:
 
 
 def mine(corpus: Path, name: str, output: Path, *more: str) -> Path:
-    assert run(flags(corpus, name, output, *more)) == 0
+    assert run([*flags(corpus, name, output, *more), *ONE_WORKER]) == 0
     return output
 
 

@@ -20,6 +20,7 @@ from beam_pipeline.mine import run
 from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
 from tests.support.made_media import RATE, film, still, tone, write_video
+from tests.support.mined import ONE_WORKER, TWO_WORKERS
 
 CAPTIONS = {"one.png": "the first scene", "two.png": 'a "second"\nscene\t', "three.png":
             "la troisième scène"}  # fmt: skip
@@ -48,7 +49,9 @@ def mine(
     videos: str | Path = "videos",
 ) -> Path:
     places = [f"--seeds={corpus / seeds}", f"--videos={corpus / videos}"]
-    assert run([*places, f"--output={output}", "--num_shards=2", *flags]) == 0
+    assert (
+        run([*places, f"--output={output}", "--num_shards=2", *ONE_WORKER, *flags]) == 0
+    )
     stages = Run.open(output, verify="checksums").mining.accounting
     assert stages and all(
         s.inputs == s.outputs + sum(s.dropped.values()) for s in stages
@@ -58,7 +61,7 @@ def mine(
 
 @pytest.fixture(scope="module")
 def base(corpus: Path) -> Path:
-    return mine(corpus, corpus / "base")
+    return mine(corpus, corpus / "base", *TWO_WORKERS)
 
 
 def table(run_dir: Path, name: str) -> list[dict[str, Any]]:
@@ -168,14 +171,7 @@ def results(run_dir: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        (),
-        (
-            "--direct_num_workers=1",
-            "--direct_running_mode=in_memory",
-            "--no_isolate_decoder",
-        ),
-    ],
+    [TWO_WORKERS, (*ONE_WORKER, "--no_isolate_decoder")],
     ids=["again", "one worker"],
 )
 def test_a_run_can_be_repeated_to_the_byte(

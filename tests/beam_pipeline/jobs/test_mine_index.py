@@ -20,6 +20,7 @@ from index_service.wire.search_pb2_grpc import IndexServiceStub
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from tests.support.index_server import Process, make_index, server_process, unit_rows
 from tests.support.made_media import film, still, write_video
+from tests.support.mined import ONE_WORKER
 
 SHARDS, REPLICAS = 3, 2
 SCENES = range(1, 7)
@@ -44,7 +45,7 @@ def mine(corpus: Path, name: str, *flags: str, seeds: str = "seeds.csv") -> Path
     places = [f"--seeds={corpus / seeds}", f"--videos={corpus / 'videos'}"]
     settings = ["--num_shards=2", "--part_s=3", "--clip_fps=2"]
     output = corpus / name
-    assert run([*places, *settings, f"--output={output}", *flags]) == 0
+    assert run([*places, *settings, f"--output={output}", *ONE_WORKER, *flags]) == 0
     stages = Run.open(output, verify="checksums").mining.accounting
     assert all(stage.balanced for stage in stages)
     return output

@@ -20,6 +20,7 @@ from clipseed.run.accounting import PARTS_REUSED, Counter
 from clipseed.run.reader import Run
 from tests.support.killed_jobs import kill_when
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
+from tests.support.mined import ONE_WORKER
 
 SCENES = (1, 2, 3, 4)
 PARTS = 4 * 4 + 1
@@ -56,7 +57,7 @@ def flags(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> list[
 
 
 def mine(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> Path:
-    assert run(flags(corpus, output, *more, seeds=seeds)) == 0
+    assert run([*flags(corpus, output, *more, seeds=seeds), *ONE_WORKER]) == 0
     return output
 
 
