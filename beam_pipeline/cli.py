@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from clipseed.quiet import quiet_libraries
+
 _INTERRUPTED = "interrupted; start `mine` and `train` again to resume them"
 
 
@@ -60,6 +62,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status: 2 for wrong flags, 130 if interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    quiet_libraries()
     try:
         return run_command("clipseed", COMMANDS, arguments)
     except SystemExit as end:

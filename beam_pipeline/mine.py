@@ -4,8 +4,6 @@ seeds ─ load ─ embed ─► index ─┐
 videos ─ split ─ decode ─ embed ─► match ─► top 10 ─► cut ─► clips, pairs, run.json
 """
 
-import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +34,7 @@ from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
 from clipseed.errors import InputError
 from clipseed.io.download import downloads_deleted
+from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
 from transforms.frames.outcomes import AccountForVideos
 from transforms.run.manifest import WriteRunManifest
@@ -80,21 +79,13 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
 
 
-def _quiet() -> None:
-    """Keep what libraries log about themselves away from the user."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger().addFilter(
-        lambda record: "Resource module is not available" not in record.getMessage()
-    )
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `clipseed mine`; return the exit status.
 
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """
     config, beam_flags = parse_mine(sys.argv[1:] if argv is None else argv)
-    _quiet()
+    quiet_libraries()
     try:
         options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
         dataflow.check(config, options)

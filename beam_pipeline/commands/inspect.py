@@ -1,6 +1,5 @@
 """`clipseed inspect`: what a run holds, in figures and in pictures."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -50,7 +49,6 @@ def run(argv: Sequence[str] | None = None) -> int:
     0: the run is whole; 1: files are missing or damaged, or the sheet cannot be
     written; 2: there is no finished run.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     given = COMMAND_LINE.parse(sys.argv[1:] if argv is None else argv)
     try:
         run = Run.open(given.directory, verify="nothing")

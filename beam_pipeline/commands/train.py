@@ -45,7 +45,6 @@ def run(arguments: Sequence[str]) -> int:
     """Train; return 0, 1 if the loss was not finite, or 2 for wrong settings."""
     given = COMMAND_LINE.parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax tells every step.
     from models.data.loader import Source
     from models.training.config import load_config
     from models.training.loop import train

@@ -1,5 +1,6 @@
 """ScaNN: train, save, load, and find candidate pairs that are then scored exactly."""
 
+import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,9 @@ _AH_ANISOTROPY = 0.2
 # miss the first: at equal recall only a third of the leaves need to be visited.
 SPILL = 2
 _SOAR_LAMBDA = 1.5
+# absl::SetMinLogLevel(LogSeverityAtLeast), of the absl that ScaNN 1.4.2 is built with.
+_SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
+_LOG_ERRORS = 2
 
 Reorder = Literal["bfloat16", "none"]
 
@@ -47,6 +51,18 @@ class ScannSettings:
         """Describe the settings: `31 of 1000 leaves, depth 64`."""
         tree = f"{self.leaves_to_search} of {self.leaves} leaves, "
         return f"{tree if self.leaves else ''}depth {self.depth}"
+
+
+def _scann() -> Any:
+    """Import ScaNN, whose native library then logs errors alone.
+
+    It writes what it does on stderr, and no environment variable keeps it from that.
+    """
+    from scann.scann_ops.py import scann_ops_pybind
+
+    library = ctypes.CDLL(scann_ops_pybind.scann_pybind.__file__)
+    getattr(library, _SET_MIN_LOG_LEVEL)(_LOG_ERRORS)
+    return scann_ops_pybind
 
 
 class ScannIndex:
@@ -81,10 +97,9 @@ class ScannIndex:
         The same input yields the same files: ScaNN's random initialization differs from
         build to build, its k-means++ does not, and one training thread has no races.
         """
-        from scann.scann_ops.py import scann_ops_pybind
         from scann.scann_ops.py.scann_builder import ReorderType
 
-        builder = scann_ops_pybind.builder(vectors, MAX_DEPTH, "dot_product")
+        builder = _scann().builder(vectors, MAX_DEPTH, "dot_product")
         builder = builder.set_n_training_threads(1)
         if leaves:
             builder = builder.tree(
@@ -104,9 +119,7 @@ class ScannIndex:
     @classmethod
     def load(cls, directory: Path, settings: ScannSettings) -> "ScannIndex":
         """Load what `save` wrote."""
-        from scann.scann_ops.py import scann_ops_pybind
-
-        native = scann_ops_pybind.load_searcher(str(directory))
+        native = _scann().load_searcher(str(directory))
         return cls(native, settings.leaves, settings.reorder, settings.block_dims)
 
     def save(self, directory: Path) -> None:

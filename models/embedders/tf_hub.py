@@ -5,7 +5,6 @@ float32 [n, d], as a SavedModel of TF 2 (callable) or of TF 1 (signature `defaul
 """
 
 import hashlib
-import os
 import warnings
 from contextlib import nullcontext
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from clipseed.errors import InputError
 from clipseed.io.download import local_tree
+from clipseed.quiet import quiet_libraries
 from models.embedders.base import PAPER_THRESHOLD, EmbeddingError
 from models.pretrained.resizing import squeeze
 
@@ -36,7 +36,7 @@ class HubEmbedder:
     default_threshold: float | None = PAPER_THRESHOLD
 
     def __init__(self, handle: str) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        quiet_libraries()  # Workers on other machines load models as well.
         import tensorflow as tf
 
         with warnings.catch_warnings():

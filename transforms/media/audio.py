@@ -10,15 +10,20 @@ no low-pass filter before it: from 44.1 to 16 kHz a 12 kHz tone comes back as a 
 -24 dB (-86 dB).
 """
 
+import warnings
 from typing import NamedTuple
 
 import av
 import numpy as np
-from pydub import AudioSegment
 
 from transforms.media.audio_decoder import AudioBuffer, Run, record
 from transforms.media.container import open_media
 from transforms.media.media_file import Source
+
+with warnings.catch_warnings():
+    # pydub looks for a binary when it is imported; raw PCM needs none.
+    warnings.filterwarnings("ignore", "Couldn't find ffmpeg", RuntimeWarning)
+    from pydub import AudioSegment
 
 NONE = "none"
 BROKEN = "broken"

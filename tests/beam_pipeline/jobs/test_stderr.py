@@ -1,0 +1,112 @@
+"""Commands write on stderr what Clipseed prints and nothing else, without ffmpeg."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.made_media import film, still, tone, write_video
+from tests.support.paths import ROOT
+from tests.support.tiny_config import write_config
+
+# What each command writes on stderr, as a regular expression.
+EXPECTED = {
+    "demo": "",
+    "mine": "",
+    "index build": "",
+    "index build, ScaNN": "",
+    "train": r"(\r?[=. ]+\d+/\d+  loss \d+\.\d+  right \d+%  [\d.]+ clips/s *)*\n?",
+    "index-clips": "",
+    "evaluate": "",
+    "search": "",
+}
+
+
+def write_corpus(root: Path) -> None:
+    (root / "videos").mkdir()
+    (root / "seeds").mkdir()
+    rows = ["image,caption"]
+    for scene in range(3):
+        sound = tone(4)
+        write_video(root / "videos" / f"{scene}.mp4", film(scene, 4), sound=sound)
+        Image.fromarray(still(scene)).save(root / "seeds" / f"{scene}.png")
+        rows.append(f"seeds/{scene}.png,the scene number {scene}")
+    (root / "seeds.csv").write_text("\n".join(rows) + "\n")
+    vectors = np.random.default_rng(0).standard_normal((20_480, 16), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.save(root / "vectors.npy", vectors)
+    (root / "ids.txt").write_text("".join(f"{i}\n" for i in range(len(vectors))))
+
+
+COMMANDS = {
+    "demo": "demo --output=demo",
+    "mine": "mine --seeds=seeds.csv --videos=videos --output=run --clip_s=2",
+    "index build": "index build --seeds=seeds.csv --embedder=descriptor --output=few",
+    "index build, ScaNN": "index build --embeddings=vectors.npy --ids=ids.txt"
+    " --embedder_id=made --threshold=0.7 --output=many",
+    "train": "train tiny.py --data=run --output=model",
+    "index-clips": "index-clips run --model=model --output=clips",
+    "evaluate": "evaluate model --data=run --output=figures.json",
+    "search": "search scene --index=clips",
+}
+
+
+def stderr_of(command: str, root: Path, terminal: bool) -> str:
+    """Run a command as a user would; return what it wrote on stderr."""
+    read, write = pty.openpty() if terminal else os.pipe()
+    tools = root / "bin"
+    environment = {"PATH": str(tools), "HOME": str(root), "TMPDIR": str(root)}
+    pieces: list[bytes] = []
+
+    def drain() -> None:
+        try:
+            while piece := os.read(read, 65_536):
+                pieces.append(piece)
+        except OSError:  # How a terminal says that nobody writes to it any more.
+            pass
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "beam_pipeline.cli", *command.split()],
+        cwd=root,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=write,
+        check=False,
+    )
+    os.close(write)
+    reader.join()
+    os.close(read)
+    said = b"".join(pieces).decode()
+    assert done.returncode == 0, said
+    return said.replace("\r\n", "\n")
+
+
+@pytest.fixture(
+    scope="module", params=["pipe", pytest.param("terminal", marks=pytest.mark.ci_only)]
+)
+def said(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Return what each command wrote on stderr."""
+    root = tmp_path_factory.mktemp(request.param)
+    (root / "bin").mkdir()
+    write_corpus(root)
+    write_config(root / "tiny.py")
+    terminal = request.param == "terminal"
+    return {name: stderr_of(line, root, terminal) for name, line in COMMANDS.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_writes_only_its_own_lines(
+    command: str, said: dict[str, str]
+) -> None:
+    assert re.fullmatch(EXPECTED[command], said[command]), said[command]
