@@ -37,6 +37,7 @@ def test_flops_are_those_of_the_matrices() -> None:
 
 
 @pytest.mark.ci_only
+@pytest.mark.measures
 def test_a_steps_time_is_accounted_for(tmp_path: Path) -> None:
     write_made_run(tmp_path / "run", clips=4)
     config = replace(TINY_TRAINING, data=(Source(str(tmp_path / "run")),))

@@ -32,8 +32,8 @@ def test_a_failing_check_fails_and_is_shown(
     checks = {"good": ["true"], "bad": ["sh", "-c", "echo why; exit 3"]}
     monkeypatch.setattr(check, "_CHECKS", checks)
     monkeypatch.setattr(check, "changed", lambda: [])
-    assert check.main() == 1
+    assert check.main([]) == 1
     said = capsys.readouterr().out
     assert "why" in said and said.endswith("failed: bad\n")
     monkeypatch.setattr(check, "_CHECKS", {"good": ["true"]})
-    assert check.main() == 0
+    assert check.main([]) == 0

@@ -75,6 +75,7 @@ def real() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.ci_only
+@pytest.mark.measures
 def test_recall_on_250k_clustered_vectors(tmp_path: Path) -> None:
     count, dimension, threshold = 250_000, 128, 0.6
     centers = np.random.default_rng(0).standard_normal((count // 20, dimension))

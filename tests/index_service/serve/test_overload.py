@@ -11,6 +11,7 @@ from index_service.build.build_index import IndexConfig, build_index
 
 
 @pytest.mark.ci_only
+@pytest.mark.measures
 def test_it_holds_four_times_its_capacity_for_a_minute(tmp_path: Path) -> None:
     count = 100_000
     rows, ids = load.vectors(count, 0), [f"{i:06d}" for i in range(count)]
