@@ -7,6 +7,7 @@ raises an exception; a setting that the user made is kept.
 
 import logging
 import os
+import warnings
 
 _ENVIRONMENT = {
     # TensorFlow and XLA print CPU features, a missing CUDA driver and double
@@ -20,11 +21,13 @@ _TALKATIVE = ("absl", "jax", "orbax", "tensorflow", "h5py")
 
 
 def quiet_libraries() -> None:
-    """Silence the start-up messages of TensorFlow, XLA, gRPC, JAX, Orbax and Beam."""
+    """Silence the messages of TensorFlow, XLA, gRPC, JAX, Orbax and Beam."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for logger in _TALKATIVE:
         logging.getLogger(logger).setLevel(logging.WARNING)
+    # Orbax, whenever a checkpoint is read for another mesh than it was written from.
+    warnings.filterwarnings("ignore", "Sharding info not provided", UserWarning)
     logging.getLogger().addFilter(_is_worth_showing)
 
 

@@ -25,6 +25,7 @@ MODULES = {
     "grpcio-health-checking": "grpc_health.v1.health",
     "grpcio-reflection": "grpc_reflection.v1alpha.reflection",
     "grpcio-tools": "grpc_tools",
+    "huggingface-hub": "huggingface_hub",
     "hypothesis": "hypothesis",
     "import-linter": "importlinter",
     "jax": "jax",
@@ -55,7 +56,6 @@ MODULES = {
     "tensorflow-hub": "tensorflow_hub",
     "tensorflow-io": "tensorflow_io",
     "tokenizers": "tokenizers",
-    "tyro": "tyro",
     "uv": "uv",
 }
 
