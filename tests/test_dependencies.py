@@ -35,6 +35,8 @@ MODULES = {
     "ml-dtypes": "ml_dtypes",
     "mypy": "mypy",
     "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
     "optax": "optax",
     "orbax-checkpoint": "orbax.checkpoint",
     "pillow": "PIL",
