@@ -37,9 +37,9 @@ from transforms.matches.join_captions import JoinCaptions
 from transforms.matches.select import SelectMatches
 from transforms.run.merge import BaseRun, DropBaseVideos, seeds_fingerprint
 from transforms.run.tables import RunTables
-from transforms.run.tally import Tally
 from transforms.seeds.load_images import LoadSeeds
 from transforms.seeds.read import ReadSeeds
+from transforms.tally import Tally
 from transforms.videos.list_videos import ListVideos
 
 

@@ -24,7 +24,7 @@ from clipseed.run.accounting import (
     SEEDS_MATCHED,
     SELECTED,
 )
-from transforms.run.tally import Tally
+from transforms.tally import Tally
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from clipseed.run import tables
 from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter
 from clipseed.run.files import MATCHES, REJECTED
 from clipseed.run.reader import Run
-from transforms.run.tally import Tally
+from transforms.tally import Tally
 
 SEEDS_DIFFER = "the seeds differ from those of the base run"
 # Stages that the base run has done for good; later ones are done again for all videos.

@@ -24,7 +24,7 @@ from clipseed.run.reader import Run
 from tests.support.made_bad_files import write_heavy
 from tests.support.made_media import film, still, tone, write_video
 from tests.support.paths import DATA
-from tests.support.unruly_proxy import TROUBLES, unruly
+from tests.support.servers.unruly_proxy import TROUBLES, unruly
 
 MOBILENET = DATA / "models" / "mobilenet_v2_1.0_224_features"
 # Of those of DATA: most kinds of file, and not minutes of work.

@@ -8,7 +8,7 @@ import pytest
 from clipseed.errors import InputError
 from clipseed.io import gcs, storage
 from clipseed.io.gcs import copy_object
-from tests.support.unruly_proxy import unruly
+from tests.support.servers.unruly_proxy import unruly
 
 FILM = os.urandom(100_000)
 

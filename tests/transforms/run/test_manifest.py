@@ -37,7 +37,7 @@ from transforms.run.manifest import (
     write_run,
 )
 from transforms.run.tables import write_pairs
-from transforms.run.tally import Tally
+from transforms.tally import Tally
 
 # --- writing -------------------------------------------------------------------------
 
