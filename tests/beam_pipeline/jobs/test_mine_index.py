@@ -18,9 +18,14 @@ from clipseed.run.reader import Run
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
-from tests.support.index_server import Process, make_index, server_process, unit_rows
 from tests.support.made_media import film, still, write_video
 from tests.support.mined import ONE_WORKER
+from tests.support.servers.index_server import (
+    Process,
+    make_index,
+    server_process,
+    unit_rows,
+)
 
 SHARDS, REPLICAS = 3, 2
 SCENES = range(1, 7)

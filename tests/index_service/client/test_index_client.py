@@ -14,7 +14,8 @@ from index_service.client.index_client import ClientConfig, ClientSecurity, Inde
 from index_service.client.shard_client import ShardDown
 from index_service.search.open_index import Index, open_index
 from index_service.serve.limits import Limits
-from tests.support.index_server import (
+from tests.support.servers.certificates import Authority
+from tests.support.servers.index_server import (
     DIMENSION,
     EMBEDDER,
     make_index,
@@ -22,7 +23,6 @@ from tests.support.index_server import (
     serving,
     unit_rows,
 )
-from tests.support.servers.certificates import Authority
 
 VECTORS = unit_rows(600)
 QUERIES = unit_rows(20, seed=1)

@@ -15,7 +15,7 @@ import pytest
 
 from index_service.search.searcher import load_index
 from index_service.wire import search_pb2 as wire
-from tests.support.index_server import (
+from tests.support.servers.index_server import (
     DIMENSION,
     make_index,
     request,

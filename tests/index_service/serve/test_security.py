@@ -11,8 +11,14 @@ from beam_pipeline.commands.index_serve import run
 from clipseed.errors import InputError
 from index_service.client.credentials import ServerSecurity, is_loopback
 from index_service.wire.search_pb2_grpc import IndexServiceStub
-from tests.support.index_server import make_index, request, serving, stub, unit_rows
 from tests.support.servers.certificates import Authority
+from tests.support.servers.index_server import (
+    make_index,
+    request,
+    serving,
+    stub,
+    unit_rows,
+)
 
 QUERIES = unit_rows(2, seed=1)
 

@@ -18,7 +18,7 @@ from index_service.search.searcher import load_index
 from index_service.serve.limits import Limits
 from index_service.serve.server import IndexServer
 from index_service.wire import search_pb2 as wire
-from tests.support.index_server import (
+from tests.support.servers.index_server import (
     DIMENSION,
     EMBEDDER,
     make_index,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from models.pretrained.source import Checkpoint, open_checkpoint
-from tests.support.fake_hub import COMMIT, FakeHub, fake_hub
 from tests.support.made_checkpoint import write_vit
+from tests.support.servers.fake_hub import COMMIT, FakeHub, fake_hub
 
 MODEL = "me/tiny-vit"
 _READ = ["config.json", "model.safetensors", "preprocessor_config.json"]
