@@ -37,6 +37,7 @@ from clipseed.io.download import downloads_deleted
 from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
 from transforms.frames.outcomes import AccountForVideos
+from transforms.media.isolation.containment import fault_in
 from transforms.run.manifest import WriteRunManifest
 from transforms.run.merge import ReadBaseRun
 
@@ -110,12 +111,23 @@ def run(argv: Sequence[str] | None = None) -> int:
     if kept:
         print(f"resuming with what was kept: {kept}", file=sys.stderr)
     send_whole_elements_only()
-    with showing_progress(), downloads_deleted(), refusing_other_seeds(steps.base_run):
-        pipeline = beam.Pipeline(options=options)
-        build_pipeline(pipeline, steps)
-        result = pipeline.run()
-        if not dataflow.runs_later(options):
-            result.wait_until_finish()
+    pipeline = beam.Pipeline(options=options)
+    try:
+        with (
+            showing_progress(),
+            downloads_deleted(),
+            refusing_other_seeds(steps.base_run),
+        ):
+            build_pipeline(pipeline, steps)
+            result = pipeline.run()
+            if not dataflow.runs_later(options):
+                result.wait_until_finish()
+    except Exception as error:
+        fault = fault_in(str(error))
+        if not fault:
+            raise
+        print(f"clipseed mine: {fault}", file=sys.stderr)
+        return 1
     if dataflow.runs_later(options):
         print(dataflow.describe(pipeline.runner.proto_pipeline, options, config.output))
         return 0

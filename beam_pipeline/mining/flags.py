@@ -183,6 +183,15 @@ class DecodingFlags:
         default=True,
         decides_result=False,
     )
+    max_failed_share: float = flag(
+        "Stop when the decoder fails unexpectedly on more than this share of the first "
+        "inputs of a worker process, 20 at least: the fault is then not theirs; 1 for "
+        "never",
+        default=0.5,
+        at_least=0,
+        at_most=1,
+        decides_result=False,
+    )
 
 
 @flags

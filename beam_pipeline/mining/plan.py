@@ -75,9 +75,12 @@ def make_plan(
         config.part_s,
         limit_s,
         config.max_duration_s,
+        config.max_failed_share,
     )
     clip_us = round(config.clip_s * 1_000_000)
-    cut = CutConfig(clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s)
+    cut = CutConfig(
+        clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s, config.max_failed_share
+    )
     kept = _kept_frames(config, embedder, sampling)
     return Plan(
         info=RunInfo(

@@ -17,6 +17,7 @@ from transforms.media.container import (
 )
 from transforms.media.frame_sampler import Sampled, sample
 from transforms.media.images import encode_jpeg
+from transforms.media.isolation.containment import MAX_FAILED_SHARE
 from transforms.media.media_file import Source
 from transforms.media.video_decoder import VideoDecoder
 
@@ -35,12 +36,14 @@ class CutConfig(NamedTuple):
         fps: frames stored a second.
         short_side_px: of the stored frames.
         limit_s: how long cutting one video may take.
+        max_failed_share: of the first inputs; see `isolation.containment`.
     """
 
     clip_us: int
     fps: float
     short_side_px: int
     limit_s: float
+    max_failed_share: float = MAX_FAILED_SHARE
 
 
 class CutClip(NamedTuple):

@@ -86,7 +86,8 @@ class _WriteShardFn(beam.DoFn):
         self._config = config
 
     def setup(self) -> None:
-        self._isolation = Isolation(self._config.isolate)
+        config = self._config
+        self._isolation = Isolation(config.isolate, config.cut.max_failed_share)
 
     def teardown(self) -> None:
         self._isolation.close()

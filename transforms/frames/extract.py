@@ -65,7 +65,7 @@ class _DecoderFn(beam.DoFn):
         self._kept = kept
 
     def setup(self) -> None:
-        self._isolation = Isolation(self._isolate)
+        self._isolation = Isolation(self._isolate, self._config.max_failed_share)
 
     def teardown(self) -> None:
         self._isolation.close()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from models.pretrained.resizing import Resizing
 from transforms.media.container import open_video, pixel_aspect, video_stream
 from transforms.media.frame_sampler import sample
+from transforms.media.isolation.containment import MAX_FAILED_SHARE
 from transforms.media.media_file import Source
 from transforms.media.resize_picture import resize_frame
 from transforms.media.video_decoder import VideoDecoder
 
+# Damages of a part that get a dead letter each.
+_MOST_BREAKS = 20
 # Of the open-ended last part of a video whose header says less than it holds.
 _LONGEST_PART_US = 24 * 3600 * 1_000_000
 
@@ -28,6 +31,7 @@ class SamplingConfig(NamedTuple):
         part_s: longer videos are sampled in parts of this many seconds.
         limit_s: how long decoding a part may take.
         max_duration_s: a video has to be shorter than this; None for no limit.
+        max_failed_share: of the first inputs; see `isolation.containment`.
     """
 
     fps: float
@@ -36,6 +40,7 @@ class SamplingConfig(NamedTuple):
     part_s: float
     limit_s: float
     max_duration_s: float | None = None
+    max_failed_share: float = MAX_FAILED_SHARE
 
 
 class Frame(NamedTuple):
@@ -78,8 +83,16 @@ def extract_frames(
             if sampled.instant_us >= start_us and sampled.time_us < end_us:
                 picture = resize_frame(sampled.frame, aspect, config.resizing)
                 yield Frame(sampled.time_us, picture)
-        for time_us, message in decoder.breaks:
-            yield Break(time_us, message)
+        yield from _told(decoder.breaks)
+
+
+def _told(breaks: Sequence[tuple[int, str]]) -> Iterator[Break]:
+    """Yield the first breaks, and how many more there are."""
+    for time_us, message in breaks[:_MOST_BREAKS]:
+        yield Break(time_us, message)
+    if len(breaks) > _MOST_BREAKS:
+        rest = breaks[_MOST_BREAKS:]
+        yield Break(rest[0][0], f"{len(rest)} more damages from there on")
 
 
 def _instants(start_us: int, end_us: int, fps: float) -> Iterator[int]:

@@ -213,7 +213,7 @@ def sample_queries(
 
     Spans that cannot be decoded are passed over here; the decoding step reports them.
     """
-    isolation = Isolation(config.isolate)
+    isolation = Isolation(config.isolate, config.sampling.max_failed_share)
     found = [_sample_span(span, config, isolation) for span in spans]
     isolation.close()
     parts = [embeddings for embeddings in found if embeddings is not None]

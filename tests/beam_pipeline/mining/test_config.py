@@ -50,6 +50,7 @@ def test_defaults_are_the_papers() -> None:
         reuse_embeddings_from=None,
         video_timeout_s=600.0,
         isolate_decoder=True,
+        max_failed_share=0.5,
         threshold=None,
         min_similarity=None,
         top_k=10,
@@ -181,6 +182,7 @@ def test_other_runners_know_flags_that_are_not_known_here() -> None:
         "--accelerator=type:nvidia-l4;count:1",
         "--no_isolate_decoder",
         "--video_timeout_s=60",
+        "--max_failed_share=1",
     ],
 )
 def test_what_does_not_change_the_result_is_not_in_the_hash(flag: str) -> None:

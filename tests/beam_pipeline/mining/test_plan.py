@@ -50,13 +50,14 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
         "--min_view_count=5", "--max_duration_s=6", "--max_age_years=7",
         "--min_age_days=8", "--allow_unsafe", f"--denylist={denylist}",
         "--sample_fps=0.5", "--sampling=keyframe", "--part_s=30", "--video_timeout_s=9",
-        "--no_isolate_decoder", "--threshold=0.8", "--min_similarity=0.4", "--top_k=3",
-        "--min_gap_s=1.5", "--clip_s=4.25", "--clip_fps=12", "--require_sound",
+        "--no_isolate_decoder", "--max_failed_share=0.25", "--threshold=0.8",
+        "--min_similarity=0.4", "--top_k=3", "--min_gap_s=1.5",
+        "--clip_s=4.25", "--clip_fps=12", "--require_sound",
         "--num_shards=2", "--reuse_embeddings_from=old",
     )  # fmt: skip
     fetch = FetchConfig(allow_private=True)
-    sampling = SamplingConfig(0.5, "keyframe", squeeze(96), 30.0, 9.0, 6.0)
-    cut = CutConfig(4_250_000, 12.0, 256, 9.0)
+    sampling = SamplingConfig(0.5, "keyframe", squeeze(96), 30.0, 9.0, 6.0, 0.25)
+    cut = CutConfig(4_250_000, 12.0, 256, 9.0, 0.25)
     assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
     assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
     assert made.seeds == SeedsConfig("table", "i", "c")

@@ -8,6 +8,7 @@ then the fault is not theirs.
 """
 
 import errno
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,8 @@ DECODER_ERROR = "decoder_error"
 DECODER_CRASHED = "decoder_crashed"
 DECODER_MEMORY = "decoder_memory"
 UNEXPECTED = frozenset({DECODER_ERROR, DECODER_CRASHED, DECODER_MEMORY})
+
+MAX_FAILED_SHARE = 0.5
 
 _LONGEST_MESSAGE = 300
 
@@ -54,6 +57,17 @@ class TooManyFailures(RuntimeError):
     """The decoder fails on so many inputs that the fault is not theirs."""
 
 
+def fault_in(text: str) -> str:
+    """Return the message of a `TooManyFailures` in what a runner raised; "" for none.
+
+    Runners raise errors of their own, with the text of the worker's inside.
+    """
+    found = re.search(
+        rf"{TooManyFailures.__name__}: (.*?)(?: \[while running|\n|$)", text
+    )
+    return found[1] if found else ""
+
+
 class Canary:
     """Counts inputs that failed unexpectedly, and stops a job in which most do.
 
@@ -68,7 +82,7 @@ class Canary:
     at_least = 20
     judged = 1000
 
-    def __init__(self, max_share: float = 0.5) -> None:
+    def __init__(self, max_share: float = MAX_FAILED_SHARE) -> None:
         self.max_share = max_share
         self._lock = threading.Lock()
         self._seen = self._failed = 0

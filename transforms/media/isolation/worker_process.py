@@ -37,6 +37,7 @@ from clipseed.errors import InputError
 from transforms.media.isolation import sandbox
 from transforms.media.isolation.containment import (
     DECODER_CRASHED,
+    MAX_FAILED_SHARE,
     canary,
     contained,
     unexpected,
@@ -66,8 +67,11 @@ class Isolation:
             ...
     """
 
-    def __init__(self, isolate: bool = True) -> None:
+    def __init__(
+        self, isolate: bool = True, max_failed_share: float = MAX_FAILED_SHARE
+    ) -> None:
         self._isolate = isolate
+        canary.max_share = max_failed_share
         self._child: _Child | None = None
 
     def iterate(
