@@ -1,8 +1,7 @@
-"""What a child process costs: CPU, elapsed time, peak memory of its whole tree."""
+"""Run a child process and measure CPU, elapsed time and peak memory of its tree."""
 
 import contextlib
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
 _SAMPLE_EVERY_S = 0.1
 
@@ -20,9 +21,9 @@ class Memory(NamedTuple):
     """Peaks of proportional set sizes (pages shared by n processes count 1/n each).
 
     Attributes:
-        tree_bytes: of the process and all below it, together.
+        tree_bytes: of the process and all its descendants together.
         parent_bytes: of the process.
-        children_bytes: of all below it, together.
+        children_bytes: of all its descendants together.
     """
 
     tree_bytes: int
@@ -31,13 +32,13 @@ class Memory(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What one run took.
+    """The cost of one run.
 
     Attributes:
-        cpu_s: user and system, of the process and all below it, start-up included.
-        elapsed_s: by the clock.
+        cpu_s: user and system time of the process and its descendants, with start-up.
+        elapsed_s: wall-clock time.
         memory: None when not asked for; watching costs a little CPU.
-        stdout: what it printed.
+        stdout: the output of the process.
     """
 
     cpu_s: float
@@ -49,15 +50,15 @@ class Cost(NamedTuple):
 def run(
     command: Sequence[str], cores: int | None = None, watch_memory: bool = False
 ) -> Cost:
-    """Run a command to its end.
+    """Run a command until it exits.
 
     Args:
-        command: program and arguments; the repository's modules can be imported.
-        cores: how many of this process's cores it may use; None for all.
+        command: program and arguments; it can import the repository's modules.
+        cores: number of this process's cores that it may use; None for all.
         watch_memory: whether to sample its memory.
 
     Raises:
-        SystemExit: it failed; its last lines are in the message.
+        SystemExit: the command failed; the message has the end of its output.
     """
     before_s, start_s = _children_cpu_s(), time.perf_counter()
     with _limited_to(cores):
@@ -91,7 +92,7 @@ def _children_cpu_s() -> float:
 
 @contextlib.contextmanager
 def _limited_to(cores: int | None) -> Iterator[None]:
-    """Has what is started inside run on so many cores."""
+    """Limit processes that are started in the block to a number of cores."""
     all_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(all_cores)[:cores])
     try:
@@ -102,12 +103,12 @@ def _limited_to(cores: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watching(pid: int, really: bool) -> Iterator[list[int]]:
-    """Keep the peaks of tree, parent and children up to date while inside."""
+    """Update the peaks of tree, parent and children during the block."""
     peaks, done = [0, 0, 0], threading.Event()
 
     def watch() -> None:
         while not done.wait(_SAMPLE_EVERY_S):
-            sizes = {member: pss_bytes(member) for member in tree(pid)}
+            sizes = {member.pid: pss_bytes(member) for member in tree(pid)}
             total, parent = sum(sizes.values()), sizes.get(pid, 0)
             now = (total, parent, total - parent)
             peaks[:] = map(max, peaks, now)
@@ -123,26 +124,18 @@ def _watching(pid: int, really: bool) -> Iterator[list[int]]:
             thread.join()
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that it started, directly or not."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                # The name, in brackets, may hold anything: parent comes after it.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
-
-
-def pss_bytes(pid: int) -> int:
-    """Proportional set size of a process; 0 when it has ended."""
+def tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all that it started, directly or not."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def pss_bytes(process: psutil.Process) -> int:
+    """Return the proportional set size of a process; 0 when it has ended."""
+    try:
+        return process.memory_full_info().pss
+    except psutil.Error:
         return 0
-    kib = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(kib[1]) * 1024 if kib else 0

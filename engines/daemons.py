@@ -1,13 +1,30 @@
-"""Processes that go on after the command that started them, and are found again."""
+"""Background processes that outlive the command that started them.
 
+States of a process: running (its pid file names it); gone; or orphaned, when it was
+killed and its children still run.
+
+Each rule prevents one failure:
+
+- A process leads a process group, so that its children can be stopped with it, also
+  when it was killed and they were orphaned.
+- The pid file holds the start time beside the pid, because after a reboot or many forks
+  the pid may be another process's.
+- Start times are relative to boot, because the wall clock may be set meanwhile.
+- Zombies count as gone: a container's first process may never reap them.
+- Processes that ignore SIGTERM are killed after `patience_s`.
+"""
+
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 _POLL_S = 0.1
 
@@ -16,13 +33,9 @@ _POLL_S = 0.1
 class Daemons:
     """The processes of a folder: `pids/NAME` and `logs/NAME.log` for each.
 
-    A process leads a group of its own, so that stopping it ends its children too. Its
-    file holds when it began beside its id, so that another one which has the id now is
-    left alone.
-
     Attributes:
-        folder: where the files lie.
-        patience_s: how long a process has to end when it is asked to.
+        folder: the folder of their files.
+        patience_s: time that a process has to end after SIGTERM.
     """
 
     folder: Path
@@ -34,7 +47,7 @@ class Daemons:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
     ) -> int:
-        """Start a process in the background; gives its id."""
+        """Start a process in the background; return its pid."""
         (self.folder / "pids").mkdir(parents=True, exist_ok=True)
         self.log(name).parent.mkdir(exist_ok=True)
         with self.log(name).open("ab") as log:
@@ -46,46 +59,47 @@ class Daemons:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
-        self._file(name).write_text(f"{process.pid} {_began(process.pid)}")
+        self._file(name).write_text(f"{process.pid} {_start_time(process.pid)}")
         return process.pid
 
     def log(self, name: str) -> Path:
-        """What a process prints."""
+        """Return the file with the output of a process."""
         return self.folder / "logs" / f"{name}.log"
 
     def running(self) -> dict[str, int]:
-        """Name and ids of those that live."""
+        """Return name and pid of the processes that run."""
         found = {}
         for file in sorted((self.folder / "pids").glob("*")):
-            pid, _, began = file.read_text().partition(" ")
-            if _began(int(pid)) == began:
+            pid, _, start_time = file.read_text().partition(" ")
+            if _start_time(int(pid)) == start_time:
                 found[file.name] = int(pid)
         return found
 
     def stop(self) -> None:
-        """End all, their children too; those that do not heed are killed."""
+        """Stop all processes and their children; kill those that ignore SIGTERM."""
         groups = {*self.running().values(), *self._orphaned()}
         for number in (signal.SIGTERM, signal.SIGKILL):
             for group in groups:
-                _signal_group(group, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, number)
             deadline = time.monotonic() + self.patience_s
-            while any(map(_group_lives, groups)) and time.monotonic() < deadline:
+            while any(_members(groups)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
         for file in (self.folder / "pids").glob("*"):
             file.unlink()
 
     def tail(self, name: str, lines: int = 12) -> str:
-        """The last lines of a log."""
+        """Return the last lines of a log."""
         if not self.log(name).exists():
             return ""
         text = self.log(name).read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def _orphaned(self) -> set[int]:
-        """Group whose leader is gone, killed perhaps, and whose children live."""
+        """Return the groups whose leader is gone while its children still run."""
         pids = {int(f.read_text().split()[0]) for f in (self.folder / "pids").glob("*")}
-        # An id is not given away while a group of that name has members.
-        return {pid for pid in pids if not _began(pid) and _group_lives(pid)}
+        # The kernel does not reuse a pid while a group of that number has members.
+        return {pid for pid in pids if not _start_time(pid) and any(_members({pid}))}
 
     def _file(self, name: str) -> Path:
         return self.folder / "pids" / name
@@ -94,7 +108,7 @@ class Daemons:
 def wait_until(
     ready: Callable[[], bool], timeout_s: float, alive: Callable[[], bool]
 ) -> bool:
-    """Wait for something to become true; gives up early when nothing lives."""
+    """Wait until `ready()`; return False on timeout or as soon as not `alive()`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and alive():
         if ready():
@@ -104,7 +118,7 @@ def wait_until(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens at."""
+    """Return ports of the loopback interface that nobody listens on."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -116,35 +130,27 @@ def free_ports(count: int) -> list[int]:
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody listens at a port of the loopback interface."""
+    """Return whether a process listens on a port of the loopback interface."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _began(pid: int) -> str:
-    """When a process began, in ticks since boot (proc(5), stat, field 22)."""
+def _start_time(pid: int) -> str:
+    """Return when a process started, in seconds since boot; "" if it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+        boot_s = psutil.boot_time()
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return f"{process.create_time() - boot_s:.2f}"
+    except psutil.NoSuchProcess:
         return ""
-    state, *fields = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else fields[18]
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
-
-
-def _group_lives(group: int) -> bool:
-    """Return whether a group has a member that is no zombie."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(its_group) == group and state != "Z":
-            return True
-    return False
+def _members(groups: Collection[int]) -> Iterator[psutil.Process]:
+    """Yield the processes of some groups, without zombies."""
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):
+            in_group = os.getpgid(process.pid) in groups
+            if in_group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                yield process

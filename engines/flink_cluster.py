@@ -6,12 +6,12 @@
     python -m engines.flink_cluster stop
 
 JobManager, TaskManagers, Beam's job server and the pool of Python workers are processes
-of their own. Pid files, logs and scratch lie in `.cache/flink_cluster`. All listen on
-loopback alone.
+of their own. Pid files, logs and scratch are in `.cache/flink_cluster`. All listen on
+loopback only.
 
-Memory at most: JobManager 0.9 GiB, each TaskManager 1.25 GiB, job server 0.9 GiB, and
-WORKER_MIB for each Python worker (one a TaskManager) and each decoder it starts (one a
-slot in use).
+Memory limits: JobManager 0.9 GiB, each TaskManager 1.25 GiB, job server 0.9 GiB, and
+WORKER_MIB for each Python worker (one per TaskManager) and each decoder that it starts
+(one per slot in use).
 """
 
 import argparse
@@ -33,15 +33,15 @@ TASK_MANAGERS = 2
 SLOTS = 2
 WORKER_MIB = 4096
 _START_S = 180.0
-# A Python worker outlives the gap between two stages of a job by this. An attempt that
-# begins earlier after the loss of a worker would be given the lost one.
+# How long an idle Python worker is kept, to survive the gap between two stages.
+# A retry that starts sooner after the loss of a worker would be assigned the lost one.
 _WORKER_STAYS_MS = 3000
 _PACKAGE = "org.apache.flink.runtime"
 _JOB_MANAGER = f"{_PACKAGE}.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = f"{_PACKAGE}.taskexecutor.TaskManagerRunner"
 _HEAP = ["-Xmx640m", "-XX:MaxMetaspaceSize=256m"]
 _TASK_HEAP = ["-Xmx512m", "-XX:MaxDirectMemorySize=384m", "-XX:MaxMetaspaceSize=256m"]
-# Started without Flink's scripts, a TaskManager has to be given every figure.
+# Without Flink's start scripts, a TaskManager requires every memory setting.
 _TASK_MEMORY = {
     "taskmanager.cpu.cores": "2",
     "taskmanager.memory.framework.heap.size": "128m",
@@ -58,7 +58,7 @@ _TASK_MEMORY = {
 
 
 class Ports(NamedTuple):
-    """Where the parts of a cluster listen."""
+    """The ports that the parts of a cluster listen on."""
 
     rpc: int
     rest: int
@@ -67,7 +67,7 @@ class Ports(NamedTuple):
 
 
 def flags(ports: Ports) -> list[str]:
-    """What `clipseed mine` is to be given."""
+    """Return the flags for `clipseed mine`."""
     return [
         "--runner=FlinkRunner",
         f"--job_endpoint=localhost:{ports.jobs}",
@@ -79,7 +79,7 @@ def flags(ports: Ports) -> list[str]:
 
 
 def configuration(ports: Ports, folder: Path) -> str:
-    """Flink's `config.yaml`: what fails of a job is tried again, four times."""
+    """Return Flink's `config.yaml`; failed parts of a job are retried four times."""
     settings = {
         "jobmanager.rpc.address": "localhost",
         "jobmanager.rpc.port": ports.rpc,
@@ -93,16 +93,16 @@ def configuration(ports: Ports, folder: Path) -> str:
         "taskmanager.load-balance.mode": "SLOTS",
         # A job has many small shuffles; 512 buffers for each would not fit.
         "taskmanager.network.sort-shuffle.min-buffers": 64,
-        # Beam's classes are on each process's own path. Loaded anew for each attempt
-        # they would fill the metaspace, and a late callback into a closed loader ends
-        # a TaskManager (seen).
+        # Beam's classes are on each process's own path. If each attempt loaded them
+        # again they would fill the metaspace, and a late callback into a closed loader
+        # would end a TaskManager (both observed).
         "classloader.resolve-order": "parent-first",
         "io.tmp.dirs": folder / "tmp",
         "blob.storage.directory": folder / "tmp",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 4,
         "restart-strategy.fixed-delay.delay": f"{2 * _WORKER_STAYS_MS} ms",
-        # On a busy machine ten seconds, the default, can pass before an answer.
+        # On a busy machine an answer can take longer than the default of ten seconds.
         "pekko.ask.timeout": "60 s",
         "pekko.startup-timeout": "60 s",
         "heartbeat.interval": 2000,
@@ -112,7 +112,7 @@ def configuration(ports: Ports, folder: Path) -> str:
 
 
 def commands(ports: Ports, folder: Path, worker_mib: int) -> dict[str, list[str]]:
-    """What each process of the cluster runs, by name."""
+    """Return the command of each process of the cluster, by name."""
     cache = flink_jars.CACHE
     opens = [f"--add-opens={package}=ALL-UNNAMED" for package in flink_jars.OPENED]
     java = ["java", "-Dlog4j2.level=INFO", *opens]
@@ -139,18 +139,20 @@ def commands(ports: Ports, folder: Path, worker_mib: int) -> dict[str, list[str]
 
 
 def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
-    """Start a cluster and waits until it is whole; gives the flags.
+    """Start a cluster, wait until it is complete, and return its flags.
 
     Args:
-        folder: for pid files, logs and scratch; what is in it is deleted.
-        worker_mib: what a Python worker, or a decoder, may allocate.
+        folder: for pid files, logs and scratch; its content is deleted.
+        worker_mib: memory limit of a Python worker, and of a decoder.
 
     Raises:
-        MissingEngine: it did not come up; what was started is stopped.
+        MissingEngine: the cluster did not start; its processes are stopped.
     """
     daemons = Daemons(folder)
     if daemons.running():
-        raise flink_jars.MissingEngine(f"a cluster of {folder} runs: stop it first")
+        raise flink_jars.MissingEngine(
+            f"a cluster is already running in {folder}; stop it first"
+        )
     flink_jars.fetch()
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
@@ -171,7 +173,7 @@ def start(folder: Path = FOLDER, worker_mib: int = WORKER_MIB) -> list[str]:
 
 
 def stop(folder: Path = FOLDER) -> None:
-    """End all that `start` began, and deletes its scratch; the logs stay."""
+    """Stop the cluster and delete its scratch folder; keep the logs."""
     Daemons(folder).stop()
     shutil.rmtree(folder / "tmp", ignore_errors=True)
 
@@ -185,11 +187,11 @@ def _wait(daemons: Daemons, ports: Ports) -> None:
 
     if not wait_until(whole, _START_S, lambda: set(daemons.running()) == names):
         logs = "\n".join(f"== {name}\n{daemons.tail(name)}" for name in sorted(names))
-        raise flink_jars.MissingEngine(f"the cluster did not come up:\n{logs}")
+        raise flink_jars.MissingEngine(f"the cluster did not start:\n{logs}")
 
 
 def task_managers(ports: Ports) -> int:
-    """How many TaskManagers the JobManager knows; 0 when it does not answer."""
+    """Return how many TaskManagers are registered; 0 without an answer."""
     try:
         url = f"http://localhost:{ports.rest}/overview"
         with urllib.request.urlopen(url, timeout=5) as answer:
@@ -199,11 +201,12 @@ def task_managers(ports: Ports) -> int:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """The command line; gives the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m engines.flink_cluster")
     parser.add_argument("command", choices=["start", "flags", "status", "stop"])
     parser.add_argument("--worker_mib", type=int, default=WORKER_MIB,
-        help="what a Python worker may allocate (default: %(default)s)")  # fmt: skip
+        help="memory limit of a Python worker, in MiB (default: %(default)s)"
+    )  # fmt: skip
     parsed = parser.parse_args(argv)
     daemons = Daemons(FOLDER)
     try:
@@ -212,7 +215,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if parsed.command == "stop":
             stop()
         elif not daemons.running():
-            raise flink_jars.MissingEngine("no cluster runs; `start` one")
+            raise flink_jars.MissingEngine("no cluster is running; `start` one")
         elif parsed.command == "status":
             for name, pid in daemons.running().items():
                 print(f"{name:>16}  {pid:>7}  {daemons.log(name)}")

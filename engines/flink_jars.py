@@ -1,11 +1,11 @@
-"""Fetches Flink and Beam's runner for it into `.cache/flink`, once.
+"""Fetch Flink and Beam's runner for it into `.cache/flink`, once.
 
     .cache/flink/flink/*.jar       Flink, from the Python package that carries its jars
-    .cache/flink/job_server/*.jar  Beam's runner and what it needs, from Maven
+    .cache/flink/job_server/*.jar  Beam's runner and its dependencies, from Maven
     .cache/flink/job-server.jar    starts the job server: `java -jar`, or
                                    `--flink_job_server_jar` of Beam
 
-Needs Java 11 or 17, Maven and pip; prints the job server's jar.
+Requires Java 11 or 17, Maven and pip; prints the path of the job server's jar.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from pathlib import Path
 FLINK_VERSION = "1.20.3"
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "flink"
 JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-# What Flink and Beam open by reflection; Java 17 has to be told.
+# Packages that Flink and Beam access by reflection; Java 17 must be told to allow it.
 OPENED = tuple(
     f"java.base/java.{name}"
     for name in ("io", "lang", "lang.invoke", "net", "nio", "text", "time", "util")
@@ -30,11 +30,11 @@ _POM = Path(__file__).with_name("flink_runner_pom.xml")
 
 
 class MissingEngine(Exception):
-    """Flink cannot be run here, and what to do about it."""
+    """Flink cannot run on this machine; the message says what to do about it."""
 
 
 def fetch() -> Path:
-    """Make the cache complete; gives its folder.
+    """Complete the cache, and return its folder.
 
     Raises:
         MissingEngine: a tool is missing, or a download failed.
@@ -46,14 +46,14 @@ def fetch() -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             _fetch_flink(Path(scratch), CACHE / "flink")
             _fetch_runner(Path(scratch) / "runner", CACHE / "job_server")
-            # Last, because it tells that everything is there.
+            # Last, because its presence means that everything else is there.
             write_launcher(Path(scratch) / "launcher", _job_server_jars())
             (Path(scratch) / "launcher").replace(CACHE / "job-server.jar")
     return CACHE
 
 
 def require(program: str, debian_package: str) -> str:
-    """The path of a program.
+    """Return the path of a program.
 
     Raises:
         MissingEngine: it is not on PATH.
@@ -68,7 +68,7 @@ def require(program: str, debian_package: str) -> str:
 
 
 def _fetch_flink(scratch: Path, target: Path) -> None:
-    """Unpack the jars of the source distribution; nothing of it is built or run."""
+    """Unpack the jars of the source distribution, without building or running it."""
     source = ["download", "--no-deps", "--no-binary=:all:", "--no-build-isolation"]
     _run([sys.executable, "-m", "pip", *source, "-d", str(scratch), _PACKAGE])
     archive = next(scratch.glob("apache*flink*.tar.gz"))
@@ -84,7 +84,7 @@ def _fetch_flink(scratch: Path, target: Path) -> None:
 
 
 def _fetch_runner(scratch: Path, target: Path) -> None:
-    """Has Maven resolve the runner; its Flink jars give way to ours."""
+    """Let Maven resolve the runner, without Flink's jars, which we have."""
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime"]
     into = f"-DoutputDirectory={scratch}"
     _run(
@@ -123,7 +123,7 @@ def _job_server_jars() -> list[Path]:
 
 
 def write_launcher(path: Path, jars: list[Path]) -> None:
-    """Write a jar that holds nothing but where the others are, and what to start."""
+    """Write a jar that only names the other jars and the class to start."""
     manifest = {
         "Manifest-Version": "1.0",
         "Main-Class": JOB_SERVER,
@@ -136,7 +136,7 @@ def write_launcher(path: Path, jars: list[Path]) -> None:
 
 
 def _wrapped(line: str) -> Iterator[str]:
-    """Lines of at most 72 bytes; what goes on starts with a space (JAR format)."""
+    """Yield lines of at most 72 bytes; continued ones start with a space (JAR)."""
     yield line[:70]
     for start in range(70, len(line), 69):
         yield " " + line[start : start + 69]

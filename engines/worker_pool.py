@@ -1,11 +1,16 @@
-"""Starts Beam's Python workers for engines on this host (environment EXTERNAL).
+"""Start Beam's Python workers for engines on this host (environment EXTERNAL).
 
     python -m engines.worker_pool PORT [MEMORY_MIB]
 
-Beam's own pool (`worker_pool_main`) listens on every interface, where whoever asks may
-have code run, starts whatever `python` is on PATH, and puts what a worker prints into a
-pipe that nobody reads. This one keeps to loopback, starts its own interpreter, lets
-workers write to its log, and bounds their memory.
+Beam's own pool (`worker_pool_main`) listens on every interface, so that anyone on the
+network can run code; starts whatever `python` is on PATH, so that a job hangs where
+that is another environment; and pipes a worker's output to where nobody reads it. This
+one listens on loopback only, starts its own interpreter, lets workers write to its log,
+and limits their memory.
+
+A worker runs from `StartWorker` until the engine closes its connection or exits.
+`StopWorker` must not stop it by its id: each TaskManager of a host counts its workers
+from one, so two of them have the same id.
 """
 
 import resource
@@ -19,7 +24,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as api
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as wire
 
-# No limit in time on output buffers: see beam_pipeline/runners/local.py.
+# No time limit on output buffers, for the reason in beam_pipeline/runners/local.py.
 _WORKER = (
     "import sys; from apache_beam.runners.worker.sdk_worker import SdkHarness; "
     "SdkHarness(sys.argv[1], worker_id=sys.argv[2], data_buffer_time_limit_ms=0).run()"
@@ -27,11 +32,7 @@ _WORKER = (
 
 
 class WorkerPool(wire.BeamFnExternalWorkerPoolServicer):
-    """One process a worker that an engine asks for.
-
-    It ends when the engine closes the connection to it, or goes. To end it by its id
-    would be wrong: the TaskManagers of a host count their workers alike.
-    """
+    """Starts one process per worker that an engine asks for."""
 
     def __init__(self) -> None:
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -51,7 +52,7 @@ class WorkerPool(wire.BeamFnExternalWorkerPoolServicer):
     def StopWorker(
         self, request: api.StopWorkerRequest, context: Any
     ) -> api.StopWorkerResponse:
-        """Has nothing to do: the engine closes the connection next."""
+        """Do nothing: the engine closes the worker's connection next."""
         return api.StopWorkerResponse()
 
 
@@ -59,9 +60,9 @@ def serve(port: int, memory_mib: int | None) -> None:
     """Serve on loopback until the process is ended.
 
     Args:
-        port: where.
-        memory_mib: what each process may allocate; one that asks for more fails, and
-            the engine tries again. RLIMIT_DATA: mapped files do not count.
+        port: the port to listen on.
+        memory_mib: memory limit of each process. One that allocates more fails, and the
+            engine retries. RLIMIT_DATA, so that mapped files do not count.
     """
     if memory_mib is not None:
         limit = memory_mib << 20
@@ -69,7 +70,7 @@ def serve(port: int, memory_mib: int | None) -> None:
     server = grpc.server(futures.ThreadPoolExecutor(8))
     wire.add_BeamFnExternalWorkerPoolServicer_to_server(WorkerPool(), server)
     if not server.add_insecure_port(f"127.0.0.1:{port}"):
-        raise SystemExit(f"worker_pool: port {port} is taken")
+        raise SystemExit(f"worker_pool: port {port} is in use; choose another")
     server.start()
     server.wait_for_termination()
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipeline.demo.films import Reel, write_film
+from beam_pipeline.demo.films import Camera, write_film
 from beam_pipeline.demo.stills import reframe, write_still
 from beam_pipeline.demo.world import PERIOD_S, Scene, caption
 
 FILM_S, FPS = 6, 5
-REEL = Reel(height=120, width=160, fps=FPS, rate=16_000, zoom=1.3)
+CAMERA = Camera(height=120, width=160, fps=FPS, rate=16_000, zoom=1.3)
 
 
 def render_films(directory: Path, scenes: Sequence[Scene], first: int) -> list[str]:
@@ -49,7 +49,7 @@ def still(scene: Scene, visit: int) -> np.ndarray:
     """A photograph of a scene, as another hand would take it: uint8 [h, w, 3]."""
     rng = np.random.default_rng(visit)
     t_s = PERIOD_S / 2 + rng.uniform(-1.2, 1.2)
-    return reframe(REEL.frame(scene, t_s, visit), rng)
+    return reframe(CAMERA.frame(scene, t_s, visit), rng)
 
 
 def write_seeds(path: Path, files: Iterable[str], scenes: Iterable[Scene]) -> None:
@@ -63,12 +63,12 @@ def write_seeds(path: Path, files: Iterable[str], scenes: Iterable[Scene]) -> No
 
 def _film(task: tuple[str, Scene, int]) -> None:
     file, scene, visit = task
-    write_film(Path(file), [(scene, FILM_S)], REEL, visit)
+    write_film(Path(file), [(scene, FILM_S)], CAMERA, visit)
 
 
 def _photograph(task: tuple[str, Scene, int]) -> None:
     file, scene, visit = task
-    write_still(Path(file), still(scene, visit), REEL.height, REEL.width)
+    write_still(Path(file), still(scene, visit), CAMERA.height, CAMERA.width)
 
 
 def _each(work: object, tasks: Iterable[tuple[str, Scene, int]]) -> None:

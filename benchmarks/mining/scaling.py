@@ -10,8 +10,8 @@ machine within a few percent, elapsed times do not.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -20,11 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import psutil
+
 from benchmarks.mining.__main__ import check_same, mine_command
 from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT, Cost, run_python, tree
 
-_TICKS_S = os.sysconf("SC_CLK_TCK")
 Measured = dict[str, list[Cost]]
 
 
@@ -60,18 +61,18 @@ def _count(workers: int) -> str:
 
 
 def cluster_cpu_s(folder: Path) -> float:
-    """CPU seconds of the cluster's processes so far, ended children included."""
+    """Return the CPU seconds of the cluster, with those of processes that ended."""
     from engines.daemons import Daemons
 
-    spent = 0
+    spent_s = 0.0
     for leader in Daemons(folder).running().values():
         for member in tree(leader):
-            try:
-                stat = Path(f"/proc/{member}/stat").read_text()
-            except OSError:
-                continue  # It has ended; its parent has its time.
-            spent += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
-    return spent / _TICKS_S
+            # The time of a member that has ended is its parent's.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = member.cpu_times()
+                spent_s += times.user + times.system
+                spent_s += times.children_user + times.children_system
+    return spent_s
 
 
 @contextmanager

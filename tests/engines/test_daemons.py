@@ -11,7 +11,7 @@ import pytest
 
 from engines.daemons import Daemons, free_ports, listens, wait_until
 
-# Tells its child's id, and never ends; neither heeds a polite request.
+# Prints its child's pid and never ends; both ignore SIGTERM.
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -22,7 +22,7 @@ time.sleep(60)
 
 
 def started(folder: Path, script: str) -> tuple[Daemons, int, int]:
-    """Daemons with one process, its id, and its child's."""
+    """Start one process; return its daemons, its pid, and its child's."""
     daemons = Daemons(folder, patience_s=0.5)
     pid = daemons.start("one", [sys.executable, "-c", script], {"A": "b"})
     assert wait_until(lambda: "here" in daemons.tail("one"), 20, lambda: True)
