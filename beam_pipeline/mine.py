@@ -14,7 +14,7 @@ import transforms.coders  # noqa: F401  (registers the coders of what is shuffle
 from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.external_index import find_index, warn_about_recall
-from beam_pipeline.mining.index_source import built_index, given_index
+from beam_pipeline.mining.index_source import built_index, external_index
 from beam_pipeline.mining.merge import find_base_run, refusing_other_seeds
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.mining.stages import (
@@ -56,7 +56,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         ledgers.append(embedded.ledger)
         index = built_index(embedded.chunks, corpus.parts, plan)
     else:
-        index = given_index(pipeline, plan.index, plan.build.min_similarity)
+        index = external_index(pipeline, plan.index, plan.build.min_similarity)
     mined = match_corpus(corpus.parts, index.matcher, plan)
     matches = mined.matches
     if base is not None:

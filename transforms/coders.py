@@ -1,4 +1,4 @@
-"""How elements that are shuffled are encoded: by schema, never by pickling."""
+"""Coders of the elements that are shuffled: by schema, never by pickling."""
 
 from apache_beam import coders
 

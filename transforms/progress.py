@@ -1,4 +1,4 @@
-"""How far the work in this process has come, for whoever watches the terminal."""
+"""Counts of the work done in this process, shown on the terminal."""
 
 import threading
 from collections import Counter
@@ -14,12 +14,12 @@ def add(name: str, count: int = 1) -> None:
 
 
 def snapshot() -> Counter[str]:
-    """The counts so far."""
+    """Return the counts so far."""
     with _lock:
         return Counter(_counts)
 
 
 def reset() -> None:
-    """Start a new run at zero."""
+    """Set the counts to zero, for a new run."""
     with _lock:
         _counts.clear()

@@ -1,4 +1,4 @@
-"""Seed images to embeddings, by the steps of `clipseed mine`, for an index alone."""
+"""Embed seed images with the steps of `clipseed mine`, for an index only."""
 
 import collections
 import json
@@ -18,9 +18,9 @@ from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from transforms.run.tables import RunTables
-from transforms.seeds.build_index import read_parts, write_part
+from transforms.seeds.build_index import read_seeds_files, write_seeds
 
-_MAX_LETTERS_BYTES = 1 << 30
+_MAX_REJECTED_BYTES = 1 << 30
 
 
 def embed_seed_files(
@@ -38,7 +38,7 @@ def embed_seed_files(
         The distinct seeds' ids, and float32 [n, d], unit norm.
 
     Raises:
-        InputError: the seeds cannot be found or are not of this embedder.
+        InputError: the seeds cannot be found, or have embeddings of another embedder.
     """
     work = config.output
     try:
@@ -51,7 +51,7 @@ def embed_seed_files(
         _embed(plan, work, beam_flags)
         _report(work, dead_letters)
         parts = [f for f in _files(work) if f.endswith(".npz")]
-        return read_parts(parts)
+        return read_seeds_files(parts)
     finally:
         storage.remove_tree(work)
 
@@ -62,11 +62,11 @@ def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
     with beam.Pipeline(options=PipelineOptions(local_defaults(beam_flags))) as pipeline:
         loaded = load_seeds(pipeline, plan)
         embedded = embed_seeds(loaded, plan)
-        _ = embedded.chunks | "WriteParts" >> beam.Map(write_part, work)
+        _ = embedded.chunks | "WriteParts" >> beam.Map(write_seeds, work)
         _ = (
             (*loaded.ledger.rejected, *embedded.ledger.rejected)
             | "DeadLetter" >> beam.Flatten()
-            | "KeyByKey" >> beam.Map(lambda letter: (letter.key, letter))
+            | "KeyByKey" >> beam.Map(lambda dropped: (dropped.key, dropped))
             | "WriteRejected" >> tables.rejected()
         )
 
@@ -81,16 +81,16 @@ def _files(work: str) -> list[str]:
 def _report(work: str, uri: str) -> None:
     """Keep the dead letters and count them by reason."""
     texts = [
-        storage.read_bytes(file, _MAX_LETTERS_BYTES)
+        storage.read_bytes(file, _MAX_REJECTED_BYTES)
         for file in _files(work)
         if file.endswith(".jsonl")
     ]
-    letters = b"".join(texts)
-    if not letters:
+    lines = b"".join(texts)
+    if not lines:
         return
-    storage.write_bytes(uri, letters)
+    storage.write_bytes(uri, lines)
     reasons = collections.Counter(
-        json.loads(line)["reason"] for line in letters.splitlines()
+        json.loads(line)["reason"] for line in lines.splitlines()
     )
     counts = ", ".join(f"{count} {name}" for name, count in reasons.most_common())
     print(f"dropped {reasons.total()} seeds: {counts}; see {uri}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Matching with an index that is there already: `--index`."""
+"""The external index of a run: `--index`."""
 
 import logging
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _CHECK_PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class ExternalIndex:
-    """An index that was not built by the job.
+    """An index that the job does not build.
 
     Attributes:
-        manifest: what it is.
-        directory: where it lies, local or `gs://`; "" for a served one.
-        client: how to ask a served one.
+        manifest: its description.
+        directory: its directory, local or `gs://`; "" for a served index.
+        client: how to query a served index; None for a directory.
     """
 
     manifest: IndexManifest
@@ -31,10 +31,11 @@ class ExternalIndex:
 
 
 def find_index(config: MineConfig, embedder: Embedder) -> ExternalIndex | None:
-    """Opens, or asks, what `--index` names; None where it is not given.
+    """Open the index of `--index`, or ask its servers; None without the flag.
 
     Raises:
-        InputError: it is damaged, or of another embedder; an address is none.
+        InputError: the index is damaged or of another embedder, or an address is
+            invalid.
         ShardDown: a server does not answer.
     """
     if config.index is None:
@@ -50,15 +51,15 @@ def find_index(config: MineConfig, embedder: Embedder) -> ExternalIndex | None:
 
 
 def _ask(config: ClientConfig) -> IndexManifest:
-    """What the servers say about the index, as one manifest."""
-    hasty = ClientConfig(
+    """Combine the servers' descriptions of the index into one manifest."""
+    impatient = ClientConfig(
         config.shards,
         config.embedder_id,
         config.dimension,
         patience_s=_CHECK_PATIENCE_S,
         security=config.security,
     )
-    with IndexClient(hasty) as client:
+    with IndexClient(impatient) as client:
         stats = client.check()
     worst = min(stats, key=lambda shard: shard.recall)
     return IndexManifest(
@@ -76,7 +77,7 @@ def _ask(config: ClientConfig) -> IndexManifest:
 
 
 def warn_about_recall(index: ExternalIndex, min_similarity: float) -> None:
-    """Say when the index was tuned for fewer pairs than will be asked for."""
+    """Warn if the index was tuned for a higher similarity than the run's."""
     manifest = index.manifest
     if manifest.kind == "scann" and min_similarity < manifest.threshold:
         logging.warning(

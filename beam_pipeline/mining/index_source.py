@@ -1,4 +1,4 @@
-"""Where a run's index comes from: built in the job, given as files, or served."""
+"""The index of a run: built in the job, or external, as files or served."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ from transforms.seeds.build_index import BuildIndex
 
 
 class IndexPart(NamedTuple):
-    """What the graph needs of an index.
+    """The part of the graph that an index adds.
 
     Attributes:
-        matcher: `EmbeddedChunk` of frames to `matches` and `audit`.
+        matcher: turns `EmbeddedChunk`s of frames into `matches` and `audit`.
         manifest: one `IndexManifest`, or none.
-        files: what was written, in collections.
+        files: collections of the files written.
     """
 
     matcher: beam.PTransform
@@ -26,20 +26,20 @@ class IndexPart(NamedTuple):
 
 
 def built_index(
-    chunks: beam.PCollection, spans: beam.PCollection, plan: Plan
+    chunks: beam.PCollection, video_parts: beam.PCollection, plan: Plan
 ) -> IndexPart:
-    """An index of the seeds' `EmbeddedChunk`s."""
-    index = chunks | BuildIndex(plan.build, spans)
+    """Build an index of the seeds' `EmbeddedChunk`s in the job."""
+    index = chunks | BuildIndex(plan.build, video_parts)
     matcher = MatchFrames(AsSingleton(index.directory), plan.build.min_similarity)
     return IndexPart(matcher, index.manifest, [index.files])
 
 
-def given_index(
-    pipeline: beam.Pipeline, given: ExternalIndex, min_similarity: float
+def external_index(
+    pipeline: beam.Pipeline, index: ExternalIndex, min_similarity: float
 ) -> IndexPart:
-    """An index that is there already."""
-    manifest = pipeline | "IndexManifest" >> beam.Create([given.manifest])
-    if given.client is not None:
-        return IndexPart(MatchRemotely(given.client, min_similarity), manifest, [])
-    directory = pipeline | "IndexDirectory" >> beam.Create([given.directory])
+    """Match with an index that exists already."""
+    manifest = pipeline | "IndexManifest" >> beam.Create([index.manifest])
+    if index.client is not None:
+        return IndexPart(MatchRemotely(index.client, min_similarity), manifest, [])
+    directory = pipeline | "IndexDirectory" >> beam.Create([index.directory])
     return IndexPart(MatchFrames(AsSingleton(directory), min_similarity), manifest, [])

@@ -1,4 +1,4 @@
-"""Building the seeds' index once, inside the job."""
+"""Build the seeds' index once, inside the job."""
 
 import contextlib
 import hashlib
@@ -32,23 +32,23 @@ from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 
 # Real frames that a ScaNN index is tuned on, besides the seeds.
-_SAMPLE_SPANS = 32
-_FRAMES_A_SPAN = 32
+_SAMPLE_PARTS = 32
+_PART_FRAMES = 32
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """What the index is built for.
+    """The run that the index is built for.
 
     Attributes:
-        run_dir: the run directory; parts go to `work/`, the index to `index/`.
-        embedder: as `--embedder` names it.
-        embedder_id: the id that it has.
-        min_similarity: similarities above this are to be found.
+        run_dir: the run directory; chunks go to `work/`, the index to `index/`.
+        embedder: the value of `--embedder`.
+        embedder_id: its id.
+        min_similarity: similarity that pairs must exceed.
         sampling: how the corpus is sampled.
-        fetch: bounds for videos on the web.
+        fetch: limits of downloads.
         isolate: whether decoding runs in a child process.
-        kept: frames' embeddings that are kept; None for none.
+        kept: the frame embedding cache; None for none.
     """
 
     run_dir: str
@@ -63,24 +63,24 @@ class BuildConfig:
 
 @dataclass(eq=False)
 class BuildIndex(beam.PTransform):
-    """`EmbeddedChunk`s of seeds to the index directory, as one element.
+    """Turns the `EmbeddedChunk`s of seeds into the index directory, as one element.
 
-    The embeddings go through files: they are written where they are made and read by
-    the one worker that builds. The element is "" when there is not one seed.
+    The embeddings go through files: each worker writes its own, and the one worker that
+    builds reads them all. The element is "" when there are no seeds.
 
     Attributes:
-        config: what the index is built for.
-        spans: parts of videos; a few are sampled to tune the index on real frames.
+        config: the run that the index is built for.
+        video_parts: a few of these are sampled to tune the index on real frames.
     """
 
     config: BuildConfig
-    spans: beam.PCollection
+    video_parts: beam.PCollection
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Write parts, waits for all of them, builds; tags `manifest` and `files`."""
-        parts = chunks | "WriteParts" >> beam.Map(write_part, self.config.run_dir)
-        sample = self.spans | "SampleSpans" >> beam.CombineGlobally(
-            SamplePartsFn(_SAMPLE_SPANS)
+        """Write all chunks, then build; tags `manifest` and `files`."""
+        files = chunks | "WriteChunks" >> beam.Map(write_seeds, self.config.run_dir)
+        sample = self.video_parts | "SampleParts" >> beam.CombineGlobally(
+            SamplePartsFn(_SAMPLE_PARTS)
         )
         return (
             chunks.pipeline
@@ -89,50 +89,50 @@ class BuildIndex(beam.PTransform):
             >> beam.FlatMap(
                 _build,
                 self.config,
-                beam.pvalue.AsIter(parts),
+                beam.pvalue.AsIter(files),
                 beam.pvalue.AsSingleton(sample),
             ).with_outputs("manifest", "files", main="directory")
         )
 
 
 class SamplePartsFn(beam.CombineFn):
-    """A fixed number of spans, by hash: the same in every run."""
+    """Samples a fixed number of video parts by hash, so the same in every run."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     def create_accumulator(self) -> list[VideoPart]:
-        """No span yet."""
+        """Return an empty sample."""
         return []
 
-    def add_input(self, sample: list[VideoPart], span: VideoPart) -> list[VideoPart]:
-        """Add a span, and trims when twice the number is held."""
-        sample.append(span)
+    def add_input(self, sample: list[VideoPart], part: VideoPart) -> list[VideoPart]:
+        """Add a part, and trim the sample when it is twice too long."""
+        sample.append(part)
         return self.compact(sample) if len(sample) >= 2 * self._count else sample
 
     def merge_accumulators(self, samples: Iterable[list[VideoPart]]) -> list[VideoPart]:
         """Join partial samples."""
-        return self.compact([span for sample in samples for span in sample])
+        return self.compact([part for sample in samples for part in sample])
 
     def compact(self, sample: list[VideoPart]) -> list[VideoPart]:
-        """Those with the greatest hashes."""
+        """Keep the parts with the greatest hashes."""
         return heapq.nlargest(self._count, sample, key=_sampling_order)
 
     def extract_output(self, sample: list[VideoPart]) -> list[VideoPart]:
-        """The sample, in the order of the hashes."""
+        """Return the sample in the order of the hashes."""
         return self.compact(sample)
 
     def get_accumulator_coder(self) -> coders.Coder:
-        """Partial samples travel as rows; Beam would pickle them."""
+        """Encode partial samples as rows, because Beam would pickle them."""
         return coders.registry.get_coder(List[VideoPart])
 
 
-def _sampling_order(span: VideoPart) -> bytes:
-    return hashlib.sha256(f"{span.video.video_id}@{span.start_us}".encode()).digest()
+def _sampling_order(part: VideoPart) -> bytes:
+    return hashlib.sha256(f"{part.video.video_id}@{part.start_us}".encode()).digest()
 
 
-def write_part(chunk: EmbeddedChunk, run_dir: str) -> str:
-    """Write a chunk's ids and embeddings as one file; gives its URI."""
+def write_seeds(chunk: EmbeddedChunk, run_dir: str) -> str:
+    """Write a chunk's ids and embeddings to one file; return its URI."""
     uri = storage.join(run_dir, f"work/seeds/{chunk.source}.npz")
     ids = np.array([seed_id for seed_id, _ in chunk.keys])
     with storage.writing(uri) as path, open(path, "wb") as file:
@@ -141,9 +141,9 @@ def write_part(chunk: EmbeddedChunk, run_dir: str) -> str:
 
 
 def _build(
-    _: None, config: BuildConfig, parts: Iterable[str], spans: list[VideoPart]
+    _: None, config: BuildConfig, files: Iterable[str], sample: list[VideoPart]
 ) -> Iterator[Any]:
-    ids, embeddings = read_parts(parts)
+    ids, embeddings = read_seeds_files(files)
     if not ids:
         yield ""
         return
@@ -151,7 +151,7 @@ def _build(
     index_config = IndexConfig()
     queries = None
     if len(ids) >= index_config.exact_below:
-        queries = sample_queries(spans, config)
+        queries = sample_queries(sample, config)
     with _published(directory) as local:
         manifest = build_index(
             Path(local),
@@ -171,72 +171,72 @@ def _build(
 
 @contextlib.contextmanager
 def _published(directory: str) -> Iterator[str]:
-    """Give a folder, and puts what is in it to its place when the block succeeds.
+    """Yield a folder, and move it to its final name when the block succeeds.
 
-    What an attempt before this one left there, on an engine that tries again, goes.
+    The remains of an earlier attempt, on an engine that retries, are replaced.
     """
     if storage.is_remote(directory):
         with scratch_folder() as local:
             yield local
             upload_directory(local, directory)
         return
-    beside = storage.join(
+    temporary = storage.join(
         storage.parent(directory), f"work/seeds/index.{uuid.uuid4().hex}"
     )
-    yield beside
+    yield temporary
     storage.remove_tree(directory)
-    os.replace(beside, directory)
+    os.replace(temporary, directory)
 
 
-def read_parts(parts: Iterable[str]) -> tuple[list[str], np.ndarray]:
-    """The distinct seeds of all parts, and their embeddings float32 [n, d].
+def read_seeds_files(files: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """Read the distinct seeds of all files, and their embeddings float32 [n, d].
 
-    An image that stands in several batches counts once, from the first by name.
+    An image that is in several batches is taken from the first file by name.
     """
     ids: list[str] = []
     rows: list[np.ndarray] = []
     seen: set[str] = set()
-    for uri in sorted(set(parts)):
-        with storage.localize(uri) as path, np.load(path) as part:
-            part_ids, embeddings = part["ids"].tolist(), part["embeddings"]
-        fresh = [i for i, seed_id in enumerate(part_ids) if seed_id not in seen]
-        seen.update(part_ids)
-        ids.extend(part_ids[i] for i in fresh)
+    for uri in sorted(set(files)):
+        with storage.localize(uri) as path, np.load(path) as file:
+            file_ids, embeddings = file["ids"].tolist(), file["embeddings"]
+        fresh = [i for i, seed_id in enumerate(file_ids) if seed_id not in seen]
+        seen.update(file_ids)
+        ids.extend(file_ids[i] for i in fresh)
         rows.append(embeddings[fresh])
     return ids, np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
 
 def sample_queries(
-    spans: Iterable[VideoPart], config: BuildConfig
+    video_parts: Iterable[VideoPart], config: BuildConfig
 ) -> np.ndarray | None:
-    """Embed a few keyframes of each span: float32 [n, d], or None if there are none.
+    """Embed a few keyframes of each part: float32 [n, d], or None if there are none.
 
-    Spans that cannot be decoded are passed over here; the decoding step reports them.
+    Parts that cannot be decoded are skipped here; the decoding step reports them.
     """
     isolation = Isolation(config.isolate, config.sampling.max_failed_share)
-    found = [_sample_span(span, config, isolation) for span in spans]
+    found = [_sample_part(part, config, isolation) for part in video_parts]
     isolation.close()
     parts = [embeddings for embeddings in found if embeddings is not None]
     return np.concatenate(parts) if parts else None
 
 
-def _sample_span(
-    span: VideoPart, config: BuildConfig, isolation: Isolation
+def _sample_part(
+    part: VideoPart, config: BuildConfig, isolation: Isolation
 ) -> np.ndarray | None:
-    """What was kept of a span's sample, or else its first keyframes."""
+    """Return the cached sample of a part, or else embed its first keyframes."""
     keep_as = ""
-    if config.kept is not None and span.keep_as:
-        name = f"{span.keep_as}-{_FRAMES_A_SPAN}.sample"
+    if config.kept is not None and part.keep_as:
+        name = f"{part.keep_as}-{_PART_FRAMES}.sample"
         chunk = config.kept.read_chunk(name)
         if chunk is not None:
             return chunk[1]
         keep_as = config.kept.uri(name)
-    frames = _keyframes(span, config, isolation)
+    frames = _keyframes(part, config, isolation)
     if not frames:
         return None
     images = np.stack([frame.image for frame in frames])
     keys = tuple(frame.time_us for frame in frames)
-    source = ImageChunk(span.video, keys, images)
+    source = ImageChunk(part.video, keys, images)
     embedded, _ = embed_chunk(source, load_embedder(config.embedder))
     if keep_as:
         write_chunk(keep_as, embedded.keys, embedded.embeddings)
@@ -244,34 +244,34 @@ def _sample_span(
 
 
 def _keyframes(
-    span: VideoPart, config: BuildConfig, isolation: Isolation
+    part: VideoPart, config: BuildConfig, isolation: Isolation
 ) -> list[Frame]:
     sampling = config.sampling._replace(mode="keyframe")
     frames: list[Frame] = []
     try:
-        with local_copy(span.video.uri, config.fetch) as path:
+        with local_copy(part.video.uri, config.fetch) as path:
             for item in isolation.iterate(
                 extract_frames,
-                span.start_us,
-                span.end_us,
+                part.start_us,
+                part.end_us,
                 sampling,
                 file=path,
                 limit_s=sampling.limit_s,
             ):
                 if isinstance(item, Frame):
                     frames.append(item)
-                if len(frames) == _FRAMES_A_SPAN:
+                if len(frames) == _PART_FRAMES:
                     break
-    except InputError as reject:
-        logging.info("not in the index's sample: %s: %s", span.video, reject)
+    except InputError as error:
+        logging.info("not in the index's sample: %s: %s", part.video, error)
     return frames
 
 
 def describe_index(directory: Path, count: int) -> Iterator[RunFile]:
-    """Sizes and checksums an index's files, its manifest among them."""
+    """Yield size and checksum of an index's files, including its manifest."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         name = path.relative_to(directory).as_posix()
-        records = count if name in (VECTORS, IDS) else 0  # A row a seed.
+        records = count if name in (VECTORS, IDS) else 0  # One row per seed.
         yield describe_file(str(path), f"{INDEX}/{name}", records)
 
 

@@ -1,9 +1,9 @@
-"""Captioned images from what people hold: CC3M, CC12M, tables, webdataset shards.
+"""Captioned images in the usual formats: CC3M, CC12M, tables, webdataset shards.
 
     for uri in list_seed_files("cc3m/*.tar"):
         for seed in read_seeds(uri): ...  # SeedRow or DeadLetter
 
-Images are not opened here; a row only says where its image is.
+Images are not opened here; a row only has the location of its image.
 """
 
 import re
@@ -46,12 +46,12 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class SeedsConfig:
-    """How a seeds source is to be read.
+    """How to read a seeds source.
 
     Attributes:
-        format: "auto" tells the format by extension and first rows.
-        image_column: a table's image column, when it bears no usual name.
-        caption_column: the same for the caption.
+        format: "auto" detects the format by extension and first rows.
+        image_column: a table's image column, if it does not have a usual name.
+        caption_column: a table's caption column, if it does not have a usual name.
     """
 
     format: SeedsFormat = "auto"
@@ -60,7 +60,7 @@ class SeedsConfig:
 
 
 class EmbeddingInfo(NamedTuple):
-    """What a table says about its precomputed embeddings; dimension in floats."""
+    """The embedder and dimension of a table's precomputed embeddings."""
 
     embedder: str | None
     dimension: int
@@ -76,8 +76,8 @@ class _SeedColumns(NamedTuple):
 def list_seed_files(seeds: str) -> list[str]:
     """Return the files of a seeds source (a file, folder or glob), sorted.
 
-    In a folder only shards and tables count. Where there are shards the tables beside
-    them are img2dataset's side files, and are left out.
+    In a folder only shards and tables count. In a folder with shards, tables are
+    img2dataset's side files and are ignored.
 
     Raises:
         InputError: `no_seeds`.
@@ -86,13 +86,13 @@ def list_seed_files(seeds: str) -> list[str]:
     is_glob = not _GLOB_SIGNS.isdisjoint(seeds)
     shards = [uri for uri in files if uri.lower().endswith(".tar")]
     tables = [uri for uri in files if table_format(uri)]
-    named = files if files == [seeds] or is_glob else []  # their user chose them
+    named = files if files == [seeds] or is_glob else []  # The user chose these files.
     chosen = shards or tables or named
     if not chosen:
         raise InputError(
             "no_seeds",
-            f"{seeds} holds no seeds: want .tar shards or .csv, .tsv, .jsonl, .parquet "
-            f"tables ({len(files)} other files there)",
+            f"{seeds} has no seeds, only {len(files)} other files; name .tar shards or "
+            ".csv, .tsv, .jsonl, .parquet tables",
         )
     return chosen
 
@@ -100,14 +100,14 @@ def list_seed_files(seeds: str) -> list[str]:
 def read_seeds(
     uri: str, config: SeedsConfig = SeedsConfig()
 ) -> Iterator[SeedRow | DeadLetter]:
-    """Yield the rows of one file of a seeds source, and those it had to drop.
+    """Yield the rows of one file of a seeds source; unusable ones as dead letters.
 
     Args:
-        uri: local path or `gs://`, as `list_seed_files` gives it.
+        uri: local path or `gs://`, as `list_seed_files` returns it.
         config: format and column names.
 
     Raises:
-        InputError: before the first row, when the file as a whole is of no use:
+        InputError: before the first row, when the whole file is unusable:
             `missing_column`, `unknown_seeds_format`, and those of `read_columns`.
     """
     form = seeds_format(uri, config) if config.format == "auto" else config.format
@@ -123,7 +123,7 @@ def read_seeds(
 
 
 def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
-    """Tell the format of a seeds file by its extension and, for TSV, its first rows.
+    """Detect the format of a seeds file by its extension and, for TSV, first rows.
 
     Raises:
         InputError: `unknown_seeds_format`.
@@ -137,15 +137,16 @@ def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
     if kind:
         return "table"
     raise InputError(
-        "unknown_seeds_format", f"name the format of {uri}: --seeds_format"
+        "unknown_seeds_format",
+        f"{uri} does not have the extension of a known format; set --seeds_format",
     )
 
 
 def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
-    """Return what a Parquet table with an `embedding` column holds, None for others.
+    """Return the info of a Parquet table with an `embedding` column, None for others.
 
-    The embedder stands in the file's key-value metadata (`embedder`) or in a column of
-    that name, whose first row counts.
+    The embedder is in the file's key-value metadata (`embedder`), or in the first row
+    of a column of that name.
     """
     if table_format(uri) != "parquet":
         return None
@@ -163,20 +164,22 @@ def seed_embedding_info(uri: str) -> EmbeddingInfo | None:
 
 
 def _tsv_format(uri: str) -> SeedsFormat:
-    """Tell CC3M, CC12M and TSV with a header apart by where the references stand."""
+    """Distinguish CC3M, CC12M and TSV with a header by where the references are."""
     rows = islice(read_plain_tsv(uri, ("first", "second")), _ROWS_TO_SNIFF)
     pairs = [tuple(row.cells.values()) for row in rows if isinstance(row, Row)]
     if not pairs or (find_column(pairs[0], _IMAGE) and find_column(pairs[0], _CAPTION)):
         return "table"
-    hits = [[bool(_REFERENCE.fullmatch(c.strip())) for c in pair] for pair in pairs]
-    first, second = (sum(column) for column in zip(*hits, strict=True))
+    is_reference = [
+        [bool(_REFERENCE.fullmatch(c.strip())) for c in pair] for pair in pairs
+    ]
+    first, second = (sum(column) for column in zip(*is_reference, strict=True))
     if first == second:
         raise InputError(
             "unknown_seeds_format",
-            f"cannot tell the captions of {uri} from its images; name its format: "
-            "--seeds_format cc3m (caption, url), cc12m (url, caption) or table",
+            f"{uri}: cannot detect which column has the captions; set --seeds_format "
+            "to cc3m (caption, url), cc12m (url, caption) or table",
         )
-    if not any(hits[0]):  # a header whose names are not the usual ones
+    if not any(is_reference[0]):  # A header without the usual names.
         return "table"
     return "cc12m" if first > second else "cc3m"
 
@@ -206,12 +209,12 @@ def _seed(
         return DeadLetter(_STAGE, place, row.reason, row.message)
     reference = row.cells.get(columns.image, "").strip()
     if not reference:
-        message = f"the row has nothing in its column {columns.image}"
+        message = f"the row is empty in column {columns.image}; name an image"
         return DeadLetter(_STAGE, place, "missing_image", message)
     try:
         embedding = _embedding(row, columns, info) if columns.embedding else b""
-    except InputError as reject:
-        return DeadLetter(_STAGE, reference, reject.reason, reject.message)
+    except InputError as error:
+        return DeadLetter(_STAGE, reference, error.reason, error.message)
     caption = row.cells.get(columns.caption, "")
     target = join(parent(uri), reference)
     return _usable(SeedRow(reference, target, caption, embedding=embedding))
@@ -230,20 +233,23 @@ def _embedding(row: Row, columns: _SeedColumns, info: EmbeddingInfo | None) -> b
     Raises:
         InputError: `missing_embedding`, `bad_embedding`, `embedder_mismatch`.
     """
-    given = row.vectors.get(columns.embedding or "")
-    if given is None or info is None:
+    stored = row.vectors.get(columns.embedding or "")
+    if stored is None or info is None:
         raise InputError(
             "missing_embedding", "the row has no embedding (a list of floats)"
         )
     embedder = row.cells.get(columns.embedder or "") or info.embedder
     if embedder != info.embedder:
-        message = f"embedded by {embedder!r}, the table by {info.embedder!r}"
+        message = (
+            f"the row's embedder is {embedder!r}, but the table's {info.embedder!r}"
+        )
         raise InputError("embedder_mismatch", message)
-    vector = np.frombuffer(given, np.float32)
+    vector = np.frombuffer(stored, np.float32)
     norm = np.linalg.norm(vector)
     if vector.size != info.dimension or not np.isfinite(norm) or norm == 0:
         raise InputError(
             "bad_embedding",
-            f"want {info.dimension} finite floats, not all zero; got {vector.size}",
+            f"the embedding has {vector.size} floats; it must have {info.dimension}, "
+            "finite and not all zero",
         )
     return (vector / norm).astype(np.float32).tobytes()

@@ -1,4 +1,4 @@
-"""Seed images: from rows that name them to pixels ready for the embedder."""
+"""Load seed images: from rows that reference them to pixels for the embedder."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from transforms.media.resize_picture import resize_picture
 
 
 class SeedBatch(NamedTuple):
-    """Consecutive rows of one seeds file: what is loaded and embedded together."""
+    """Consecutive rows of one seeds file that are loaded and embedded together."""
 
     name: str
     rows: list[SeedRow]
@@ -29,9 +29,9 @@ class LoadConfig:
     """How seed images are loaded.
 
     Attributes:
-        resizing: what the embedder takes.
-        fetch: bounds of a download.
-        limits: bounds of an image.
+        resizing: how the embedder expects its images.
+        fetch: limits of a download.
+        limits: limits of an image.
     """
 
     resizing: Resizing
@@ -41,13 +41,13 @@ class LoadConfig:
 
 @dataclass
 class LoadedBatch:
-    """What became of a batch.
+    """A loaded batch.
 
     Attributes:
-        seeds: a seed for each usable row.
+        seeds: one seed per usable row.
         images: the distinct images, to embed; keys are `(seed_id, reference)`.
-        embedded: the distinct precomputed embeddings, keyed likewise.
-        rejected: a dead letter for each row that is not usable.
+        embedded: the distinct precomputed embeddings, with the same keys.
+        rejected: one dead letter per unusable row.
     """
 
     seeds: list[Seed]
@@ -103,16 +103,19 @@ def _load(
             rgb = decode_image(data, config.limits)
             pixels[seed_id] = row.reference, resize_picture(rgb, config.resizing)
         return seed_id
-    except InputError as reject:
-        return reject
+    except InputError as error:
+        return error
 
 
 def read_image(row: SeedRow, config: FetchConfig) -> bytes:
-    """The bytes of a row's image, from wherever it lies."""
+    """Read the bytes of a row's image: a file, a URL, or a range of a tar shard."""
     if row.offset_bytes < 0:
         return fetch(row.uri, config)
     if row.size_bytes > config.max_bytes:
-        raise InputError("too_large", f"The image has {row.size_bytes} bytes.")
+        raise InputError(
+            "too_large",
+            f"the image has {row.size_bytes} bytes; the limit is {config.max_bytes}",
+        )
     return storage.read_range(row.uri, row.offset_bytes, row.size_bytes)
 
 
@@ -136,7 +139,7 @@ def batches(rows: Iterable[SeedRow], name: str, size: int) -> Iterator[SeedBatch
 
 @dataclass(eq=False)
 class LoadSeeds(beam.PTransform):
-    """`SeedBatch` to `ImageChunk`; tags `seeds`, `embedded` and `rejected`."""
+    """Turns `SeedBatch` into `ImageChunk`; tags `seeds`, `embedded`, `rejected`."""
 
     config: LoadConfig
 

@@ -1,4 +1,4 @@
-"""The seeds of a run: rows in batches, ready to be loaded."""
+"""Read the seeds of a run: rows in batches, ready to be loaded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ _BATCH = 256
 
 @dataclass(eq=False)
 class ReadSeeds(beam.PTransform):
-    """Seeds files to `SeedBatch`es; dead letters under the tag `rejected`.
+    """Turns seeds files into `SeedBatch`es; dead letters have the tag `rejected`.
 
     Attributes:
-        config: how the files are read.
+        config: how to read the files.
     """
 
     config: SeedsConfig
 
     def expand(self, files: beam.PCollection) -> Any:
-        """Read each file on one worker; rows travel, images do not."""
+        """Read each file on one worker; rows are shuffled, images are not."""
         return files | "ReadRows" >> beam.FlatMap(_read, self.config).with_output_types(
             SeedBatch
         ).with_outputs("rejected", main="batches")
@@ -43,10 +43,8 @@ def _read(uri: str, config: SeedsConfig) -> Iterator[Any]:
                     rejected.append(row)
                 else:
                     yield row
-        except InputError as reject:
-            rejected.append(
-                DeadLetter("read_seeds", uri, reject.reason, reject.message)
-            )
+        except InputError as error:
+            rejected.append(DeadLetter("read_seeds", uri, error.reason, error.message))
 
     name = content_id(uri)
     for batch in batches(rows(), name, _BATCH):

@@ -1,8 +1,9 @@
 """Seeds in webdataset shards, as img2dataset writes them.
 
-A shard is a tar in which the members of one sample stand together: `KEY.jpg`,
-`KEY.txt` (the caption), `KEY.json` (url, caption, status). Images are not read here: a
-row tells where the image lies in the tar. Source: READMEs of img2dataset, webdataset.
+A shard is a tar in which the members of one sample are adjacent: `KEY.jpg`, `KEY.txt`
+(the caption), `KEY.json` (url, caption, status). Images are not read here: a row has
+the image's offset in the tar, so that only offsets are shuffled. The webdataset library
+reads whole samples, so it cannot do that. Source: READMEs of img2dataset, webdataset.
 """
 
 import json
@@ -19,7 +20,7 @@ from clipseed.io.storage import localize
 
 _STAGE = "read_seeds"
 _IMAGES = ("jpg", "jpeg", "png", "webp")
-_MAX_TEXT_BYTES = 1 << 20  # a caption file beyond this is no caption
+_MAX_TEXT_BYTES = 1 << 20  # A larger file cannot be a caption.
 _BLOCK_BYTES = 512
 _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -27,9 +28,9 @@ _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
 def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
     """Yield the samples of one tar shard, in order.
 
-    Samples whose download failed, without a caption or without an image are dead
-    letters. A shard that is cut or corrupt gives what came before the break, and the
-    break as one dead letter more.
+    Samples whose download failed, or without a caption or an image, become dead
+    letters. A truncated or corrupt shard yields the samples before the damage, then one
+    dead letter for the rest.
     """
     with localize(uri) as path:
         try:
@@ -52,12 +53,12 @@ def _open(path: str) -> tarfile.TarFile:
 
 
 def _broken(uri: str) -> DeadLetter:
-    message = "the tar is cut or corrupt from here; make or copy it again"
+    message = "the tar is truncated or corrupt from here on; copy it again"
     return DeadLetter(_STAGE, uri, "truncated_shard", message)
 
 
 def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
-    """Yield the plain files of a tar whose bytes are all there."""
+    """Yield the plain files of a tar that are complete."""
     size_bytes = os.path.getsize(path)
     try:
         for member in tar:
@@ -66,11 +67,11 @@ def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]
             if member.isreg() and not member.issparse():
                 yield member
     except tarfile.TarError:
-        return  # `_ended_well` will tell
+        return  # `_ended_well` reports it.
 
 
 def _ended_well(tar: tarfile.TarFile, path: str) -> bool:
-    """Return whether reading stopped at the end mark; tarfile also stops at rubbish."""
+    """Return whether reading stopped at the end mark; tarfile also stops at garbage."""
     with open(path, "rb") as file:
         file.seek(tar.offset)
         return file.read(_BLOCK_BYTES) == bytes(_BLOCK_BYTES)
@@ -101,8 +102,8 @@ def _sample(
             raise InputError(
                 "missing_caption", "the sample has neither txt nor a caption"
             )
-    except InputError as reject:
-        return DeadLetter(_STAGE, key, reject.reason, reject.message)
+    except InputError as error:
+        return DeadLetter(_STAGE, key, error.reason, error.message)
     reference = facts["url"] or f"{key}.{_extension(image)}"
     return SeedRow(reference, uri, caption, image.offset_data, image.size)
 
@@ -110,7 +111,7 @@ def _sample(
 def _facts(
     tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
 ) -> dict[str, str | None]:
-    """Return `url` and `caption` as KEY.json tells them, each None if it does not.
+    """Return `url` and `caption` of KEY.json, each None if it has none.
 
     Raises:
         InputError: the download's status when it failed; `bad_json`, `not_utf8`.
@@ -132,21 +133,24 @@ def _facts(
 
 
 def _own_text(value: object) -> str | None:
-    """Return `value` if it is text; JSON can smuggle in half characters."""
+    """Return `value` if it is text; JSON may contain lone surrogates."""
     if not isinstance(value, str):
         return None
     try:
         value.encode()
     except UnicodeEncodeError:
         raise InputError(
-            "not_utf8", "the sample's json holds half a character"
+            "not_utf8", "the sample's json holds a lone surrogate, not a character"
         ) from None
     return value
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     if member.size > _MAX_TEXT_BYTES:
-        raise InputError("text_too_long", f"{member.name} has {member.size} bytes")
+        raise InputError(
+            "text_too_long",
+            f"{member.name} has {member.size} bytes, too many for a caption",
+        )
     file = tar.extractfile(member)
     assert file is not None  # `_whole_members` lets plain files through only
     try:

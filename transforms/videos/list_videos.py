@@ -14,18 +14,18 @@ from transforms.videos.manifest import list_videos
 
 @dataclass(eq=False)
 class ListVideos(beam.PTransform):
-    """A folder, glob or manifest to the `Video`s that pass the filters.
+    """Turns a folder, glob or manifest into the `Video`s that pass the filters.
 
-    Dead letters, filtered videos among them, under the tag `rejected`.
+    Dead letters, including those of filtered videos, have the tag `rejected`.
 
     Attributes:
-        filters: what a video must satisfy where its metadata says.
+        filters: limits that apply where a video's metadata has the value.
     """
 
     filters: FilterConfig
 
     def expand(self, places: beam.PCollection) -> Any:
-        """List on one worker; only names travel on."""
+        """List on one worker; only names are shuffled."""
         return places | "List" >> beam.FlatMap(_listed, self.filters).with_output_types(
             Video
         ).with_outputs("rejected", main="videos")
@@ -33,17 +33,17 @@ class ListVideos(beam.PTransform):
 
 def _listed(place: str, filters: FilterConfig) -> Iterator[Video | Any]:
     for entry in _entries(place):
-        letter = (
+        dropped = (
             entry if isinstance(entry, DeadLetter) else filter_reason(entry, filters)
         )
-        if letter is None:
+        if dropped is None:
             yield entry.video
         else:
-            yield beam.pvalue.TaggedOutput("rejected", letter)
+            yield beam.pvalue.TaggedOutput("rejected", dropped)
 
 
 def _entries(place: str) -> Iterator[Any]:
     try:
         yield from list_videos(place)
-    except InputError as reject:
-        yield DeadLetter("list_videos", place, reject.reason, reject.message)
+    except InputError as error:
+        yield DeadLetter("list_videos", place, error.reason, error.message)

@@ -2,7 +2,7 @@
 
     for entry in list_videos("corpus.csv"): ...  # VideoEntry or DeadLetter
 
-Nothing is opened but the manifest: whether a file is a video the probe finds out.
+Only the manifest is opened; whether a file is a video is left to the probe.
 """
 
 import logging
@@ -56,10 +56,10 @@ _Value = TypeVar("_Value")
 
 
 class VideoMetadata(NamedTuple):
-    """What a manifest says about a video; None where it says nothing.
+    """A manifest's metadata of a video; None for values that it does not have.
 
     Attributes:
-        upload_date: the day of upload, in UTC where the manifest has a time.
+        upload_date: the day of upload, in UTC if the manifest has a time.
         safe: the content-safety flag; False means not safe.
     """
 
@@ -77,10 +77,10 @@ class VideoEntry(NamedTuple):
 
 
 def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
-    """Yield every video of a corpus once, and what had to be left out.
+    """Yield every video of a corpus once, and a dead letter for each unusable entry.
 
     Args:
-        videos: a folder (searched to the bottom), a glob, a manifest (CSV, TSV, JSONL,
+        videos: a folder (searched recursively), a glob, a manifest (CSV, TSV, JSONL,
             Parquet), or one video, by path or URI.
 
     Raises:
@@ -93,7 +93,9 @@ def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
         if isinstance(item, DeadLetter):
             yield item
         elif item.video.video_id in seen:
-            message = f"the id {item.video.video_id} is taken by an earlier video"
+            message = (
+                f"an earlier video has the id {item.video.video_id}; make ids distinct"
+            )
             key = item.video.reference
             yield DeadLetter(_STAGE, key, "duplicate_video", message)
         else:
@@ -102,7 +104,7 @@ def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
 
 
 def video_id_of(reference: str) -> str:
-    """Return the id of a video that its corpus gives none: a hash of its name."""
+    """Return the id of a video without one in the manifest: a hash of its name."""
     return content_id(reference)
 
 
@@ -126,13 +128,13 @@ def _from_files(videos: str) -> Iterator[VideoEntry | DeadLetter]:
             yield _file_entry(uri, name.lstrip("/"))
     if os.path.isdir(videos):
         yield from _special_files(videos)
-    _LOG.info("%s: %d files beside the videos left out", videos, sidecars)
+    _LOG.info("%s: ignored %d files that are not videos", videos, sidecars)
 
 
 def fixed_root(pattern: str) -> str:
-    """Return the part of a folder or glob that no file's name in the corpus needs.
+    """Return the part of a folder or glob that precedes the names in the corpus.
 
-    For example `a/b/*.mp4` and `a/b` both give `a/b`.
+    For example, it is `a/b` for both `a/b/*.mp4` and `a/b`.
     """
     wildcard = re.search(r"[*?\[]", pattern)
     if wildcard is None or os.path.isdir(pattern):
@@ -144,20 +146,20 @@ def _file_entry(uri: str, name: str) -> VideoEntry | DeadLetter:
     """Make an entry of one file; `name` is its path within the corpus."""
     reference = _printable(name)
     if _printable(uri) != uri:
-        message = "its name is not UTF-8, and could not be written down; rename it"
+        message = "the name is not UTF-8 and cannot be recorded; rename the file"
         return DeadLetter(_STAGE, reference, "name_not_utf8", message)
     return VideoEntry(Video(video_id_of(reference), reference, uri), VideoMetadata())
 
 
 def _special_files(folder: str) -> Iterator[DeadLetter]:
-    """Yield what is neither file nor folder: opening a pipe could wait for ever."""
+    """Yield what is neither file nor folder: opening a pipe could wait forever."""
     for parent_folder, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (os.path.join(parent_folder, name) for name in sorted(names)):
             is_hidden = os.path.basename(path).startswith(".")
             if not (is_hidden or os.path.isfile(path)) and os.path.exists(path):
                 key = _printable(os.path.relpath(path, folder))
-                message = "a pipe, socket or device, not a file"
+                message = "it is a pipe, socket or device; move it out of the folder"
                 yield DeadLetter(_STAGE, key, "not_a_regular_file", message)
 
 
@@ -170,7 +172,7 @@ def _printable(name: str) -> str:
 
 
 class _Columns(NamedTuple):
-    """Where a manifest holds what; None for columns that it does not have."""
+    """The columns of a manifest; None for those that it does not have."""
 
     path: str
     id: str | None
@@ -200,14 +202,14 @@ def _manifest_entry(
         return DeadLetter(_STAGE, place, row.reason, row.message)
     reference = row.cells.get(columns.path, "").strip()
     if not reference:
-        message = f"the row has nothing in its column {columns.path}"
+        message = f"the row is empty in column {columns.path}; name a video"
         return DeadLetter(_STAGE, place, "missing_path", message)
     try:
         metadata = _metadata(row, columns)
-    except InputError as reject:
-        return DeadLetter(_STAGE, reference, reject.reason, reject.message)
-    given_id = row.cells.get(columns.id or "", "").strip()
-    video_id = given_id or video_id_of(reference)
+    except InputError as error:
+        return DeadLetter(_STAGE, reference, error.reason, error.message)
+    own_id = row.cells.get(columns.id or "", "").strip()
+    video_id = own_id or video_id_of(reference)
     return VideoEntry(
         Video(video_id, reference, join(parent(uri), reference)), metadata
     )
@@ -228,7 +230,7 @@ def _metadata(row: Row, columns: _Columns) -> VideoMetadata:
 def _value(
     row: Row, column: str | None, parse: Callable[[str], _Value]
 ) -> _Value | None:
-    """Return what a cell says, None where it is empty or not there.
+    """Return the value of a cell, None if it is empty or missing.
 
     Raises:
         InputError: `bad_metadata`, with the column and the value.
@@ -239,15 +241,15 @@ def _value(
     try:
         return parse(text)
     except (ValueError, OverflowError):
-        message = f"column {column}: cannot read {text[:80]!r}"
+        message = f"column {column}: cannot parse {text[:80]!r}; correct or empty it"
         raise InputError("bad_metadata", message) from None
 
 
-# --- values: ValueError or OverflowError on what cannot be read ---------------------
+# --- values: ValueError or OverflowError for text that cannot be parsed -------------
 
 
 def parse_count(text: str) -> int:
-    """Read a count; pandas writes whole numbers as 1000.0 where some are missing."""
+    """Parse a count; pandas writes 1000.0 in columns with missing values."""
     count = int(text) if text.isdecimal() else float(text)
     if count < 0 or count != int(count):
         raise ValueError(text)
@@ -255,7 +257,7 @@ def parse_count(text: str) -> int:
 
 
 def parse_duration_s(text: str) -> float:
-    """Read seconds, [H:]MM:SS, or ISO 8601 (PT1H2M3S) into seconds."""
+    """Parse seconds, [H:]MM:SS, or ISO 8601 (PT1H2M3S); return seconds."""
     if clock := _CLOCK.fullmatch(text):
         hours, minutes, seconds = clock.groups(default="0")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
@@ -270,7 +272,7 @@ def parse_duration_s(text: str) -> float:
 
 
 def parse_date(text: str) -> date:
-    """Read an ISO date or time, YYYYMMDD, or seconds since 1970, as a day in UTC."""
+    """Parse an ISO date or time, YYYYMMDD, or seconds since 1970; return a UTC day."""
     if _EPOCH_S.fullmatch(text):
         return datetime.fromtimestamp(float(text), UTC).date()
     moment = datetime.fromisoformat(text.removesuffix(".0"))
@@ -278,11 +280,11 @@ def parse_date(text: str) -> date:
 
 
 def parse_safe(text: str, yes: bool = True) -> bool:
-    """Read a safety flag: whether the video is safe.
+    """Parse a safety flag; return whether the video is safe.
 
     Args:
-        text: yes or no in the usual spellings, or "safe", "nsfw" and their like.
-        yes: what a yes means; False for columns such as `nsfw`.
+        text: yes or no in the usual spellings, or words such as "safe" and "nsfw".
+        yes: the meaning of yes; False for columns such as `nsfw`.
     """
     word = text.lower()
     if word in _SAFE_WORDS:

@@ -160,7 +160,7 @@ def test_videos_may_be_a_folder_a_file_or_a_glob(tmp_path: Path) -> None:
 
 def test_a_video_may_be_a_url_but_a_manifest_may_not() -> None:
     preflight.check_videos("https://host.example/film.mp4")
-    with pytest.raises(preflight.ConfigError, match="only local paths and gs://"):
+    with pytest.raises(preflight.ConfigError, match="cannot be read here"):
         preflight.check_videos("https://host.example/corpus.csv")
 
 

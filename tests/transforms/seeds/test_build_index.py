@@ -27,17 +27,17 @@ from transforms.seeds.build_index import (
     SamplePartsFn,
     _build,
     describe_index,
-    read_parts,
+    read_seeds_files,
     sample_queries,
     upload_directory,
-    write_part,
+    write_seeds,
 )
 
 END = 2**62
 
 
 def chunk(name: str, *ids: str) -> EmbeddedChunk:
-    """Seeds along the axis that their first letter says."""
+    """Make seeds along the axis that the first letter of their id names."""
     keys = tuple((seed_id, f"{seed_id}.png") for seed_id in ids)
     rows = [ord(seed_id[0]) - ord("a") for seed_id in ids]
     return EmbeddedChunk(name, keys, np.eye(8, dtype=np.float32)[rows])
@@ -49,7 +49,7 @@ def build_config(root: str) -> BuildConfig:
     return BuildConfig(root, "descriptor", EMBEDDER_ID, 0.6, sampling, fetch, False)
 
 
-def spans(count: int) -> list[VideoPart]:
+def video_parts(count: int) -> list[VideoPart]:
     return [
         VideoPart(Video(f"v{i}", f"{i}", f"/{i}.mp4"), 0, END) for i in range(count)
     ]
@@ -60,19 +60,19 @@ def spans(count: int) -> list[VideoPart]:
 
 def test_parts_are_read_in_order_of_name_each_seed_once(root: str) -> None:
     parts = [
-        write_part(chunk("f-000001", "b", "c"), root),
-        write_part(chunk("f-000000", "b", "a"), root),
+        write_seeds(chunk("f-000001", "b", "c"), root),
+        write_seeds(chunk("f-000000", "b", "a"), root),
     ]
     assert parts == [f"{root}/work/seeds/f-00000{n}.npz" for n in (1, 0)]
     for given in (parts, parts[::-1], parts * 2):  # a part may be told of twice
-        ids, embeddings = read_parts(given)
+        ids, embeddings = read_seeds_files(given)
         assert ids == ["b", "a", "c"]
         assert embeddings.dtype == np.float32
         np.testing.assert_array_equal(embeddings, np.eye(8)[[1, 0, 2]])
 
 
 def test_no_parts_are_no_seeds() -> None:
-    ids, embeddings = read_parts([])
+    ids, embeddings = read_seeds_files([])
     assert (ids, embeddings.shape) == ([], (0, 0))
 
 
@@ -83,12 +83,12 @@ def test_the_sample_does_not_depend_on_the_order() -> None:
     combine = SamplePartsFn(4)
     samples = []
     for seed in range(5):
-        shuffled = random.Random(seed).sample(spans(50), 50)
+        shuffled = random.Random(seed).sample(video_parts(50), 50)
         parts = []
         for start in range(0, 50, 7 + seed):
             sample = combine.create_accumulator()
-            for span in shuffled[start : start + 7 + seed]:
-                sample = combine.add_input(sample, span)
+            for part in shuffled[start : start + 7 + seed]:
+                sample = combine.add_input(sample, part)
             parts.append(combine.compact(sample))
         assert max(map(len, parts)) == 4
         samples.append(combine.extract_output(combine.merge_accumulators(parts)))
@@ -97,8 +97,8 @@ def test_the_sample_does_not_depend_on_the_order() -> None:
 
 def test_a_small_corpus_is_its_own_sample() -> None:
     combine = SamplePartsFn(4)
-    few = combine.extract_output(combine.merge_accumulators([spans(3), []]))
-    assert sorted(few) == spans(3)
+    few = combine.extract_output(combine.merge_accumulators([video_parts(3), []]))
+    assert sorted(few) == video_parts(3)
     assert combine.extract_output(combine.create_accumulator()) == []
 
 
@@ -119,11 +119,11 @@ def test_sampled_frames_are_embedded_and_bad_videos_passed_over(
 
 
 def build(root: str, *chunks: EmbeddedChunk) -> tuple[list, dict[str, list]]:
-    """What comes of building: the main output, and the tagged ones."""
-    parts = [write_part(chunk, root) for chunk in chunks]
+    """Build an index; return the main output and the tagged ones."""
+    parts = [write_seeds(chunk, root) for chunk in chunks]
     directory: list = []
     tagged: dict[str, list] = {"manifest": [], "files": []}
-    for item in _build(None, build_config(root), parts, spans(3)):
+    for item in _build(None, build_config(root), parts, video_parts(3)):
         if isinstance(item, beam.pvalue.TaggedOutput):
             tagged[item.tag].append(item.value)
         else:
@@ -181,9 +181,9 @@ def test_without_a_seed_there_is_no_index(tmp_path: Path) -> None:
 
 
 def test_in_a_pipeline_the_build_waits_for_all_parts(tmp_path: Path) -> None:
-    chunks = [chunk(f"f-{n:06d}", letter) for n, letter in enumerate("hgfedcba")]
+    chunks = [chunk(f"f-{n:06d}", name) for n, name in enumerate("hgfedcba")]
     with TestPipeline(runner="FnApiRunner") as pipeline:
-        corpus = pipeline | "Spans" >> beam.Create(spans(3))
+        corpus = pipeline | "VideoParts" >> beam.Create(video_parts(3))
         seeds = pipeline | "Seeds" >> beam.Create(chunks)
         index = seeds | BuildIndex(build_config(str(tmp_path)), corpus)
         wanted = [str(tmp_path / "index")]
@@ -194,7 +194,7 @@ def test_in_a_pipeline_the_build_waits_for_all_parts(tmp_path: Path) -> None:
         names = ("ids.txt", "manifest.json", "vectors.npy")
         assert_that(paths, equal_to([f"index/{n}" for n in names]), label="files")
     assert (tmp_path / "index/ids.txt").read_text() == "".join(
-        f"{letter}\n" for letter in "abcdefgh"
+        f"{name}\n" for name in "abcdefgh"
     )
 
 

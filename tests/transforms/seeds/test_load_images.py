@@ -1,4 +1,4 @@
-"""From rows of seeds to pixels, seeds and dead letters."""
+"""From rows of seeds to pixels, seeds and dead dead_letters."""
 
 import hashlib
 from pathlib import Path
@@ -34,7 +34,7 @@ def seed_id(data: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pictures; the first under two names."""
+    """Write two pictures, the first under two names."""
     root = tmp_path_factory.mktemp("seeds")
     for scene, names in ((1, ("a.png", "copy of a.png")), (2, ("b.png",))):
         for name in names:
@@ -79,7 +79,7 @@ def test_each_row_of_a_bad_image_is_a_dead_letter(folder: Path) -> None:
     (folder / "text.png").write_text("no picture")
     bad = [row(folder, n) for n in ("text.png", "absent.png", "text.png")]
     loaded = load(*bad, row(folder, "a.png"))
-    assert [letter[:3] for letter in loaded.rejected] == [
+    assert [dead_letter[:3] for dead_letter in loaded.rejected] == [
         ("load_seeds", "text.png", "not_an_image"),
         ("load_seeds", "absent.png", "not_found"),
         ("load_seeds", "text.png", "not_an_image"),
@@ -99,7 +99,7 @@ def test_precomputed_embeddings_stand_in_for_images() -> None:
         SeedRow(f"{name}.jpg", "/nowhere", "c", embedding=vectors[i].tobytes())
         for name, i in (("one", 0), ("two", 1), ("one", 0))
     ]
-    # Rows of a table without images have no URI: the reference tells them apart.
+    # Rows of a table without images have no URI: their reference distinguishes them.
     loaded = load(*(r._replace(uri="") for r in rows))
     one, two = seed_id(b"one.jpg"), seed_id(b"two.jpg")
     assert [seed.seed_id for seed in loaded.seeds] == [one, two, one]
@@ -160,8 +160,8 @@ def test_in_a_pipeline_by_tag(folder: Path) -> None:
         seeds = [Seed(a, "a.png", "c"), Seed(seed_id(b"v"), "v", "c")]
         assert_that(loaded.seeds, equal_to(seeds), label="seeds")
         reasons = loaded.rejected | "Reason" >> beam.Map(lambda r: r[:3])
-        letter = ("load_seeds", "absent.png", "not_found")
-        assert_that(reasons, equal_to([letter]), label="rejected")
+        dead_letter = ("load_seeds", "absent.png", "not_found")
+        assert_that(reasons, equal_to([dead_letter]), label="rejected")
         keys = (loaded.images, loaded.embedded) | beam.Flatten() | beam.Map(
             lambda chunk: chunk.keys
         )  # fmt: skip
@@ -170,6 +170,9 @@ def test_in_a_pipeline_by_tag(folder: Path) -> None:
 
 
 def test_rejected_rows_name_the_stage() -> None:
-    (letter,) = load(SeedRow("r", "ftp://host/a.png", "c")).rejected
-    assert isinstance(letter, DeadLetter)
-    assert (letter.stage, letter.reason) == ("load_seeds", "unsupported_scheme")
+    (dead_letter,) = load(SeedRow("r", "ftp://host/a.png", "c")).rejected
+    assert isinstance(dead_letter, DeadLetter)
+    assert (dead_letter.stage, dead_letter.reason) == (
+        "load_seeds",
+        "unsupported_scheme",
+    )

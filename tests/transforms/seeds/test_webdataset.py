@@ -1,4 +1,4 @@
-"""Seeds out of webdataset shards, whole and broken, as `read_seeds` gives them."""
+"""Seeds out of webdataset shards, whole and broken, as `read_seeds` yields them."""
 
 import io
 import json

@@ -66,7 +66,7 @@ def test_a_folder_gives_every_file_that_may_be_a_video(
         str(tmp_path / name) for name in expected
     ]
     assert {entry.metadata for entry in entries} == {VideoMetadata()}
-    assert "3 files beside the videos" in caplog.text
+    assert "ignored 3 files" in caplog.text
 
 
 def test_ids_do_not_depend_on_where_the_folder_lies(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_bad_rows_fail_alone(tmp_path: Path) -> None:
         (f"{uri}:8", "wrong_cell_count"),
         ("9.mp4", "duplicate_video"),
     ]
-    assert rejected[1].message == "column views: cannot read 'many'"
+    assert "column views" in rejected[1].message and "'many'" in rejected[1].message
     assert len(entries) + len(rejected) == len(rows)
 
 
