@@ -1,12 +1,12 @@
-"""Mines each day's uploads, publishes what passes its checks, trains when it pays.
+"""Mine each day's uploads, publish runs that pass their checks, train on new pairs.
 
     list_uploads ─► mine ─► check ─► publish ─► train
 
 A day without uploads is skipped; a run that fails its checks is not published. The
 parameters' defaults are set once in the scheduler's environment (`CLIPSEED_DAILY_SEEDS`
-for `seeds`, and so on) and given anew with any run. Airflow's own interpreter needs no
-Clipseed: `CLIPSEED_DAILY_PYTHON` names the one that has it. With `CLIPSEED_DAILY_START`
-(an ISO date) every day since then is mined, else those from now on.
+for `seeds`, and so on), and any run may override them. Airflow's own interpreter does
+not need Clipseed: `CLIPSEED_DAILY_PYTHON` names the one that has it. Mining starts with
+the day `CLIPSEED_DAILY_START` (an ISO date), or with today.
 """
 
 import json
@@ -34,7 +34,7 @@ _RUN = "{{ ti.xcom_pull(task_ids='list_uploads')['output'] }}"
 
 
 def _param(name: str, default: Any, description: str, **schema: Any) -> Param:
-    """A parameter, whose default the scheduler's environment may replace."""
+    """Make a parameter whose default the scheduler's environment may replace."""
     given = os.environ.get(f"CLIPSEED_DAILY_{name.upper()}")
     if given is not None:
         default = given if isinstance(default, str) else json.loads(given)
@@ -155,7 +155,7 @@ with DAG(
         "--last_runs={{ params.last_runs }}",
         "--min_expected={{ params.min_expected }}",
     )
-    # One at a time: each reads the pointer, and writes it anew.
+    # One at a time, because each reads the pointer and then replaces it.
     publish = _step("publish", day, f"--run={_RUN}", max_active_tis_per_dag=1)
     train = _step(
         "train",

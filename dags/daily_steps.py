@@ -2,9 +2,9 @@
 
     PYTHON daily_steps.py list --videos corpus.csv --output mined --day 2026-01-01
 
-`PYTHON` is the interpreter that has Clipseed; Airflow's has not. The last line printed
-is the step's result in JSON, or why there is none. The exit status tells a scheduler
-what to do: 0 go on, 1 try again, 2 give up, 99 skip what follows.
+`PYTHON` is the interpreter that has Clipseed; Airflow's does not have it. The last line
+printed is the step's result in JSON, or the reason for having none. The exit status is
+for the scheduler: 0 continue, 1 retry, 2 fail, 99 skip the following steps.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _OK, _AGAIN, _REFUSED, _NOTHING = 0, 1, 2, 99
 
 
 class Stop(Exception):
-    """Ends a step: the exit status, and why in words."""
+    """Ends a step with an exit status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -43,32 +43,30 @@ class Stop(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a step; gives its exit status."""
+    """Run a step; return its exit status."""
     flags = _parser().parse_args(argv)
     try:
         result = flags.step(flags)
     except Stop as stop:
         print(stop, flush=True)
         return stop.status
-    except (
-        InputError
-    ) as reject:  # A file that is not there yet, or a bucket that is down.
-        print(f"{reject.reason}: {reject.message}", flush=True)
+    except InputError as error:  # A file may not exist yet, or a bucket may be down.
+        print(f"{error.reason}: {error.message}", flush=True)
         return _AGAIN
     print(json.dumps(result), flush=True)
     return _OK
 
 
 def list_uploads(flags: argparse.Namespace) -> dict[str, Any]:
-    """Write the manifest of a day's uploads; gives the flags to mine it with."""
+    """Write the manifest of a day's uploads; return the flags to mine it with."""
     for name in ("seeds", "videos", "output"):
         _check_place(name, getattr(flags, name))
     day = flags.day.isoformat()
     uploaded = flags.day - timedelta(days=flags.delay_days)
     found = uploads_of(flags.videos, uploaded)
     print(f"uploaded on {uploaded}: {found.counts}")
-    for letter in found.letters:
-        print(f"belongs to no day: {letter.key}: {letter.message}")
+    for dropped in found.dead_letters:
+        print(f"row without a day: {dropped.key}: {dropped.message}")
     runs = read_published(flags.output)
     if not found.entries:
         raise _nothing(flags, day, find(runs, day) is not None)

@@ -3,8 +3,8 @@
     day = uploads_of("gs://bucket/corpus.csv", date(2026, 1, 1))
     write_manifest(day.entries, "gs://bucket/mined/manifests/2026-01-01.csv")
 
-Ids are those that the corpus gives, or gives rise to; videos are named by their whole
-address, so that the manifest may lie anywhere.
+Ids are those of the corpus, or the hashes that mining the corpus would use; videos have
+absolute addresses, so that the manifest may be in any folder.
 """
 
 import csv
@@ -18,22 +18,22 @@ from clipseed.io import storage
 from transforms.videos.manifest import VideoEntry, list_videos
 
 _COLUMNS = ("video", "id", "view_count", "duration", "upload_date", "safe")
-_LETTERS_KEPT = 5
+_DEAD_LETTERS_KEPT = 5
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """What a corpus says about a day; every row of it is counted once.
+    """The uploads of a day; every row of the corpus is counted once.
 
     Attributes:
         entries: the videos of the day, in the order of the corpus.
         counts: rows: `listed`, `other_days`, `undated`, `rejected/REASON`.
-        letters: the first rows that could not be read, so belong to no day.
+        dead_letters: the first rows that could not be read, so have no day.
     """
 
     entries: list[VideoEntry]
     counts: dict[str, int]
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
 
 
 def uploads_of(videos: str, day: date) -> Uploads:
@@ -44,16 +44,15 @@ def uploads_of(videos: str, day: date) -> Uploads:
         day: in UTC.
 
     Raises:
-        InputError: `missing_upload_date` where no video has one; those of
-        `list_videos`.
+        InputError: `missing_upload_date` if no video has one; those of `list_videos`.
     """
     entries: list[VideoEntry] = []
-    letters: list[DeadLetter] = []
+    dead_letters: list[DeadLetter] = []
     counts: Counter[str] = Counter()
     for item in list_videos(videos):
         if isinstance(item, DeadLetter):
             counts[f"rejected/{item.reason}"] += 1
-            letters += [item] if len(letters) < _LETTERS_KEPT else []
+            dead_letters += [item] if len(dead_letters) < _DEAD_LETTERS_KEPT else []
         elif item.metadata.upload_date is None:
             counts["undated"] += 1
         elif item.metadata.upload_date == day:
@@ -64,14 +63,14 @@ def uploads_of(videos: str, day: date) -> Uploads:
     if counts["undated"] and not entries and not counts["other_days"]:
         raise InputError(
             "missing_upload_date",
-            f"no video of {videos} has an upload date: give the manifest a column "
-            "upload_date (2026-01-31)",
+            f"no video of {videos} has an upload date; add a column upload_date "
+            "(2026-01-31) to the manifest",
         )
-    return Uploads(entries, dict(sorted(counts.items())), letters)
+    return Uploads(entries, dict(sorted(counts.items())), dead_letters)
 
 
 def write_manifest(entries: Sequence[VideoEntry], uri: str) -> None:
-    """Write a manifest that `list_videos` reads back; at once or not at all."""
+    """Write a manifest that `list_videos` reads back, atomically."""
     with (
         storage.writing(uri) as path,
         open(path, "w", newline="", encoding="utf-8") as file,
@@ -82,7 +81,7 @@ def write_manifest(entries: Sequence[VideoEntry], uri: str) -> None:
 
 
 def _row(entry: VideoEntry) -> tuple[object, ...]:
-    """Cells in the order of the columns; None is written as an empty cell."""
+    """Return the cells in the order of the columns; None becomes an empty cell."""
     known = entry.metadata
     return (
         entry.video.uri,

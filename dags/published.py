@@ -90,18 +90,18 @@ def digest(files: Iterable[RunFile]) -> str:
 
 
 def find(runs: Iterable[PublishedRun], day: str) -> PublishedRun | None:
-    """The published run of a day."""
+    """Return the published run of a day, or None."""
     return next((run for run in runs if run.day == day), None)
 
 
 def free_place(runs: Iterable[PublishedRun], day: str) -> str:
-    """Where a day may be mined: the place that the pointer does not name."""
+    """Return the folder to mine a day in: the one that the pointer does not name."""
     published = find(runs, day)
     return f"runs/{day}/{'b' if published and published.run.endswith('/a') else 'a'}"
 
 
 def with_run(runs: Iterable[PublishedRun], new: PublishedRun) -> list[PublishedRun]:
-    """List a run; it takes the place of what its day had before."""
+    """Add a run to the list; it replaces the earlier run of its day."""
     return sorted([*without_day(runs, new.day), new], key=lambda run: run.day)
 
 
@@ -111,7 +111,7 @@ def without_day(runs: Iterable[PublishedRun], day: str) -> list[PublishedRun]:
 
 
 def read_published(root: str) -> list[PublishedRun]:
-    """The published runs by day; none where nothing has been published yet.
+    """Read the published runs, by day; none before the first publication.
 
     Args:
         root: the folder of the pointer, local or `gs://`.
@@ -128,12 +128,12 @@ def read_published(root: str) -> list[PublishedRun]:
             raise ValueError(f"its format is {pointer['format']!r}, not {_FORMAT!r}")
         return [PublishedRun(**run) for run in pointer["runs"]]
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{uri} is no list of published runs ({error}): restore it"
+        message = f"{uri} is not a list of published runs ({error}); restore it"
         raise InputError("damaged_pointer", message) from error
 
 
 def write_published(root: str, runs: list[PublishedRun]) -> None:
-    """Replaces the pointer, at once or not at all; same runs, same bytes."""
+    """Replace the pointer atomically; the same runs yield the same bytes."""
     pointer = {
         "format": _FORMAT,
         "latest": runs[-1].run if runs else None,

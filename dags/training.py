@@ -1,9 +1,9 @@
-"""When to train again: as soon as enough pairs are published that no model has seen.
+"""Decide when to train again: when enough published pairs are new to the model.
 
     if new_pairs(published, read_trained(models)) >= 10_000:
         training = training_of(published, settings)
 
-What a model was trained on stands in `trained.json`, written after the training.
+The training data of the newest model is in `trained.json`, written after the training.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ class Training:
     """A training run.
 
     Attributes:
-        name: of its folder: the newest day, and a hash of data and settings, so that
-            a training that was broken off goes on in the same place, and other data
-            never mixes in.
+        name: of its folder: the newest day, and a hash of data and settings, so that an
+            interrupted training resumes in the same folder, and other data never mixes
+            in.
         days: digest of each day's run that it learns from.
     """
 
@@ -36,7 +36,7 @@ class Training:
 
 
 def read_trained(models: str) -> dict[str, str]:
-    """The days that the newest model was trained on, with their digests.
+    """Read the days that the newest model was trained on, with their digests.
 
     Raises:
         InputError: `damaged_record`, or it cannot be read.
@@ -50,28 +50,28 @@ def read_trained(models: str) -> dict[str, str]:
             raise ValueError(f"its format is {record['format']!r}, not {_FORMAT!r}")
         return dict(record["days"])
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{uri} is no record of a training ({error}): restore it"
+        message = f"{uri} is not a record of a training ({error}); restore it"
         raise InputError("damaged_record", message) from error
 
 
 def write_trained(models: str, training: Training) -> None:
-    """Say that a training has ended; at once or not at all."""
+    """Record atomically that a training has ended."""
     record = {"format": _FORMAT, "model": training.name, "days": training.days}
     data = json.dumps(record, indent=2) + "\n"
     storage.write_bytes(storage.join(models, "trained.json"), data.encode())
 
 
 def new_pairs(published: Iterable[PublishedRun], trained: dict[str, str]) -> int:
-    """Pairs of the runs that the newest model has not seen as they are now."""
+    """Count the pairs of runs that changed since the newest model was trained."""
     unseen = (run for run in published if trained.get(run.day) != run.digest)
     return sum(run.pairs for run in unseen if run.clips)
 
 
 def training_of(published: Iterable[PublishedRun], settings: list[str]) -> Training:
-    """The training on all that is published; runs without a clip have no part in it.
+    """Return the training on all published runs that have clips.
 
     Args:
-        published: at least one with a clip.
+        published: the runs; at least one must have clips.
         settings: configuration and overrides.
     """
     days = {run.day: run.digest for run in published if run.clips}

@@ -1,1 +1,1 @@
-"""The corpus of `clipseed demo`: a made world, films of it, and the truth."""
+"""The corpus of `clipseed demo`: a synthetic world, films of it, and the truth."""

@@ -1,11 +1,11 @@
-"""The corpus of `clipseed demo`: made videos, and seeds to find in them.
+"""The corpus of `clipseed demo`: synthetic videos, and seeds to find in them.
 
     truth = render_corpus(Path("demo"))
     # demo/videos/*.mp4  videos.csv  seeds/*.jpg  seeds.csv  truth.json
 
 Among the videos are one without a sound track, one that is silent, two that the
-paper's filters drop, one that breaks in the middle and one that is no video at all, so
-that a run shows what becomes of each.
+paper's filters drop, one that is cut off in the middle and one that is not a video at
+all, so that a run shows how each is handled.
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipeline.demo.films import Reel, Track, cut_off, write_film
+from beam_pipeline.demo.films import Camera, Track, cut_off, write_film
 from beam_pipeline.demo.stills import reframe, write_still
 from beam_pipeline.demo.truth import Truth, write_truth
 from beam_pipeline.demo.world import (
@@ -29,22 +29,22 @@ from beam_pipeline.demo.world import (
     caption,
 )
 
-AS_OF = date(2026, 1, 1)  # the day the manifest is to be judged by
-REEL = Reel()
+AS_OF = date(2026, 1, 1)  # the day that ages in the manifest are relative to
+CAMERA = Camera()
 
 
 @dataclass(frozen=True)
 class Film:
-    """What a video of the corpus is made of.
+    """The script of a video of the corpus.
 
     Attributes:
         name: of the file, without its suffix.
-        scenes_s: whole seconds of each of its scenes.
-        track: its sound: of the scenes, silence, or no track.
-        seeds: how many of its scenes, from the first, are to be found.
+        scenes_s: length of each of its scenes, in whole seconds.
+        track: its sound: that of the scenes, silence, or no track.
+        seeds: number of its scenes, from the first, that are seeds.
         views: its view count in the manifest.
-        age_days: how long before `AS_OF` it was uploaded.
-        breaks_s: where the file is cut off; 0 for a whole one.
+        age_days: days from its upload to `AS_OF`.
+        breaks_s: second at which the file is cut off; 0 for a whole one.
     """
 
     name: str
@@ -84,13 +84,13 @@ def render_corpus(
     """Write videos, seeds, their two tables and `truth.json` below a directory.
 
     Args:
-        directory: made if need be; files of the same names are replaced.
-        seed: another seed, other scenes. The same seed writes the same bytes.
-        films: what the videos are made of.
-        absent_seeds: seeds to add whose scene no video shows.
+        directory: created if missing; files of the same names are replaced.
+        seed: of the random scenes. The same seed yields the same bytes.
+        films: the scripts of the videos.
+        absent_seeds: number of further seeds whose scenes no video shows.
 
     Returns:
-        One `Truth` a seed that has a scene, in the order of `seeds.csv`.
+        One `Truth` per seed that has a scene, in the order of `seeds.csv`.
     """
     for folder in ("videos", "seeds"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
@@ -101,12 +101,12 @@ def render_corpus(
     for film in films:
         cast = list(zip(scenes, film.scenes_s, strict=False))
         scenes = scenes[len(cast) :]
-        write_film(directory / film.path, cast, REEL, seed, film.track)
+        write_film(directory / film.path, cast, CAMERA, seed, film.track)
         if film.breaks_s:
-            cut_off(directory / film.path, film.breaks_s * REEL.fps)
+            cut_off(directory / film.path, film.breaks_s * CAMERA.fps)
         truth += _truth(film, cast)
         wanted += [scene for scene, _ in cast[: film.seeds]]
-    wanted += scenes  # what is left over stands in no video
+    wanted += scenes  # The rest is in no video.
     for scene in wanted:
         _write_seed(directory / _seed_path(scene), scene, seed, rng)
     (directory / NOT_A_VIDEO).write_text("This is text, not a video.\n" * 40)
@@ -120,8 +120,8 @@ def render_corpus(
 def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:
     """Draw scenes that differ in place, or else in both object and color.
 
-    The last `absent` have places of their own as far as there are enough: that no video
-    shows them is then plain to see, whatever the embedder makes of small objects.
+    The last `absent` have places of their own as far as there are enough, so that it is
+    obvious that no video shows them, even to an embedder that ignores small objects.
     """
     places = rng.permutation(list(PLACE_PHRASES)).tolist()
     shown = places[min(absent, len(places) // 2) :]
@@ -129,7 +129,7 @@ def _cast(count: int, absent: int, rng: np.random.Generator) -> list[Scene]:
     scenes: list[Scene] = []
     taken: set[tuple[str, str]] = set()
     while len(scenes) < count + absent:
-        k = len(scenes)  # taking turns, so that no video visits a place twice
+        k = len(scenes)  # Places take turns, so that no video has one twice.
         place = (
             shown[k % len(shown)] if k < count else places[(k - count) % len(places)]
         )
@@ -159,13 +159,13 @@ def _seed_path(scene: Scene) -> str:
 
 
 def _write_seed(path: Path, scene: Scene, seed: int, rng: np.random.Generator) -> None:
-    """Write a still of a scene as another hand would have: reframed and recolored."""
-    still = REEL.frame(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), seed)
-    write_still(path, reframe(still, rng), REEL.height, REEL.width)
+    """Write a still of a scene as another camera would see it: cropped, recolored."""
+    still = CAMERA.frame(scene, PERIOD_S / 2 + rng.uniform(-0.8, 0.8), seed)
+    write_still(path, reframe(still, rng), CAMERA.height, CAMERA.width)
 
 
 def _manifest(films: tuple[Film, ...]) -> tuple[tuple[str, ...], list[tuple]]:
-    """The header and rows of `videos.csv`: every file, the broken ones too."""
+    """Return header and rows of `videos.csv`: every file, including broken ones."""
     header = ("video", "view_count", "duration", "upload_date", "safe")
     rows: list[tuple] = [
         (

@@ -1,4 +1,4 @@
-"""The objects of the made world: what they look like, free of size and place.
+"""The objects of the synthetic world: their looks, independent of size and place.
 
 An object is parts, painted in order. A part is an ink and a signed distance (negative
 inside) over the square [-1, 1]², v downwards, so that edges can be anti-aliased and
@@ -20,7 +20,7 @@ _GOLD = (255, 196, 50)
 
 
 def _oval(x: float, y: float, rx: float, ry: float) -> Distance:
-    """An ellipse, its distance to first order (exact on the edge, where it counts)."""
+    """Return an ellipse, its distance to first order (exact on the visible edge)."""
 
     def distance(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         u, v = (u - x) / rx, (v - y) / ry
@@ -32,7 +32,7 @@ def _oval(x: float, y: float, rx: float, ry: float) -> Distance:
 
 
 def _polygon(*corners: tuple[float, float]) -> Distance:
-    """A convex polygon, corners clockwise as seen."""
+    """Return a convex polygon, corners clockwise as seen."""
     sides = []
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         length = math.hypot(x1 - x0, y1 - y0)
@@ -53,7 +53,7 @@ def _box(x: float, y: float, rx: float, ry: float) -> Distance:
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Five points: the plane folded into a tenth, whose edge is one straight line."""
+    """Return a five-pointed star: fold the plane to a tenth, whose edge is a line."""
     tenth = math.pi / 5
     fold = np.abs((np.arctan2(u, -v) / tenth + 1) % 2 - 1) * tenth
     return np.hypot(u, v) * np.cos(fold - 1.177) - 0.384

@@ -1,8 +1,8 @@
-"""The places of the made world: backdrops painted layer by layer.
+"""The places of the synthetic world: backdrops painted layer by layer.
 
 A place is layers, back to front. A layer paints into float32 [h, w, 3]; lengths are in
-units of the height, so that x runs from 0 to about 1.6. What varies between two visits
-(skylines, windows, flowers) comes from the generator alone.
+units of the height, so that x runs from 0 to about 1.6. The details that vary between
+two visits (skylines, windows, flowers) come from the random generator only.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Layer = Callable[[np.ndarray, np.random.Generator], None]
 def paint_place(
     place: str, height: int, width: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Paint a backdrop at twice the size and averages, so that edges are smooth.
+    """Paint a backdrop at twice the size and average it, so that edges are smooth.
 
     Returns:
         uint8 [height, width, 3], RGB; mirrored and lit differently from visit to visit.
@@ -31,7 +31,7 @@ def paint_place(
 
 
 def _axes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The coordinates x [1, w] and y [h, 1] of an image, float32."""
+    """Return the coordinates x [1, w] and y [h, 1] of an image, float32."""
     height, width = image.shape[:2]
     x = (np.arange(width, dtype=np.float32) + 0.5) / height
     y = (np.arange(height, dtype=np.float32) + 0.5) / height
@@ -43,7 +43,7 @@ def _paint(image: np.ndarray, cover: np.ndarray, color: object) -> None:
 
 
 def _mix(a: Rgb, b: Rgb, part: np.ndarray) -> np.ndarray:
-    """Between two colors: float32 [..., 3]."""
+    """Mix two colors: float32 [..., 3]."""
     low, high = np.asarray(a, np.float32), np.asarray(b, np.float32)
     return low + np.clip(part, 0, 1)[..., None] * (high - low)
 
@@ -56,7 +56,7 @@ def _sky(top: Rgb, bottom: Rgb) -> Layer:
 
 
 def _glow(x: float, y: float, radius: float, color: Rgb) -> Layer:
-    """A sun or a moon, with its halo."""
+    """Paint a sun or a moon, with its halo."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         xs, ys = _axes(image)
@@ -76,7 +76,7 @@ def _ridge(
     snow: float = 0,
     strata: float = 0.12,
 ) -> Layer:
-    """Land below a random skyline: round hills, or with `peaks` per unit, mountains."""
+    """Paint land below a random skyline: round hills, or mountains of `peaks`."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         x, y = _axes(image)
@@ -104,7 +104,7 @@ def _scatter(
     flat: float = 1.0,
     cover: float = 1.0,
 ) -> Layer:
-    """Random ovals between two heights: flowers, stars, clouds, stones, bubbles."""
+    """Paint random ovals between two heights: flowers, stars, clouds, stones."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         xs, ys = _axes(image)
@@ -123,7 +123,7 @@ def _scatter(
 def _columns(
     count: int, wide: float, tops: tuple[float, float], ink: Rgb, lit: Rgb | None
 ) -> Layer:
-    """Upright bodies from the ground: towers with lit windows, or tree trunks."""
+    """Paint upright bodies from the ground: towers with lit windows, or tree trunks."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         xs, ys = _axes(image)
@@ -145,7 +145,7 @@ def _columns(
 
 
 def _plane(base: float, kind: str, a: Rgb, b: Rgb) -> Layer:
-    """Ground in perspective below the horizon `base`: waves, rows, or tiles."""
+    """Paint ground in perspective below the horizon `base`: waves, rows, or tiles."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         x, y = _axes(image)
@@ -164,7 +164,7 @@ def _plane(base: float, kind: str, a: Rgb, b: Rgb) -> Layer:
 
 
 def _bands(a: Rgb, b: Rgb, upright: float, level: float, reach: float) -> Layer:
-    """Soft stripes down to the height `reach`: wallpaper, strata, shafts of light."""
+    """Paint soft stripes down to the height `reach`: wallpaper, strata, light."""
 
     def layer(image: np.ndarray, rng: np.random.Generator) -> None:
         x, y = _axes(image)

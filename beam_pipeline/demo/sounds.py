@@ -1,7 +1,7 @@
-"""The sounds of the made world: small synthesisers.
+"""The sounds of the synthetic world: small synthesizers.
 
-A voice maps times in seconds, float64 [n], to a wave of any level, float64 [n]; pitch
-and melody vary with the generator, the kind of sound does not.
+A voice maps times in seconds, float64 [n], to a wave of any level, float64 [n]. Pitch
+and melody vary with the random generator; the kind of sound does not.
 """
 
 from collections.abc import Callable

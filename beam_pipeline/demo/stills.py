@@ -1,4 +1,4 @@
-"""Seed images of the made world."""
+"""Seed images of the synthetic world."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def reframe(still: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Crops, perhaps mirrors and recolors uint8 [h, w, 3], RGB."""
+    """Crop, maybe mirror, and recolor uint8 [h, w, 3], RGB."""
     sides = still.shape[:2]
     height, width = (int(rng.uniform(0.86, 0.95) * side) for side in sides)
     top = rng.integers(sides[0] - height + 1)
@@ -22,7 +22,7 @@ def reframe(still: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def write_still(path: Path, still: np.ndarray, height: int, width: int) -> None:
     """Write uint8 [h, w, 3], RGB, as a JPEG of another size.
 
-    The same pixels write the same bytes.
+    The same pixels yield the same bytes.
     """
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(still), format="rgb24")
     size = (width, height, "yuvj420p")

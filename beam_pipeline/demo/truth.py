@@ -1,4 +1,4 @@
-"""Where the scenes of the demo's seeds stand, and whether mined pairs found them.
+"""Where the scenes of the demo's seeds are, and whether mined pairs found them.
 
 verdict = check_pairs(Path("out/pairs.csv"), read_truth(Path("demo")))
     verdict.ok, verdict.found, verdict.expected
@@ -14,7 +14,7 @@ from clipseed.run.tables import CsvPair, read_pairs_csv
 
 
 class Truth(NamedTuple):
-    """Where the scene of a seed stands.
+    """The scene of a seed, and where it is.
 
     Attributes:
         image: as `seeds.csv` names it.
@@ -32,14 +32,14 @@ class Truth(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What `check_pairs` found.
+    """The result of `check_pairs`.
 
     Attributes:
-        found: seeds with a pair in the right video at the right time.
-        expected: seeds that have a true scene.
+        found: number of seeds with a pair in the right video at the right time.
+        expected: number of seeds that have a true scene.
         wrong: rows with a caption that no video shows.
         elsewhere: rows of a true seed that miss its scene: weaker look-alikes among
-            its ten best, which an honest demo counts but does not fail for.
+            its ten best, which are reported but are not a failure.
     """
 
     found: int
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Return whether every scene was found and nothing was invented."""
+        """Whether every scene was found and no pair is wrong."""
         return self.found == self.expected and not self.wrong
 
 
@@ -69,8 +69,8 @@ def check_pairs(pairs_csv: Path, truth: list[Truth]) -> Verdict:
     """Compare mined pairs with the truth.
 
     Args:
-        pairs_csv: VideoCC layout (video, start µs, end µs, caption), with or without
-            a header; videos as in `videos.csv`.
+        pairs_csv: in the VideoCC layout (video, start µs, end µs, caption), with or
+            without a header; videos as in `videos.csv`.
         truth: of the corpus that was mined.
 
     Raises:

@@ -1,9 +1,9 @@
-"""A small made world: moving, sounding scenes that a caption describes fully.
+"""A small synthetic world: moving, sounding scenes that a caption describes fully.
 
-A scene is five independent facts. Color and object are only seen, the kind of sound
-is only heard, and the direction of a motion shows only over time: every object is
-mirror-symmetric, so that no still gives its direction away. Everything is drawn and
-synthesised from arithmetic and a seed; the same arguments give the same arrays.
+A scene is five independent facts. Color and object can only be seen, the kind of sound
+can only be heard, and the direction of a motion is visible only over time: every object
+is mirror-symmetric, so that no still reveals its direction. Everything is computed from
+a seed; the same arguments yield the same arrays.
 
     >>> caption(Scene("meadow", "ball", "red", "left", "bell"))
     'a red ball rolls to the left over a meadow while a bell rings'
@@ -21,8 +21,8 @@ from beam_pipeline.demo.objects import DARK, OBJECTS
 from beam_pipeline.demo.places import paint_place
 from beam_pipeline.demo.sounds import VOICES
 
-PERIOD_S = 6.0  # one round of every motion; at half of it the object is well in view
-RMS = 0.08  # the level of every sound; leaves room for the sharpest attack
+PERIOD_S = 6.0  # One round of every motion; at half of it the object is well in view.
+RMS = 0.08  # The level of every sound; leaves room for the sharpest attack.
 
 COLORS = {
     "red": (222, 45, 38),
@@ -105,11 +105,11 @@ class Scene:
             (self.sound, SOUND_PHRASES),
         ):
             if word not in known:
-                raise ValueError(f"{word!r} is none of {', '.join(known)}")
+                raise ValueError(f"{word!r} is not one of {', '.join(known)}")
 
 
 def caption(scene: Scene) -> str:
-    """Say all five facts in one sentence; different scenes, different sentences."""
+    """Describe all five facts in one sentence that no other scene has."""
     article = "an" if scene.color[0] in "aeiou" else "a"
     motion = MOTION_PHRASES[scene.motion].format(verb=VERBS[scene.object])
     place, sound_ = PLACE_PHRASES[scene.place], SOUND_PHRASES[scene.sound]
@@ -124,7 +124,7 @@ def draw(
     seed: int = 0,
     zoom: float = 1.0,
 ) -> np.ndarray:
-    """Draw one instant of a scene, the camera panning gently.
+    """Draw one instant of a scene, with a gently panning camera.
 
     Args:
         scene: what to show.
@@ -132,7 +132,7 @@ def draw(
         height: of the frame, in pixels.
         width: of the frame, in pixels.
         seed: varies the layout and the light of the place.
-        zoom: how much larger than usual the object is.
+        zoom: magnification of the object.
 
     Returns:
         uint8 [height, width, 3], RGB.
@@ -145,7 +145,7 @@ def draw(
 
 
 def sound(scene: Scene, n_samples: int, rate: int, seed: int = 0) -> np.ndarray:
-    """Synthesize what is heard in a scene from its beginning.
+    """Synthesize the sound of a scene from its beginning.
 
     Returns:
         float32 [n_samples], mono, root mean square `RMS`, peaks below 1.
@@ -157,7 +157,7 @@ def sound(scene: Scene, n_samples: int, rate: int, seed: int = 0) -> np.ndarray:
 
 
 def _generator(scene: Scene, seed: int) -> np.random.Generator:
-    """Randomness of one scene alone: it looks the same in whatever corpus it stands."""
+    """Return a generator that depends on the scene only, not on its corpus."""
     return np.random.default_rng([seed, zlib.crc32(caption(scene).encode())])
 
 
@@ -198,10 +198,10 @@ def _stamp(frame: np.ndarray, scene: Scene, t_s: float, zoom: float) -> None:
 def _paint_object(
     scene: Scene, u: np.ndarray, v: np.ndarray, t_s: float, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The object over a grid: its colors [3, h, w] in 0..255 and cover [h, w] in 0..1.
+    """Paint an object over a grid: colors [3, h, w] in 0..255, cover [h, w] in 0..1.
 
     Args:
-        scene: whose object.
+        scene: the scene of the object.
         u: float32 [h, w], to the right; the object fills about [-1, 1].
         v: float32 [h, w], downwards.
         t_s: seconds since the scene began.
@@ -224,7 +224,7 @@ def _paint_object(
 
 
 def _turn(scene: Scene, t_s: float) -> float:
-    """The angle of an object: a ball rolls the way it goes, the others sway."""
+    """Return the angle of an object: a ball rolls where it moves, the others sway."""
     if scene.object == "ball" and scene.motion in ("left", "right"):
         return (1 if scene.motion == "right" else -1) * 1.6 * t_s
     return 0.14 * math.sin(2.2 * t_s)
@@ -232,5 +232,5 @@ def _turn(scene: Scene, t_s: float) -> float:
 
 @lru_cache(maxsize=4)
 def _backdrop(scene: Scene, height: int, width: int, seed: int) -> np.ndarray:
-    """The place of a scene, a fifth wider than the frame so that the camera can pan."""
+    """Paint the place of a scene, a fifth wider than the frame for the camera's pan."""
     return paint_place(scene.place, height, int(1.2 * width), _generator(scene, seed))

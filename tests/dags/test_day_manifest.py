@@ -25,7 +25,7 @@ def test_a_days_uploads_are_picked_and_every_row_is_counted(tmp_path: Path) -> N
         "rejected/duplicate_video": 1,
         "undated": 1,
     }
-    assert [letter.key for letter in found.letters] == ["films/g.mp4", "films/a2.mp4"]
+    assert [each.key for each in found.dead_letters] == ["films/g.mp4", "films/a2.mp4"]
 
 
 def test_the_manifest_says_of_a_video_what_the_corpus_says(

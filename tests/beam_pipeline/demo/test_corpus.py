@@ -15,9 +15,9 @@ import pytest
 
 from beam_pipeline.demo.corpus import (
     AS_OF,
+    CAMERA,
     FILMS,
     NOT_A_VIDEO,
-    REEL,
     Film,
     render_corpus,
 )
@@ -69,7 +69,7 @@ def pictures(path: Path) -> list[av.VideoFrame]:
 
 def hear(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
-        assert container.streams.audio[0].rate == REEL.rate
+        assert container.streams.audio[0].rate == CAMERA.rate
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
     return np.concatenate(frames, axis=1)[0]
 
@@ -118,7 +118,7 @@ def test_seeds_are_listed_with_unique_captions(
     for row in rows:
         with av.open(str(directory / row["image"])) as container:
             image = next(container.decode(video=0)).to_ndarray(format="rgb24")
-        assert image.shape == (REEL.height, REEL.width, 3)
+        assert image.shape == (CAMERA.height, CAMERA.width, 3)
         assert image.std() > 20
 
 
@@ -139,7 +139,7 @@ def test_videos_open_with_the_length_and_tracks_they_should_have(
 def test_a_video_sounds_as_its_scenes_do(corpus: tuple[Path, list[Truth]]) -> None:
     directory, _ = corpus
     wave = hear(directory / "videos/whole.mp4")
-    assert wave.size == pytest.approx(5 * REEL.rate, abs=2_100)
+    assert wave.size == pytest.approx(5 * CAMERA.rate, abs=2_100)
     assert np.sqrt(np.mean(np.square(wave))) == pytest.approx(RMS, rel=0.1)
     assert np.abs(wave).max() < 0.99
     assert np.abs(hear(directory / "videos/still.mp4")).max() < 1e-4

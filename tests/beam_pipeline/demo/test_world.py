@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beam_pipeline.demo.corpus import REEL
+from beam_pipeline.demo.corpus import CAMERA
 from beam_pipeline.demo.world import (
     COLORS,
     MOTION_PHRASES,
@@ -43,7 +43,7 @@ def test_every_fact_changes_the_caption() -> None:
 
 
 def test_an_unknown_fact_is_refused() -> None:
-    with pytest.raises(ValueError, match="'plaid' is none of red, orange"):
+    with pytest.raises(ValueError, match="'plaid' is not one of red, orange"):
         Scene("meadow", "ball", "plaid", "left", "bell")
 
 
@@ -102,18 +102,18 @@ def test_a_still_in_mid_motion_does_not_tell_left_from_right() -> None:
 @pytest.mark.parametrize("voice", SOUND_PHRASES)
 def test_a_sound_has_its_energy_and_is_not_clipped(voice: str) -> None:
     scene = Scene("sea", "ball", "red", "left", voice)
-    wave = sound(scene, 9 * REEL.rate, REEL.rate)
+    wave = sound(scene, 9 * CAMERA.rate, CAMERA.rate)
     assert wave.dtype == np.float32
-    assert wave.shape == (9 * REEL.rate,)
+    assert wave.shape == (9 * CAMERA.rate,)
     assert np.sqrt(np.mean(np.square(wave))) == pytest.approx(RMS, rel=1e-3)
     assert np.abs(wave).max() < 0.9
-    seconds = np.sqrt(np.mean(np.square(wave.reshape(9, REEL.rate)), axis=1))
+    seconds = np.sqrt(np.mean(np.square(wave.reshape(9, CAMERA.rate)), axis=1))
     assert seconds.min() > RMS / 4  # something is heard in every second
 
 
 def test_kinds_of_sound_differ_in_spectrum_or_rhythm() -> None:
     waves = [
-        sound(Scene("sea", "ball", "red", "left", voice), 4 * REEL.rate, REEL.rate)
+        sound(Scene("sea", "ball", "red", "left", voice), 4 * CAMERA.rate, CAMERA.rate)
         for voice in SOUND_PHRASES
     ]
     # Energy in 20 ms by third-octave-like bands, over time: what an ear tells apart.
