@@ -86,7 +86,7 @@ _PROSE = (
     _rule(r"\bspans?\b", "video part"),
     _rule(r"\btapes?\b", "audio buffer"),
     _rule(r"\breels?\b", "frame buffer"),
-    _rule(r"(?<!ground\s)\bfloors?\b", "minimum similarity"),
+    _rule(r"(?<!ground\s)(?<!chequered\s)\bfloors?\b", "minimum similarity"),
     _rule(r"\bgiven index(?:es)?\b", "external index"),
     _rule(r"\bkept cop(?:y|ies)\b", "download cache"),
     _rule(r"\bkept (?:frames|embeddings)\b", "frame embedding cache"),
