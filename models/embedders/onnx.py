@@ -31,6 +31,7 @@ from models.pretrained.resizing import squeeze
 # on how many others there are.
 _BATCH = 32
 _METHOD = b"onnx-1"
+_ERRORS = 3  # the level from which ONNX Runtime writes to the terminal
 _OPTIONS = ("layout", "size_px", "output")
 _UNIT_SCALE = PixelScale((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
@@ -159,8 +160,10 @@ def _load(path: str, uri: str) -> tuple[Any, Any]:
         while block := file.read(1 << 20):
             digest.update(block)
     try:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS
         providers = onnxruntime.get_available_providers()
-        return onnxruntime.InferenceSession(path, providers=providers), digest
+        return onnxruntime.InferenceSession(path, options, providers), digest
     except Exception as error:  # As above: by module, not by class.
         if type(error).__module__.startswith("onnxruntime"):
             raise InputError("bad_model", f"{uri}: {error}") from error

@@ -86,11 +86,17 @@ def pin(name: str) -> str:
 
 def _download(model_id: str, revision: str) -> Path:
     """Return the cache's folder of a revision, which is named by its commit."""
-    from httpx2 import HTTPError
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import disable_progress_bars
-
+    try:
+        from httpx2 import HTTPError
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import disable_progress_bars
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "no_model",
+            f"hf:{model_id} needs the package huggingface_hub: pip install "
+            "huggingface_hub, or name a directory",
+        ) from error
     disable_progress_bars()
     logging.info("looking up %s at %s", model_id, revision or "main")
     try:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from clipseed.io import storage
+from models.embedders.base import unit_rows
 from models.embedders.registry import load_embedder
 from models.pretrained.preprocessing import CLIP_SCALE
 from models.pretrained.resizing import Resizing, squeeze
+from tests.support.made_media import still
 from tests.support.paths import DATA
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
@@ -147,6 +149,19 @@ def test_what_stays_open_is_asked_for(
     with pytest.raises(ValueError) as caught:
         load_embedder(f"onnx:{model(shape)}{options}")
     assert told in str(caught.value)
+
+
+@pytest.mark.skipif(not MOBILENET.is_dir(), reason="needs shared/data/models")
+def test_an_exported_model_embeds_as_the_original(tmp_path: Path) -> None:
+    from tests.support.tf_to_onnx import export
+
+    export(MOBILENET, tmp_path / "mobilenet.onnx")
+    exported = load_embedder(f"onnx:{tmp_path / 'mobilenet.onnx'}")
+    original = load_embedder(f"hub:{MOBILENET}")
+    assert exported.resizing == original.resizing
+    images = np.stack([still(scene, 224, 224) for scene in range(1, 7)])
+    pairs = (unit_rows(each.embed(images))[0] for each in (exported, original))
+    assert np.multiply(*pairs).sum(axis=1).min() >= 0.9999
 
 
 def test_what_is_not_a_model_is_named(tmp_path: Path) -> None:
