@@ -1,6 +1,6 @@
 """The built-in `descriptor` embedder: near-duplicates without a model or a download.
 
-It finds a seed again after a crop, a mirror flip, recoloring, greying or JPEG
+It finds a seed again after a crop, a mirror flip, recoloring, graying or JPEG
 compression. It knows nothing of meaning: another photo of the same thing is not a
 match.
 
@@ -42,14 +42,14 @@ DIMENSION = _CHANNELS * (_FINE**2 + _COARSE**2) + _LUMA**2 + 2 * _COLOR**2
 # Measured on the frames at 1 fps of 38 real videos
 # (tests/models/embedders/test_descriptor.py): a seed's best right frame scores at least
 # 0.81, the best frame for a seed without a match 0.45.
-# Other frames, edited (crops of 80 to 90 %, flips, hues, grey, JPEG): 95 % score above
+# Other frames, edited (crops of 80 to 90 %, flips, hues, gray, JPEG): 95 % score above
 # 0.6, while 8 in 100,000 pairs of frames of different videos do.
 DEFAULT_THRESHOLD = 0.6
 
-# The mean over the grid tells what kind of picture it is, not which: half its weight.
+# The mean over the grid shows what kind of picture it is, not which: half its weight.
 _MEAN_WEIGHT = np.float32(0.5)
-# Layouts of about this root mean square (grey levels of 255) or less fade out: what a
-# grey image has of color is compression noise, and must not be blown up to unit norm.
+# Layouts of about this root mean square (gray levels of 255) or less fade out: what a
+# gray image has of color is compression noise, and must not be blown up to unit norm.
 _LAYOUT_NOISE = np.float32(2.5)
 
 
@@ -137,7 +137,7 @@ def _edge_harmonics(luma: np.ndarray) -> np.ndarray:
     across = padded[1:-1, 2:] - padded[1:-1, :-2]
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
     squared = across * across + down * down
-    noise = np.float32(1)  # gradients below one grey level have no direction
+    noise = np.float32(1)  # gradients below one gray level have no direction
     cosine = (across * across - down * down) / (squared + noise)
     sine = 2 * across * down / (squared + noise)
 
@@ -199,7 +199,7 @@ def _texture_block(grid: np.ndarray) -> np.ndarray:
 
 
 def _layout_block(grid: np.ndarray) -> np.ndarray:
-    """Center and flip-fold grey or color levels, to a norm of at most 1.
+    """Center and flip-fold gray or color levels, to a norm of at most 1.
 
     Args:
         grid: float32 [c, g, g].

@@ -56,7 +56,7 @@ class _Input(NamedTuple):
 
 
 class OnnxEmbedder:
-    """Loads a model from a file, local or `gs://`.
+    """Load a model from a file, local or `gs://`.
 
     Attributes:
         embedder_id: `onnx:NAME@HASH`, the hash taken over the file, the options and the

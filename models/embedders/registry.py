@@ -47,7 +47,7 @@ _CHECKPOINT = _Kind("hf", "ID[@REVISION]", "models.embedders.vision", "VisionEmb
 
 @functools.lru_cache(maxsize=2)
 def load_embedder(name: str) -> Embedder:
-    """Load the embedder that `--embedder` names, once a process.
+    """Load the embedder that `--embedder` names, once per process.
 
     Args:
         name: as `usage` lists them.
@@ -90,7 +90,7 @@ def usage() -> str:
 
 
 def _names_checkpoint(name: str) -> bool:
-    """Whether a name without a known prefix can be a checkpoint's."""
+    """Tell whether a name without a known prefix can be a checkpoint's."""
     if name.startswith(HUB_PREFIX):
         return len(name) > len(HUB_PREFIX)
     return name.startswith("gs://") or "/" in name or os.path.isdir(name)

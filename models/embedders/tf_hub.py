@@ -24,7 +24,7 @@ _BATCH_SIZES = (8, 16, 32, 64)
 
 
 class HubEmbedder:
-    """Loads a model by TF-Hub handle, or from a directory, local or `gs://`.
+    """Load a model by TF-Hub handle, or from a directory, local or `gs://`.
 
     Attributes:
         embedder_id: `hub:NAME@HASH`, the hash taken over the model's files.
@@ -61,7 +61,7 @@ class HubEmbedder:
             ) from error
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embeds uint8 [n, s, s, 3] as float32 [n, d], in padded batches."""
+        """Embed uint8 [n, s, s, 3] as float32 [n, d], in padded batches."""
         step = _BATCH_SIZES[-1]
         parts = [self._batch(images[i : i + step]) for i in range(0, len(images), step)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), "f4")
@@ -82,7 +82,7 @@ class HubEmbedder:
 
 
 def _load(tf: Any, hub: Any, handle: str) -> tuple[Any, str]:
-    """A model, and the hash of its files."""
+    """Return a model, and the hash of its files."""
     is_folder = handle.startswith("gs://") and not handle.endswith("gz")
     try:
         # From a bucket by our own client: one way to give credentials, and to retry.
@@ -138,7 +138,7 @@ def _input_size_px(function: Any, handle: str) -> int:
 
 
 def _hash(gfile: Any, directory: str) -> str:
-    """Names a model by what is in it, wherever it lies."""
+    """Name a model by what is in it, wherever it lies."""
     digest = hashlib.sha256()
     for folder, _, names in sorted(gfile.walk(directory)):
         for name in sorted(names):

@@ -80,7 +80,7 @@ _FAMILIES: dict[str, Callable[[str, Resizing], _Tower]] = {
 
 
 class VisionEmbedder:
-    """Loads a checkpoint by the name of a model, see `models.pretrained.source`.
+    """Load a checkpoint by the name of a model, see `models.pretrained.source`.
 
     Attributes:
         embedder_id: `TYPE@HASH`, or `hf:ID@COMMIT+HASH`; the hash is taken over what

@@ -60,7 +60,7 @@ class Attention(nnx.Module):
         self.output = linear()
 
     def __call__(self, tokens: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Lets tokens look at each other.
+        """Let tokens look at each other.
 
         Args:
             tokens: [b, n, hidden].

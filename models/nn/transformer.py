@@ -39,7 +39,7 @@ class BlockConfig:
     norm_epsilon: float = 1e-12
 
     def __post_init__(self) -> None:
-        """Checks what would otherwise fail far from its cause.
+        """Check what would otherwise fail far from its cause.
 
         Raises:
             InputError: `bad_model_config`.
@@ -77,7 +77,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def layer_norm(config: BlockConfig, compute: Compute, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A layer norm whose variance does not cancel in float32."""
+    """Return a layer norm whose variance does not cancel in float32."""
     return nnx.LayerNorm(
         config.hidden,
         epsilon=config.norm_epsilon,
@@ -100,7 +100,7 @@ class Mlp(nnx.Module):
         )
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Maps [..., hidden] to [..., hidden]."""
+        """Map [..., hidden] to [..., hidden]."""
         return self.contract(ACTIVATIONS[self.activation](self.expand(tokens)))
 
 
@@ -141,7 +141,7 @@ class Block(nnx.Module):
             self.attention_scale, self.mlp_scale = nnx.Param(scale), nnx.Param(scale)
 
     def __call__(self, tokens: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        """Maps [b, n, hidden] to [b, n, hidden].
+        """Map [b, n, hidden] to [b, n, hidden].
 
         Args:
             tokens: any tokens of the block's width, in any number.

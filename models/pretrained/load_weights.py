@@ -34,7 +34,7 @@ class Source(NamedTuple):
 
 
 def layer_sources(model: nnx.Module, names: Mapping[str, str]) -> dict[str, Source]:
-    """Sources for the parameters of linear, convolution, embedding and norm layers.
+    """Return sources for linear, convolution, embedding and norm layers.
 
     Published layers keep `weight` and `bias`; a linear weight is [out, in] and a
     convolution's [out, in, *kernel], ours are [in, out] and [*kernel, in, out].
@@ -58,7 +58,7 @@ def layer_sources(model: nnx.Module, names: Mapping[str, str]) -> dict[str, Sour
 
 
 def layer_names(layers: int, stack: str, parts: Mapping[str, str]) -> dict[str, str]:
-    """Names of every layer of a stack: `blocks.3.mlp.expand` to its published name."""
+    """Return the published name of each layer, by ours: `blocks.3.mlp.expand`."""
     return {
         f"blocks.{i}.{ours}": f"{stack}.{i}.{theirs}"
         for i in range(layers)
@@ -75,7 +75,7 @@ def _convolution(weight: np.ndarray) -> np.ndarray:
 
 
 def parameters(model: nnx.Module) -> dict[str, Any]:
-    """The parameters of a module by dotted path, such as `blocks.0.mlp.expand.bias`."""
+    """Return the parameters by dotted path, such as `blocks.0.mlp.expand.bias`."""
     flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
     return {".".join(map(str, path)): parameter for path, parameter in flat}
 
@@ -86,7 +86,7 @@ def fill(
     tensors: Mapping[str, np.ndarray],
     allow: Sequence[str] = (),
 ) -> None:
-    """Sets the parameters of a module, all that can be or none.
+    """Set the parameters of a module, all that can be or none.
 
     Args:
         model: changed in place.

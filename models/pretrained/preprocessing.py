@@ -5,7 +5,7 @@
     pixels = normalize(squares, preprocessing.scale)
 
 The file is `preprocessor_config.json`, or the part `image_processor` of
-`processor_config.json`, with the meanings that `transformers` 5 gives its fields.
+`processor_config.json`, with its fields understood as by `transformers` 5.
 """
 
 import logging

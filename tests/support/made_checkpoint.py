@@ -45,7 +45,7 @@ Tensors = dict[str, np.ndarray]
 def write_vit(
     directory: Path, change: Callable[[Tensors], Tensors | None] = lambda t: None
 ) -> str:
-    """Writes the checkpoint, its tensors changed by a function."""
+    """Write the checkpoint, its tensors changed by a function."""
     random = np.random.default_rng(0)
     tensors = {
         name: random.normal(size=shape).astype(np.float32)

@@ -74,14 +74,14 @@ class Bert(nnx.Module):
         self.blocks = stack(config, post_norm=True, compute=compute, rngs=rngs)
 
     def __call__(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Encodes texts.
+        """Encode texts.
 
         Args:
             ids: int [b, n] token ids, at most `config.max_tokens` of them.
             mask: bool [b, n], False where a text has ended.
 
         Returns:
-            [b, n, hidden]; what stands where a text has ended means nothing.
+            [b, n, hidden]; what follows the end of a text means nothing.
 
         Raises:
             InputError: `bad_model_config` if n is too large.
@@ -96,7 +96,7 @@ class Bert(nnx.Module):
 
 
 def check_length(length: int, most: int) -> None:
-    """Checks that there is a position for every token of a text.
+    """Check that there is a position for every token of a text.
 
     Raises:
         InputError: `bad_model_config`; the gather would take the last position instead.
@@ -142,7 +142,7 @@ _LAYERS = {
 
 
 def bert_config(published: Mapping[str, Any]) -> BertConfig:
-    """Reads the published configuration of a BERT.
+    """Read the published configuration of a BERT.
 
     Raises:
         InputError: `bad_checkpoint`, `bad_model_config`.
@@ -160,7 +160,7 @@ def bert_config(published: Mapping[str, Any]) -> BertConfig:
 def load_bert(
     directory: str, compute: Compute | None = None, allow: Sequence[str] = ()
 ) -> Bert:
-    """Loads a published BERT.
+    """Load a published BERT.
 
     Args:
         directory: local or `gs://`, with `config.json` and `model.safetensors`.
@@ -177,7 +177,7 @@ def load_bert(
 
 
 def fill_bert(bert: Bert, directory: str, allow: Sequence[str] = ()) -> None:
-    """Sets the parameters of a BERT, such as the text tower of a larger model.
+    """Set the parameters of a BERT, such as the text tower of a larger model.
 
     Args:
         bert: changed in place.
@@ -194,7 +194,7 @@ def fill_bert(bert: Bert, directory: str, allow: Sequence[str] = ()) -> None:
 
 
 def _modern(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Renames the layer norms of checkpoints that came from TensorFlow."""
+    """Rename the layer norms of checkpoints that came from TensorFlow."""
     return {
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
             "LayerNorm.beta", "LayerNorm.bias"

@@ -40,7 +40,7 @@ class ClipTextConfig(BlockConfig):
     Attributes:
         vocabulary: number of token ids.
         max_tokens: longest text.
-        end_id: of the token whose output stands for the text.
+        end_id: of the token whose output represents the text.
     """
 
     hidden: int = 512
@@ -88,7 +88,7 @@ class ClipImageTower(nnx.Module):
         self.projection = _projection(config.hidden, projection, compute, rngs)
 
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Maps normalized [b, h, w, channels] to [b, projection], not of unit norm."""
+        """Map normalized [b, h, w, channels] to [b, projection], not of unit norm."""
         return self.projection(self.vit(pixels)[:, 0])
 
 
@@ -128,7 +128,7 @@ class ClipTextTower(nnx.Module):
         self.projection = _projection(config.hidden, projection, compute, rngs)
 
     def __call__(self, ids: jax.Array) -> jax.Array:
-        """Maps token ids to the common space.
+        """Map token ids to the common space.
 
         Args:
             ids: int [b, n], each text with one end token at least; what follows its
@@ -168,7 +168,7 @@ class Clip(nnx.Module):
 
 
 def unit(vectors: jax.Array) -> jax.Array:
-    """Scales [..., d] to unit norm, in float32."""
+    """Scale [..., d] to unit norm, in float32."""
     wide = vectors.astype(jnp.float32)
     return wide / jnp.linalg.norm(wide, axis=-1, keepdims=True)
 

@@ -45,7 +45,7 @@ _UNUSED_END_ID = 2
 
 
 def clip_config(published: Mapping[str, Any]) -> ClipConfig:
-    """Reads the published configuration of a CLIP.
+    """Read the published configuration of a CLIP.
 
     Raises:
         InputError: `bad_checkpoint`, `bad_model_config`.
@@ -87,7 +87,7 @@ def load_clip(
     compute: Compute | None = None,
     allow: Sequence[str] = (),
 ) -> Clip:
-    """Loads a published CLIP.
+    """Load a published CLIP.
 
     Args:
         directory: local or `gs://`, with `config.json` and `model.safetensors`.
@@ -113,7 +113,7 @@ def load_clip(
 def load_clip_image_tower(
     directory: str, compute: Compute | None = None
 ) -> ClipImageTower:
-    """Loads the image tower of a published CLIP, whole or without its text tower.
+    """Load the image tower of a published CLIP, whole or without its text tower.
 
     Raises:
         InputError: as `load_clip`.

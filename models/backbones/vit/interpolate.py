@@ -21,7 +21,7 @@ def fit_positions(
     new_grid: tuple[int, ...],
     method: Method = "linear",
 ) -> np.ndarray:
-    """Fits positional embeddings to another grid of patches.
+    """Fit positional embeddings to another grid of patches.
 
     Each axis is interpolated between the centers of patches (half-pixel centers, held
     constant beyond the outermost, no smoothing before a reduction). A grid that has
@@ -30,7 +30,7 @@ def fit_positions(
 
     Args:
         positions: float32 [extra + prod(grid), d], the grid in C order.
-        extra: how many come first and stand for no patch; they stay as they are.
+        extra: how many come first and belong to no patch; they are kept.
         grid: patches along each axis.
         new_grid: patches along each axis, `len(grid)` axes or more.
         method: `linear`, or `bicubic` as `torch` interpolates (Keys' kernel with
@@ -83,12 +83,12 @@ def _cubic_weights(old: int, new: int) -> np.ndarray:
 
 
 def fit_kernel(kernel: np.ndarray, patch: tuple[int, ...], channels: int) -> np.ndarray:
-    """Fits the kernel of a patch embedding to another number of channels or axes.
+    """Fit the kernel of a patch embedding to another number of channels or axes.
 
-    One channel gets the sum over the channels, so that a grey input gives what the same
-    grey in every channel gave. A patch with one more, leading axis (a tubelet) gets the
-    kernel at its central frame and zeros elsewhere, so that it starts by seeing one
-    frame (Arnab et al., "ViViT", central frame initialization).
+    One channel gets the sum over the channels, so that a gray input yields what the
+    same gray in every channel yielded. A patch with one more, leading axis (a tubelet)
+    gets the kernel at its central frame and zeros elsewhere, so that it starts by
+    seeing one frame (Arnab et al., "ViViT", central frame initialization).
 
     Args:
         kernel: float32 [*patch, channels, d].

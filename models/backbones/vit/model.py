@@ -47,7 +47,7 @@ class ViTConfig(BlockConfig):
     layer_scale: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks the sizes against each other.
+        """Check the sizes against each other.
 
         Raises:
             InputError: `bad_model_config`.
@@ -123,7 +123,7 @@ class ViT(nnx.Module):
         self.norm = layer_norm(config, compute, rngs)
 
     def embed(self, inputs: jax.Array) -> jax.Array:
-        """The tokens that enter the first block: extra tokens, then patches.
+        """Return the tokens that enter the first block: extra tokens, then patches.
 
         Args:
             inputs: [b, *input_size, channels]; patches follow each other in C order.
@@ -142,7 +142,7 @@ class ViT(nnx.Module):
         return self.embedding_norm(tokens) if self.config.embedding_norm else tokens
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps [b, *input_size, channels] to [b, config.tokens, hidden], normed."""
+        """Map [b, *input_size, channels] to [b, config.tokens, hidden], normed."""
         tokens = self.embed(inputs)
         for block in self.blocks:
             tokens = block(tokens)
@@ -150,5 +150,5 @@ class ViT(nnx.Module):
 
 
 def spectrogram_input(spectrograms: jax.Array) -> jax.Array:
-    """Turns [b, frames, mels] into the input [b, mels, frames, 1] of a ViT."""
+    """Turn [b, frames, mels] into the input [b, mels, frames, 1] of a ViT."""
     return jnp.swapaxes(spectrograms, 1, 2)[..., None]

@@ -51,7 +51,7 @@ _LAYERS = {
 
 
 def vit_config(published: Mapping[str, Any]) -> ViTConfig:
-    """Reads the published configuration of a ViT or an AST.
+    """Read the published configuration of a ViT or an AST.
 
     The two axes are (height, width), and (mel bins, frames) of a spectrogram.
 
@@ -92,7 +92,7 @@ _AST_DEFAULTS = {
 
 
 def pair(published: Mapping[str, Any], name: str, default: int) -> tuple[int, int]:
-    """A published height and width, which may be one number for both.
+    """Return a published height and width, which may be one number for both.
 
     Raises:
         InputError: `bad_checkpoint`.
@@ -110,7 +110,7 @@ def load_vit(
     compute: Compute | None = None,
     allow: Sequence[str] = (),
 ) -> ViT:
-    """Loads a published ViT or AST.
+    """Load a published ViT or AST.
 
     Args:
         directory: local or `gs://`, with `config.json` and `model.safetensors`.
@@ -128,7 +128,7 @@ def load_vit(
 
 
 def fill_vit(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
-    """Sets the parameters of a ViT, such as a stream of a larger model.
+    """Set the parameters of a ViT, such as a stream of a larger model.
 
     Args:
         vit: changed in place; it may have another input size, number of channels, or an
@@ -167,7 +167,7 @@ def fitted_sources(
     positions: str,
     method: Method = "linear",
 ) -> dict[str, Source]:
-    """Sources of what depends on the input: the patch embedding and the positions.
+    """Return sources of what depends on the input: patch embedding and positions.
 
     Args:
         config: of the model to fill.
@@ -194,5 +194,5 @@ def fitted_sources(
 
 
 def join_tokens(*tokens: np.ndarray) -> np.ndarray:
-    """Joins published extra tokens, of any shape with one axis longer than 1."""
+    """Join published extra tokens, of any shape with one axis longer than 1."""
     return np.concatenate([token.reshape(1, -1) for token in tokens])

@@ -103,7 +103,7 @@ def to_square(frame: av.VideoFrame) -> np.ndarray:
 
 
 def frames_each_second(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """The first frame of each second until the file ends or breaks."""
+    """Yield the first frame of each second until the file ends or breaks."""
     with av.open(str(path), metadata_errors="ignore") as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"

@@ -41,7 +41,7 @@ def save(
     shape: tuple[int | None, ...] = (None, SIDE, SIDE, 3),
     signature: str = "serving_default",
 ) -> str:
-    """Saves a model of one signature."""
+    """Save a model of one signature."""
     module = tf.Module()
     module.run = tf.function(compute, input_signature=[tf.TensorSpec(shape)])
     tf.saved_model.save(module, str(directory), signatures={signature: module.run})

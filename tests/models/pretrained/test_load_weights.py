@@ -19,7 +19,7 @@ from tests.support.made_checkpoint import LAYER, SIZES, Tensors, write_vit
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Callable[..., str]:
-    """Writes a checkpoint of random tensors, changed by a function."""
+    """Write a checkpoint of random tensors, changed by a function."""
     return functools.partial(write_vit, tmp_path)
 
 

@@ -67,7 +67,7 @@ def test_what_follows_the_end_of_a_text_is_not_seen() -> None:
     assert np.abs(run(bert, ids, np.ones_like(mask))[0, 0] - first[0]).max() > 1e-3
 
 
-def test_bfloat16_with_rematerialisation_has_float32_gradients() -> None:
+def test_bfloat16_with_rematerialization_has_float32_gradients() -> None:
     bert = Bert(TINY, nnx.Rngs(0), Compute(dtype=jnp.bfloat16, remat=True))
     ids, mask = jnp.array([[5, 6, 7]]), jnp.ones((1, 3), bool)
 

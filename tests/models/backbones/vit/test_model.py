@@ -104,7 +104,7 @@ def test_masked_tokens_are_not_looked_at() -> None:
     np.testing.assert_allclose(block(tokens, mask)[1], block(tokens)[1], atol=1e-5)
 
 
-def test_rematerialisation_changes_no_gradient() -> None:
+def test_rematerialization_changes_no_gradient() -> None:
     inputs = pictures(TINY)
 
     def gradients(remat: bool) -> dict[str, np.ndarray]:
@@ -120,7 +120,7 @@ def test_rematerialisation_changes_no_gradient() -> None:
         )
 
 
-def test_rematerialisation_recomputes_every_block() -> None:
+def test_rematerialization_recomputes_every_block() -> None:
     def remats(remat: bool) -> int:
         state = nnx.split(ViT(TINY, nnx.Rngs(0), Compute(remat=remat)))
         jaxpr = jax.make_jaxpr(lambda s, x: nnx.merge(state[0], s)(x))
