@@ -53,6 +53,10 @@ class SeedFormatFlags:
         default=None,
         default_text="one of its usual names",
     )
+    allow_outside: bool = flag(
+        "Also read local images outside the folder of the table that names them",
+        default=False,
+    )
 
 
 @flags

@@ -98,7 +98,10 @@ def make_plan(
         embedder=config.embedder,
         accelerator=config.accelerator,
         seeds=SeedsConfig(
-            config.seeds_format, config.image_column, config.caption_column
+            config.seeds_format,
+            config.image_column,
+            config.caption_column,
+            config.allow_outside,
         ),
         load=LoadConfig(resizing, fetch),
         filters=_filters(config),

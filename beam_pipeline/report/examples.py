@@ -142,7 +142,7 @@ def load_seed_images(
 
 
 def _seed_rows(config: Mapping[str, Any]) -> Iterator[SeedRow]:
-    names = ("seeds_format", "image_column", "caption_column")
+    names = ("seeds_format", "image_column", "caption_column", "allow_outside")
     seeds_config = SeedsConfig(*(config[name] for name in names))
     for uri in list_seed_files(config["seeds"]):
         rows = read_seeds(uri, seeds_config)

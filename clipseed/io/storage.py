@@ -22,6 +22,7 @@ import io
 import os
 import posixpath
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
@@ -62,6 +63,23 @@ def join(root: str, reference: str) -> str:
     return f"{kind}://{bucket}/{path}"
 
 
+def is_inside(root: str, uri: str) -> bool:
+    """Return whether a local file is in the folder `root`, its links followed.
+
+    What is remote is never outside: it cannot be one of this machine's own files.
+
+    Raises:
+        InputError: `unreadable` if the name cannot be one of a file.
+    """
+    if is_remote(uri):
+        return True
+    if is_remote(root):
+        return False
+    with input_errors(uri):
+        folder = os.path.realpath(root)
+        return os.path.realpath(uri).startswith(os.path.join(folder, ""))
+
+
 def parent(uri: str) -> str:
     """Return the folder of a file; a bucket is its own parent."""
     if not is_remote(uri):
@@ -95,7 +113,7 @@ def read_range(uri: str, offset: int, size: int) -> bytes:
                 start=offset, end=offset + size - 1, raw_download=True
             )
         else:
-            with open(uri, "rb") as file:
+            with _open_local(uri) as file:
                 file.seek(offset)
                 data = file.read(size)
     if len(data) != size:
@@ -114,7 +132,7 @@ def read_bytes(uri: str, max_bytes: int) -> bytes:
         if is_gs(uri):
             blob_of(uri).download_to_file(sink)
         else:
-            with open(uri, "rb") as file:
+            with _open_local(uri) as file:
                 sink.write(file.read(max_bytes + 1))
     return sink.getvalue()
 
@@ -123,10 +141,24 @@ def open_binary(uri: str) -> BinaryIO:
     """Open a file for reading; `gs://` is streamed in pieces."""
     with input_errors(uri):
         if not is_gs(uri):
-            return open(uri, "rb")
+            return _open_local(uri)
         blob = blob_of(uri)
         blob.reload()  # so that a missing object fails here, not at the first read
         return blob.open("rb")
+
+
+def _open_local(path: str) -> BinaryIO:
+    """Open a regular file; a device or a FIFO could block, or never end.
+
+    Raises:
+        InputError: `unreadable` if it is not a regular file.
+    """
+    # O_NONBLOCK: opening a FIFO would wait for a writer before it can be looked at.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError("unreadable", f"{path} is not a regular file; check the path")
+    return open(descriptor, "rb")
 
 
 def open_text(uri: str) -> TextIO:

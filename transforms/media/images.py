@@ -153,7 +153,7 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
             raise _corrupt(error) from error
         raise InputError(
             "not_an_image",
-            f"{len(data)} bytes starting {data[:8]!r}; give one of {_FORMATS}",
+            f"the {len(data)} bytes are not an image; give one of {_FORMATS}",
         ) from error
     except _PARSER_ERRORS as error:
         raise _corrupt(error) from error

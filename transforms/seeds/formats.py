@@ -17,7 +17,7 @@ import numpy as np
 from clipseed.elements import SeedRow
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io.listing import list_files
-from clipseed.io.storage import join, parent
+from clipseed.io.storage import is_inside, join, parent
 from clipseed.io.tables import (
     BadRow,
     Row,
@@ -52,11 +52,13 @@ class SeedsConfig:
         format: "auto" detects the format by extension and first rows.
         image_column: a table's image column, if it does not have a usual name.
         caption_column: a table's caption column, if it does not have a usual name.
+        allow_outside: whether a table may name local images outside its folder.
     """
 
     format: SeedsFormat = "auto"
     image_column: str | None = None
     caption_column: str | None = None
+    allow_outside: bool = False
 
 
 class EmbeddingInfo(NamedTuple):
@@ -119,7 +121,7 @@ def read_seeds(
     else:
         columns = _SeedColumns("image", "caption")
         for row in read_plain_tsv(uri, _PLAIN_TSV[form]):
-            yield _seed(uri, row, columns, None)
+            yield _seed(uri, row, columns, None, config.allow_outside)
 
 
 def seeds_format(uri: str, config: SeedsConfig = SeedsConfig()) -> SeedsFormat:
@@ -197,11 +199,15 @@ def _table_seeds(uri: str, config: SeedsConfig) -> Iterator[SeedRow | DeadLetter
     )
     info = seed_embedding_info(uri)
     for row in read_rows(uri, only=[name for name in columns if name]):
-        yield _seed(uri, row, columns, info)
+        yield _seed(uri, row, columns, info, config.allow_outside)
 
 
 def _seed(
-    uri: str, row: Row | BadRow, columns: _SeedColumns, info: EmbeddingInfo | None
+    uri: str,
+    row: Row | BadRow,
+    columns: _SeedColumns,
+    info: EmbeddingInfo | None,
+    allow_outside: bool,
 ) -> SeedRow | DeadLetter:
     """Make a seed of one table row."""
     place = f"{uri}:{row.number}"
@@ -212,12 +218,28 @@ def _seed(
         message = f"the row is empty in column {columns.image}; name an image"
         return DeadLetter(_STAGE, place, "missing_image", message)
     try:
+        target = _target(parent(uri), reference, allow_outside)
         embedding = _embedding(row, columns, info) if columns.embedding else b""
     except InputError as error:
         return DeadLetter(_STAGE, reference, error.reason, error.message)
     caption = row.cells.get(columns.caption, "")
-    target = join(parent(uri), reference)
     return _usable(SeedRow(reference, target, caption, embedding=embedding))
+
+
+def _target(folder: str, reference: str, allow_outside: bool) -> str:
+    """Return where an image is; a table may come from a stranger.
+
+    Raises:
+        InputError: `outside_folder` for a local file that is not in the table's folder.
+    """
+    target = join(folder, reference)
+    if not allow_outside and not is_inside(folder, target):
+        raise InputError(
+            "outside_folder",
+            f"the image is not in the folder of the table, {folder}; move it there, or "
+            "allow others with --allow_outside",
+        )
+    return target
 
 
 def _usable(seed: SeedRow) -> SeedRow | DeadLetter:

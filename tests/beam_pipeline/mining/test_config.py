@@ -27,6 +27,7 @@ def test_defaults_are_the_papers() -> None:
         seeds_format="auto",
         image_column=None,
         caption_column=None,
+        allow_outside=False,
         allow_private=False,
         as_of=datetime.date(2025, 1, 2),
         min_view_count=1000,

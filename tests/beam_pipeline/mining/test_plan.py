@@ -47,6 +47,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
     made = plan(
         "--embedder=hub:x", "--accelerator=type:t4;count:1", "--allow_private",
         "--seeds_format=table", "--image_column=i", "--caption_column=c",
+        "--allow_outside",
         "--min_view_count=5", "--max_duration_s=6", "--max_age_years=7",
         "--min_age_days=8", "--allow_unsafe", f"--denylist={denylist}",
         "--sample_fps=0.5", "--sampling=keyframe", "--part_s=30", "--video_timeout_s=9",
@@ -60,7 +61,7 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
     cut = CutConfig(4_250_000, 12.0, 256, 9.0, 0.25)
     assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
     assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
-    assert made.seeds == SeedsConfig("table", "i", "c")
+    assert made.seeds == SeedsConfig("table", "i", "c", True)
     assert made.load == LoadConfig(squeeze(96), fetch)
     denied = frozenset(["video1", "Bad.Example"])
     assert made.filters == FilterConfig(

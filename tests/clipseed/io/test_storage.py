@@ -100,6 +100,17 @@ def test_ranges(root: str) -> None:
     assert reason(storage.read_range, f"{root}/absent", 0, 4) == "not_found"
 
 
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
+    path = {"device": "/dev/zero", "folder": str(tmp_path)}.get(kind)
+    if path is None:
+        path = str(tmp_path / "pipe")
+        os.mkfifo(path)  # opening it as any other file would wait for ever
+    assert reason(storage.read_bytes, path, 10) == "unreadable"
+    assert reason(storage.read_range, path, 0, 10) == "unreadable"
+    assert reason(storage.open_binary, path) == "unreadable"
+
+
 def test_text_keeps_line_ends_and_survives_bytes_that_are_no_utf8(root: str) -> None:
     text = '\ufeffcaption,url\r\n"two\nlines",é\r\nbad '.encode() + b"\xff\xfe,x\r\n"
     storage.write_bytes(f"{root}/seeds.csv", text)

@@ -244,6 +244,12 @@ def test_what_is_not_an_image(data: bytes) -> None:
     assert reason(data) == "not_an_image"
 
 
+def test_a_message_quotes_no_bytes_of_the_file() -> None:
+    with pytest.raises(InputError) as caught:
+        decode_image(b"root:x:0:0", LIMITS)
+    assert "root" not in caught.value.message
+
+
 def test_messages_do_not_vary_between_runs() -> None:
     messages = set()
     for _ in range(2):

@@ -120,12 +120,37 @@ def test_pairs_csv_of_the_shared_data() -> None:
 
 def test_relative_images_lie_beside_their_table(tmp_path: Path) -> None:
     text = 'Path,Text\n img/a.jpg ,"one,\ntwo\t""x"""\n/abs/b.jpg,b\ngs://b/c.jpg,c\n'
-    seeds, _ = seeds_and_rejected(write(tmp_path / "t.csv", text))
+    uri = write(tmp_path / "t.csv", text)
+    seeds, _ = seeds_and_rejected(uri, SeedsConfig(allow_outside=True))
     assert seeds == [
         SeedRow("img/a.jpg", str(tmp_path / "img/a.jpg"), 'one,\ntwo\t"x"'),
         SeedRow("/abs/b.jpg", "/abs/b.jpg", "b"),
         SeedRow("gs://b/c.jpg", "gs://b/c.jpg", "c"),
     ]
+
+
+def test_a_table_cannot_name_local_files_outside_its_folder(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "seeds", tmp_path / "secret.txt"
+    (folder / "img").mkdir(parents=True)
+    secret.write_text("hush")
+    (folder / "out.jpg").symlink_to(secret)
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "in.jpg").symlink_to(folder / "img" / "a.jpg")
+    inside = ["img/a.jpg", "img/../b.jpg", str(folder / "c.jpg"), "in.jpg"]
+    remote = ["https://x.org/1.jpg", "gs://b/1.jpg"]
+    outside = ["/etc/passwd", "/dev/stdin", "../secret.txt", "out.jpg", "up/secret.txt"]
+    outside += [f"{folder}2/a.jpg", "."]
+    rows = [f"{name},c" for name in inside + remote + outside]
+    for name, text in (
+        ("t.csv", "\n".join(["image,caption", *rows])),
+        ("t.tsv", "\n".join(rows).replace(",", "\t")),
+    ):
+        uri = write(folder / name, text)
+        form: SeedsFormat = "table" if name == "t.csv" else "cc12m"
+        seeds, rejected = seeds_and_rejected(uri, SeedsConfig(form))
+        assert [seed.reference for seed in seeds] == inside + remote
+        found = [item.key for item in rejected if item.reason == "outside_folder"]
+        assert found == outside
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
