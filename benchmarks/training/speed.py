@@ -86,7 +86,9 @@ def step_flops(config: TrainConfig, inputs: Any) -> float:
         return loss_and_gradients(task, graph, params, rest, batch)
 
     lowered = jax.jit(step).lower(params, rest, inputs)
-    return float(lowered.cost_analysis()["flops"])
+    costs = lowered.cost_analysis()
+    assert costs is not None, "XLA counts no FLOPs for this device"
+    return float(costs["flops"])
 
 
 def peak_memory_mb() -> dict[str, float]:

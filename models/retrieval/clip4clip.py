@@ -74,7 +74,7 @@ class Clip4Clip(nnx.Module):
 
     def encode_texts(self, texts: Tokens) -> jax.Array:
         """See `RetrievalModel`; the tower ignores what follows the end token."""
-        return unit(self.clip.text(texts.ids))
+        return unit(self.clip.text(jnp.asarray(texts.ids)))
 
     def scale(self) -> jax.Array:
         """See `RetrievalModel`; learned."""

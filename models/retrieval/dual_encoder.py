@@ -74,7 +74,8 @@ class DualEncoder(nnx.Module):
 
     def encode_texts(self, texts: Tokens) -> jax.Array:
         """See `RetrievalModel`."""
-        return unit(self.text_projection(self.text(*texts)[:, 0]))
+        ids, mask = map(jnp.asarray, texts)
+        return unit(self.text_projection(self.text(ids, mask)[:, 0]))
 
     def scale(self) -> jax.Array:
         """See `RetrievalModel`; the paper's 1 / sigma."""

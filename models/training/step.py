@@ -56,7 +56,8 @@ class Metrics(NamedTuple):
 
 def divide(task: Task, model: nnx.Module) -> tuple[nnx.GraphDef, Any, Any]:
     """Return a model's graph, the parameters to train, and all its other variables."""
-    return nnx.split(model, task.is_trained, ...)
+    graph, params, *others = nnx.split(model, task.is_trained, ...)
+    return graph, params, others[0]
 
 
 def loss_and_gradients(
