@@ -21,7 +21,7 @@ _MOST_BYTES = 400_000
 
 
 def main() -> int:
-    """Return 1 where a file took down more than itself, or nobody expected its end."""
+    """Return the exit status, 1 where somebody should look into a file."""
     flags = _parse()
     canary.max_share = 1.0
     with tempfile.TemporaryDirectory() as folder:

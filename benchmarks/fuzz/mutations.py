@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.fuzz.sources import Source
 
-# What files that are no media, or name others, begin with.
+# What text files, and files that name others, begin with.
 _TEXTS = (
     b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile:///etc/passwd\n",
     b"ffconcat version 1.0\nfile /etc/passwd\n",
@@ -106,7 +106,7 @@ def _repeat(data: bytearray, rng: random.Random) -> None:
 
 
 def _number(data: bytearray, rng: random.Random) -> None:
-    """A field somewhere becomes zero, one, or as large as it can be."""
+    """Set a field somewhere to zero, one, or as large as it can be."""
     _put_number(data, rng, rng.randrange(len(data)))
 
 
@@ -117,7 +117,7 @@ def _put_number(data: bytearray, rng: random.Random, at: int) -> None:
 
 
 def _edit_chunk(data: bytearray, rng: random.Random) -> None:
-    """The size before the name of a box or chunk, the name, or what follows it."""
+    """Edit the size before the name of a box or chunk, the name, or what follows."""
     found = [match.start() for match in _CHUNK.finditer(data, 0, 20_000)]
     if not found:
         return

@@ -61,7 +61,7 @@ def test_hostile_files_cost_themselves_alone(tmp_path: Path) -> None:
     assert files(tmp_path / "alone") == files(tmp_path / "beside")
 
     finished = Run.open(tmp_path / "beside" / "run", verify="checksums")
-    told = {letter.key for letter in finished.dead_letters()}
+    told = {dead_letter.key for dead_letter in finished.dead_letters()}
     names = {path.name for path in videos.iterdir()}
     assert told == names - {"good.mp4"}
     stages = json.loads((tmp_path / "beside/run/run.json").read_text())["accounting"]

@@ -133,7 +133,10 @@ def _cut(
     """Yields each span with its clip, None where no frame could be decoded."""
     if not spans:
         return
-    sounds = {span: read_sound(source, *span, SAMPLE_RATE_HZ) for span in spans}
+    sounds = {
+        span: read_sound(source, *span, SAMPLE_RATE_HZ, decoder.deadline_s)
+        for span in spans
+    }
     decoder.rewind()
     reel = _Reel(config, pixel_aspect(decoder.stream))
     waiting = deque(spans)

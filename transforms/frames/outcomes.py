@@ -56,10 +56,10 @@ def _judge(video: tuple[str, str], sums: tuple[int, int]) -> Iterator[Any]:
     outcome = VideoOutcome(*video, *sums)
     yield outcome
     if not outcome.frames and not outcome.breaks:
-        letter = DeadLetter(
+        dead_letter = DeadLetter(
             "extract_frames",
             outcome.reference,
             "no_frames",
             "Nothing is wrong with it, but it shows no frame at any sampled instant.",
         )
-        yield beam.pvalue.TaggedOutput("rejected", letter)
+        yield beam.pvalue.TaggedOutput("rejected", dead_letter)

@@ -61,6 +61,7 @@ def read_sound(
     start_us: int,
     end_us: int,
     rate_hz: int = 16_000,
+    deadline_s: float = float("inf"),
 ) -> Sound:
     """Read the sound of `[start_us, end_us)`; where the track has none, zeros.
 
@@ -73,6 +74,7 @@ def read_sound(
         start_us: from the container's start.
         end_us: likewise.
         rate_hz: samples a second of the result.
+        deadline_s: of the monotonic clock; sound after it counts as damaged.
 
     Returns:
         A `Sound` of exactly `round((end_us - start_us) * rate_hz / 1e6)` samples, or
@@ -87,7 +89,9 @@ def read_sound(
             return Sound(
                 BROKEN, nothing, "No decoder knows the codec of the audio track."
             )
-        tape, damage = record(container, stream, start_us / 1e6, end_us / 1e6)
+        tape, damage = record(
+            container, stream, start_us / 1e6, end_us / 1e6, deadline_s
+        )
     if damage and not tape.runs:
         return Sound(BROKEN, nothing, damage)
     samples = np.zeros(round((end_us - start_us) * rate_hz / 1_000_000), np.int16)

@@ -1,5 +1,6 @@
 """Decoded sound around a span of video, every piece in its place in time."""
 
+import time
 from fractions import Fraction
 
 import av
@@ -96,6 +97,7 @@ def record(
     stream: av.audio.stream.AudioStream,
     start_s: float,
     end_s: float,
+    deadline_s: float = float("inf"),
 ) -> tuple[AudioBuffer, str]:
     """Decodes around a span; from the front where a seek lands beyond its start.
 
@@ -109,7 +111,7 @@ def record(
         except av.error.FFmpegError as error:
             damage = f"The file cannot be sought: {error}."
             continue
-        damage = _play(container, stream, tape)
+        damage = _play(container, stream, tape, deadline_s)
         is_late = tape.first_s is None or tape.first_s > start_s
         if from_s <= 0 or not is_late:
             break
@@ -138,11 +140,14 @@ def _play(
     container: av.container.InputContainer,
     stream: av.audio.stream.AudioStream,
     tape: AudioBuffer,
+    deadline_s: float,
 ) -> str:
     """Decodes onto the tape until it is full; returns what broke, or ""."""
     coming = packets(container, stream)
     while tape.end_s is None or tape.end_s < tape.stop_s:
         packet = None
+        if time.monotonic() > deadline_s:
+            return "Decoding the audio track took too long."
         try:
             packet = next(coming, None)
             if packet is None:

@@ -68,6 +68,7 @@ class VideoDecoder:
             frames are lost by it.
         stream: the video track.
         end_us: how far the packets read so far reach.
+        deadline_s: when decoding has to end, on the monotonic clock.
         period_us: the time that one frame shows.
         has_presentation_times: False where only the order of frames is known.
     """
@@ -87,7 +88,7 @@ class VideoDecoder:
         self.stream = stream
         self._time_base = stream.time_base or Fraction(1, 1_000_000)
         self._origin_s = origin_s(container)
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         self._promised_us = header_end_us(container, stream)
         self._others_end_us = 0
         self._damaged = self.codec.name in _START_AT_ENTRY
@@ -164,7 +165,7 @@ class VideoDecoder:
         self.codec.flush_buffers()
 
     def _check_deadline(self) -> None:
-        if time.monotonic() > self._deadline_s:
+        if time.monotonic() > self.deadline_s:
             raise InputError(
                 "decode_timeout",
                 "Decoding took longer than the time limit for a video "

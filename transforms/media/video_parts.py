@@ -87,7 +87,7 @@ def _is_doubtful(file: MediaFile, declared_us: int) -> bool:
 
 
 def _declared_us(file: MediaFile) -> int:
-    """Return the duration that the header tells; 0 where it tells none."""
+    """Return the duration that the header says; 0 where it says none."""
     with open_video(file) as container:
         stream = video_stream(container)
         return header_end_us(container, stream) or container.duration or 0

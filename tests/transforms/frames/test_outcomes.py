@@ -1,4 +1,4 @@
-"""Each video's outcome, and a dead letter for each one without a frame."""
+"""The outcome of each video, and a dead letter for those without a frame."""
 
 import apache_beam as beam
 from apache_beam.testing.test_pipeline import TestPipeline
@@ -27,6 +27,6 @@ def test_parts_add_up_and_nothing_goes_without_a_reason() -> None:
             VideoOutcome("4", "d.mp4", 5, 1),
         ]
         assert_that(found.outcomes, equal_to(outcomes))
-        letters = found.rejected | beam.Map(lambda letter: letter[:3])
+        dead_letters = found.rejected | beam.Map(lambda found: found[:3])
         wanted = [("extract_frames", "b.mp4", "no_frames")]
-        assert_that(letters, equal_to(wanted), label="letters")
+        assert_that(dead_letters, equal_to(wanted), label="dead letters")

@@ -1,6 +1,7 @@
 """Sound read from files that PyAV writes here, and from real videos."""
 
 import struct
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -313,3 +314,10 @@ def test_every_real_video_keeps_its_energy_and_length() -> None:
     assert verdicts["vllava_demo22.mp4"] == CLIPPED
     assert verdicts["skv_bbb.mp4"] == OK  # 5.1
     assert BROKEN not in verdicts.values()
+
+
+def test_sound_ends_at_its_deadline(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", noise(2, 48_000), 48_000, "aac", "fltp")
+    sound = read_sound(str(path), 0, SECOND_US, deadline_s=time.monotonic() - 1)
+    assert (sound.verdict, len(sound.samples)) == (BROKEN, 0)
+    assert "took too long" in sound.message

@@ -86,7 +86,7 @@ def confine(
     Args:
         code: folders that modules may still be loaded from, besides Python's.
         use_landlock: False for what happens on a kernel without it.
-        use_seccomp: likewise.
+        use_seccomp: the same for seccomp.
 
     Returns:
         what the kernel does not have, of `NO_LANDLOCK` and `NO_SECCOMP`.
@@ -203,7 +203,7 @@ def _program(
 
 
 def _verdict(name: str) -> list[bytes]:
-    """What happens to a call of that name; each way through it returns."""
+    """Return what happens to a call of that name; each way through it ends."""
     if name == "clone3":  # Its flags are out of sight: the caller falls back to clone.
         return [_step(_RETURN, _ERRNO | _ENOSYS)]
     if name in _OPENING:

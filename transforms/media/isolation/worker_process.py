@@ -50,7 +50,7 @@ _GRACE_S = 5.0
 _PIPE_BYTES = 1 << 20
 # How long a child may take to start and to take up a call: imports, on a busy machine.
 _START_S = 120.0
-_ITEM, _END, _REJECT, _TAKEN = 0, 1, 2, 3
+_ITEM, _END, _INPUT_ERROR, _TAKEN = 0, 1, 2, 3
 # One thread does what a decoder needs, and a confined process starts with one.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -123,7 +123,7 @@ class Isolation:
                 if kind == _END:
                     finished = True
                     return
-                if kind == _REJECT:
+                if kind == _INPUT_ERROR:
                     finished = True
                     raise InputError(*value)
                 yield value
@@ -271,13 +271,13 @@ def _answer(
     try:
         for item in contained(function, *args):
             reply(_ITEM, item)
-    except InputError as reject:
-        reply(_REJECT, (reject.reason, reject.message))
+    except InputError as error:
+        reply(_INPUT_ERROR, (error.reason, error.message))
     except BrokenPipeError:  # Nobody listens any more.
         raise
     except Exception as error:  # An item that cannot be pickled.
         fault = unexpected(error)
-        reply(_REJECT, (fault.reason, fault.message))
+        reply(_INPUT_ERROR, (fault.reason, fault.message))
     else:
         reply(_END)
 

@@ -23,7 +23,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def kernel() -> None:
-    """Skips what a kernel without the two cannot do; docs/security.md says so too."""
+    """Skip what a kernel without the two cannot do; docs/security.md says so too."""
     done = run(
         "from transforms.media.isolation.sandbox import confine; print(*confine())"
     )
