@@ -6,6 +6,7 @@ the image's offset in the tar, so that only offsets are shuffled. The webdataset
 reads whole samples, so it cannot do that. Source: READMEs of img2dataset, webdataset.
 """
 
+import io
 import json
 import os
 import posixpath
@@ -23,6 +24,15 @@ _IMAGES = ("jpg", "jpeg", "png", "webp")
 _MAX_TEXT_BYTES = 1 << 20  # A larger file cannot be a caption.
 _BLOCK_BYTES = 512
 _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# tarfile also raises what int(), split() and indexing raise on damaged header fields,
+# and recurses per extended header.
+_DAMAGED = (
+    tarfile.TarError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+)
 
 
 def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
@@ -32,10 +42,10 @@ def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
     letters. A truncated or corrupt shard yields the samples before the damage, then one
     dead letter for the rest.
     """
-    with localize(uri) as path:
+    with localize(uri) as path, _BoundedReader(io.FileIO(path)) as file:
         try:
-            tar = _open(path)
-        except tarfile.TarError:
+            tar = _open(file)
+        except _DAMAGED:
             yield _broken(uri)
             return
         with tar:
@@ -47,9 +57,25 @@ def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
                 yield _broken(uri)
 
 
-def _open(path: str) -> tarfile.TarFile:
+class _BoundedReader(io.BufferedReader):
+    """A file of which no header can make tarfile read more than a text may have.
+
+    The size of an extended header is the file's own word, and may be negative: to the
+    end of the file.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read `size` bytes, or raise ReadError."""
+        if size is None or not 0 <= size <= _MAX_TEXT_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size)
+
+
+def _open(file: _BoundedReader) -> tarfile.TarFile:
     # backslashreplace: member names become keys, which have to be encodable.
-    return tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace")
+    return tarfile.open(
+        fileobj=file, mode="r:", encoding="utf-8", errors="backslashreplace"
+    )
 
 
 def _broken(uri: str) -> DeadLetter:
@@ -60,18 +86,26 @@ def _broken(uri: str) -> DeadLetter:
 def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
     """Yield the plain files of a tar that are complete."""
     size_bytes = os.path.getsize(path)
-    try:
-        for member in tar:
-            if member.offset_data + member.size > size_bytes:
-                return
-            if member.isreg() and not member.issparse():
-                yield member
-    except tarfile.TarError:
-        return  # `_ended_well` reports it.
+    read_to = 0
+    members = iter(tar)
+    while True:
+        try:
+            member = next(members, None)
+        except _DAMAGED:
+            return  # `_ended_well` reports it.
+        if member is None or member.offset_data + member.size > size_bytes:
+            return
+        if member.size < 0 or tar.offset <= read_to:
+            return  # A negative size would make tarfile read in a circle.
+        read_to = tar.offset
+        if member.isreg() and not member.issparse():
+            yield member
 
 
 def _ended_well(tar: tarfile.TarFile, path: str) -> bool:
     """Return whether reading stopped at the end mark; tarfile also stops at garbage."""
+    if not 0 < tar.offset < os.path.getsize(path):
+        return False
     with open(path, "rb") as file:
         file.seek(tar.offset)
         return file.read(_BLOCK_BYTES) == bytes(_BLOCK_BYTES)

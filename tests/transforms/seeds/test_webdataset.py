@@ -5,11 +5,15 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipseed.elements import SeedRow
 from clipseed.errors import DeadLetter
+from tests.support.paths import DATA
 from transforms.seeds.formats import read_seeds
+
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 
 
 def seeds_and_rejected(uri: str) -> tuple[list[SeedRow], list[DeadLetter]]:
@@ -153,3 +157,52 @@ def test_a_file_that_is_no_shard_is_recorded(tmp_path: Path, data: bytes) -> Non
     seeds, (rejected,) = seeds_and_rejected(str(path))
     assert seeds == []
     assert (rejected.key, rejected.reason) == (str(path), "truncated_shard")
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["s_pax.tar", "s_tarflip12.tar"])
+def test_a_shard_with_damaged_fields_is_recorded(name: str) -> None:
+    uri = str(DATA / "hostile" / name)
+    _, rejected = seeds_and_rejected(uri)
+    assert (rejected[-1].key, rejected[-1].reason) == (uri, "truncated_shard")
+
+
+def with_header(path: Path, info: tarfile.TarInfo, form: int) -> str:
+    """Write a good sample, then a bare header, then good samples again."""
+    before, after = (
+        Path(shard(path, sample(key, b"J" * 99, b"c"))).read_bytes() for key in "ab"
+    )
+    header = info.tobuf(form, "utf-8", "surrogateescape")
+    path.write_bytes(before.rstrip(b"\0").ljust(5 * 512, b"\0") + header + after)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, b"x"])
+@pytest.mark.parametrize("size", [-512, -5000, 1 << 40, 1 << 70])
+def test_a_size_that_cannot_be_ends_the_shard_only(
+    tmp_path: Path, kind: bytes, size: int
+) -> None:
+    info = tarfile.TarInfo("bad.jpg")
+    info.type, info.size = kind, size
+    uri = with_header(tmp_path / "s.tar", info, tarfile.GNU_FORMAT)
+    seeds, rejected = seeds_and_rejected(uri)
+    assert [seed.caption for seed in seeds] == ["c"]
+    assert [item.reason for item in rejected] == ["truncated_shard"]
+
+
+def test_any_changed_bytes_leave_seeds_or_dead_letters(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    whole = np.frombuffer(ten_samples(tmp_path / "whole.tar"), np.uint8)
+    for _ in range(300):
+        bad = whole.copy()
+        for block in random.integers(len(bad) // 512, size=3):
+            places = block * 512 + random.integers(512, size=4)
+            bad[places] = random.integers(256, size=4)
+            header = bad[block * 512 : block * 512 + 512]
+            if header[257:262].tobytes() == b"ustar":  # or tarfile would stop there
+                header[148:156] = 32
+                checksum = f"{int(header.sum(dtype=np.int64)):06o}\0 ".encode()
+                header[148:156] = np.frombuffer(checksum, np.uint8)
+        (tmp_path / "t.tar").write_bytes(bad.tobytes())
+        seeds, rejected = seeds_and_rejected(str(tmp_path / "t.tar"))
+        assert seeds or rejected
