@@ -16,6 +16,7 @@ from models.backbones.bert.model import Bert, BertConfig
 from models.backbones.clip.model import unit
 from models.data.clip_inputs import ClipInputs
 from models.nn.attention import Compute
+from models.pretrained.preprocessing import SYMMETRIC_SCALE, PixelScale, normalize
 from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder
 from models.tokenizers.base import Tokens
 
@@ -29,12 +30,16 @@ class DualEncoderConfig:
         text: the text encoder.
         embedding: dimension of the common space.
         temperature: sigma of the loss.
+        pixel_mean: of each channel of frames in [0, 1]; subtracted.
+        pixel_deviation: of each channel; divided by then.
     """
 
     clips: AudioVisualConfig = dataclasses.field(default_factory=AudioVisualConfig)
     text: BertConfig = dataclasses.field(default_factory=BertConfig)
     embedding: int = 256
     temperature: float = 0.05
+    pixel_mean: tuple[float, ...] = SYMMETRIC_SCALE.mean
+    pixel_deviation: tuple[float, ...] = SYMMETRIC_SCALE.deviation
 
 
 class DualEncoder(nnx.Module):
@@ -68,8 +73,8 @@ class DualEncoder(nnx.Module):
     def encode_clips(self, clips: ClipInputs) -> jax.Array:
         """See `RetrievalModel`."""
         if clips.video is not None:
-            video = clips.video.astype(jnp.float32) / 127.5 - 1
-            clips = clips._replace(video=video)
+            scale = PixelScale(self.config.pixel_mean, self.config.pixel_deviation)
+            clips = clips._replace(video=normalize(clips.video, scale))
         return unit(self.clip_projection(self.clips(clips)))
 
     def encode_texts(self, texts: Tokens) -> jax.Array:

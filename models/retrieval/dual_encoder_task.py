@@ -7,15 +7,17 @@ from typing import Any
 from flax import nnx
 
 from clipseed.errors import InputError
-from models.backbones.bert.model import BertConfig, bert_config, fill_bert
-from models.backbones.vit.weights import MODEL_TYPES, fill_vit, vit_config
+from models.backbones.bert.model import fill_bert
+from models.backbones.clip.weights import (
+    VISION_TYPES,
+    fill_clip_vision,
+)
+from models.backbones.vit.weights import MODEL_TYPES, fill_vit
 from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
-from models.pretrained.adopt import adopt
 from models.pretrained.checkpoint import read_config
-from models.pretrained.preprocessing import SYMMETRIC_SCALE, read_preprocessing
 from models.pretrained.source import open_checkpoint
-from models.retrieval.adopt_streams import adopt_streams
+from models.retrieval.adopt_dual_encoder import adopt_dual_encoder
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
 from models.retrieval.task import RetrievalTask
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
@@ -33,7 +35,7 @@ class DualEncoderTask(RetrievalTask):
 
     Attributes:
         model: its sizes.
-        vision: checkpoint of a ViT, for the video stream.
+        vision: checkpoint of a ViT or a CLIP, for the video stream.
         audio: checkpoint of an AST or a ViT, for the audio stream.
         text: checkpoint of a BERT.
     """
@@ -65,22 +67,8 @@ class DualEncoderTask(RetrievalTask):
             for name in ("vision", "audio", "text")
             if getattr(self, name)
         }
-        model = self.model
-        streams = {
-            name: vit_config(read_config(checkpoint.directory, kinds))
-            for name, kinds in (("vision", ["vit"]), ("audio", MODEL_TYPES))
-            if (checkpoint := checkpoints.get(name))
-        }
-        clips = adopt_streams(model.clips, streams.get("vision"), streams.get("audio"))
-        if {"vision", "audio"} <= set(checkpoints) and self.vision != self.audio:
-            clips = dataclasses.replace(clips, shared_norm=False)
-        model = dataclasses.replace(model, clips=clips)
-        if "text" in checkpoints:
-            published = bert_config(
-                read_config(checkpoints["text"].directory, ["bert"])
-            )
-            text = adopt("task.model.text", model.text, published, BertConfig())
-            model = dataclasses.replace(model, text=text)
+        places = {name: found.directory for name, found in checkpoints.items()}
+        model = adopt_dual_encoder(self.model, places)
         names: dict[str, Any] = {
             name: checkpoint.name for name, checkpoint in checkpoints.items()
         }
@@ -124,7 +112,10 @@ class DualEncoderTask(RetrievalTask):
                 raise InputError(
                     "bad_config", f"the model has no {stream} stream to fill by {name}"
                 )
-            fill_vit(model.clips.streams[stream], _directory(name, stream), self.allow)
+            directory = open_checkpoint(name).directory
+            kind = read_config(directory, (*MODEL_TYPES, *VISION_TYPES))["model_type"]
+            fill_stream = fill_clip_vision if kind in VISION_TYPES else fill_vit
+            fill_stream(model.clips.streams[stream], directory, self.allow)
         if task.text:
             fill_bert(model.text, open_checkpoint(task.text).directory, self.allow)
         return model
@@ -142,22 +133,3 @@ class DualEncoderTask(RetrievalTask):
         if self.text or resumed:
             modules.append(model.text)
         return modules
-
-
-def _directory(name: str, stream: str) -> str:
-    """Return the directory of a stream's checkpoint, made for pixels in [-1, 1].
-
-    Raises:
-        InputError: `bad_checkpoint` if it was trained on others.
-    """
-    directory = open_checkpoint(name).directory
-    if stream == "video":
-        scale = read_preprocessing(directory, "vit", 224).scale
-        if scale != SYMMETRIC_SCALE:
-            raise InputError(
-                "bad_checkpoint",
-                f"{name} was trained on pixels of mean {scale.mean} and deviation "
-                f"{scale.deviation}, the video stream takes pixels in [-1, 1]: use "
-                "another checkpoint",
-            )
-    return directory

@@ -33,6 +33,8 @@ class AudioVisualConfig(BlockConfig):
         frames: of a clip's segment.
         frame_px: height and width of a frame.
         video_patch: frames, height and width of a tubelet.
+        video_patch_bias: the patch embedding of frames has a bias (CLIP's has none).
+        video_embedding_norm: a layer norm before the first block over frames (CLIP).
         spectrogram_frames: of a clip's segment.
         mel_bins: of the spectrogram.
         audio_patch: mel bins and frames of a patch.
@@ -48,6 +50,8 @@ class AudioVisualConfig(BlockConfig):
     frames: int = 32
     frame_px: int = 224
     video_patch: tuple[int, int, int] = (2, 16, 16)
+    video_patch_bias: bool = True
+    video_embedding_norm: bool = False
     spectrogram_frames: int = 800
     mel_bins: int = 128
     audio_patch: tuple[int, int] = (16, 16)
@@ -75,7 +79,13 @@ class AudioVisualConfig(BlockConfig):
     def video(self) -> ViTConfig:
         """The transformer over frames."""
         size = (self.frames, self.frame_px, self.frame_px)
-        return self._stream(size, self.video_patch, channels=3)
+        return self._stream(
+            size,
+            self.video_patch,
+            channels=3,
+            patch_bias=self.video_patch_bias,
+            embedding_norm=self.video_embedding_norm,
+        )
 
     @property
     def audio(self) -> ViTConfig:

@@ -13,7 +13,7 @@ from models.backbones.clip.model import (
     ClipTextConfig,
     ClipTextTower,
 )
-from models.backbones.vit.model import ViTConfig
+from models.backbones.vit.model import ViT, ViTConfig
 from models.backbones.vit.weights import fitted_sources, join_tokens, pair
 from models.nn.attention import Compute
 from models.pretrained.checkpoint import (
@@ -24,6 +24,8 @@ from models.pretrained.checkpoint import (
     read_tensors,
 )
 from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
+
+VISION_TYPES = ("clip", "clip_vision_model")
 
 # Of both towers, and of SigLIP's.
 LAYERS = {
@@ -118,7 +120,7 @@ def load_clip_image_tower(
     Raises:
         InputError: as `load_clip`.
     """
-    published = read_config(directory, ["clip", "clip_vision_model"])
+    published = read_config(directory, VISION_TYPES)
     if published["model_type"] == "clip_vision_model":
         published = {**published, "vision_config": published}
     config = clip_config(published)
@@ -129,7 +131,38 @@ def load_clip_image_tower(
     return tower
 
 
+def clip_vision_config(published: Mapping[str, Any]) -> ViTConfig:
+    """Read the configuration of a CLIP's image tower, published whole or alone.
+
+    Raises:
+        InputError: `bad_checkpoint`, `bad_model_config`.
+    """
+    alone = published.get("model_type") == "clip_vision_model"
+    return _vision_config(published if alone else published.get("vision_config") or {})
+
+
+def fill_clip_vision(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
+    """Set the parameters of a ViT to those of a CLIP's image tower.
+
+    Args:
+        vit: changed in place; it may have another input size, or an axis more.
+        directory: local or `gs://`, with `config.json` and safetensors.
+        allow: patterns of what may be missing or unused, see `pretrained.fill`.
+
+    Raises:
+        InputError: as `load_clip`.
+    """
+    source = clip_vision_config(read_config(directory, VISION_TYPES))
+    beside = (*_BESIDE, *_NOT_VISION, r"visual_projection\..*", *allow)
+    fill(vit, _vit_sources(vit, source), read_tensors(directory), beside)
+
+
 def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source]:
+    projection = layer_sources(tower, {"projection": "visual_projection"})
+    return _under("vit", _vit_sources(tower.vit, source)) | projection
+
+
+def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
     embeddings = "vision_model.embeddings"
     names = {
         "patches": f"{embeddings}.patch_embedding",
@@ -137,9 +170,9 @@ def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source
         "embedding_norm": "vision_model.pre_layrnorm",
         "norm": "vision_model.post_layernorm",
     }
-    config = tower.vit.config
+    config = vit.config
     names |= layer_names(config.layers, "vision_model.encoder.layers", LAYERS)
-    vit = layer_sources(tower.vit, names) | {
+    return layer_sources(vit, names) | {
         "extra_tokens": Source((f"{embeddings}.class_embedding",), join_tokens),
         **fitted_sources(
             config,
@@ -148,8 +181,6 @@ def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source
             f"{embeddings}.position_embedding.weight",
         ),
     }
-    projection = layer_sources(tower, {"projection": "visual_projection"})
-    return _under("vit", vit) | projection
 
 
 def _text_sources(tower: ClipTextTower) -> dict[str, Source]:

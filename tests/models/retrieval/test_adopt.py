@@ -15,11 +15,13 @@ from safetensors.numpy import load_file
 
 from clipseed.errors import InputError
 from models.backbones.bert.model import BertConfig, load_bert
+from models.backbones.clip.model import unit
 from models.backbones.clip.weights import load_clip
 from models.backbones.vit.model import spectrogram_input
 from models.backbones.vit.weights import load_vit
 from models.data.clip_inputs import CaptionedClips, ClipInputs
 from models.nn.attention import Compute
+from models.pretrained.preprocessing import CLIP_SCALE
 from models.retrieval.clip4clip import Clip4Clip
 from models.retrieval.clip4clip_task import Clip4ClipTask
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
@@ -168,3 +170,18 @@ def test_a_stream_that_is_not_there_takes_no_checkpoint() -> None:
     task = DualEncoderTask(model=dataclasses.replace(MODEL, clips=clips), audio=AST)
     with pytest.raises(InputError, match="no audio stream"):
         made(task)
+
+
+def test_a_clip_is_the_video_stream() -> None:
+    """Its image tower up to the projection, with its own scale of pixels."""
+    directory = str(PARITY / "clip")
+    clips = dataclasses.replace(INPUT, frames=1, video_patch=(1, 16, 16))
+    model = dataclasses.replace(MODEL, clips=clips)
+    task = DualEncoderTask(model=model, vision=directory).adopted()
+    assert task.model.pixel_mean == CLIP_SCALE.mean
+    stream = made(task).clips.streams["video"]
+    io = np.load(PARITY / "clip" / "io.npz")
+    pixels = jnp.moveaxis(jnp.asarray(io["in.pixel_values"]), 1, -1)
+    projection = load_clip(directory).image.projection
+    found = unit(projection(stream(pixels[:, None])[:, 0]))
+    np.testing.assert_allclose(found, io["out.image_embeds"], atol=1e-4)
