@@ -7,7 +7,7 @@ from check_run import Limits, problems_of
 from published import PublishedRun
 
 from clipseed.run.accounting import StageAccount
-from tests.support.made_published import published_run
+from tests.support.daily.made_published import published_run
 
 BALANCED = [StageAccount("load", 3, 2, {"not_found": 1})]
 WEEK = [published_run(f"2026-01-0{day}") for day in range(1, 8)]  # 0.1 a frame

@@ -9,8 +9,8 @@ from daily_steps import main
 from published import read_published, write_published
 from training import training_of, write_trained
 
-from tests.support.made_published import published_run, write_run
-from tests.support.made_uploads import write_corpus
+from tests.support.daily.made_published import published_run, write_run
+from tests.support.daily.made_uploads import write_corpus
 
 OK, AGAIN, REFUSED, NOTHING = 0, 1, 2, 99
 DAY = "--day=2026-01-01"

@@ -8,7 +8,7 @@ from day_manifest import uploads_of, write_manifest
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from tests.support.made_uploads import write_corpus
+from tests.support.daily.made_uploads import write_corpus
 from transforms.videos.manifest import VideoEntry, list_videos, video_id_of
 
 DAY = date(2026, 1, 1)

@@ -18,7 +18,7 @@ from published import (
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.files import RunFile
-from tests.support.made_published import published_run
+from tests.support.daily.made_published import published_run
 
 FIRST, SECOND, THIRD = (published_run(f"2026-01-0{day}") for day in (1, 2, 3))
 

@@ -7,7 +7,7 @@ from training import new_pairs, read_trained, training_of, write_trained
 
 from clipseed.errors import InputError
 from clipseed.io import storage
-from tests.support.made_published import published_run
+from tests.support.daily.made_published import published_run
 
 FIRST, SECOND = published_run("2026-01-01"), published_run("2026-01-02", pairs=30)
 EMPTY = published_run("2026-01-03", clips=0, pairs=0)

@@ -1,0 +1,1 @@
+"""What the daily DAG finds: uploads of a day, and runs that were published."""
