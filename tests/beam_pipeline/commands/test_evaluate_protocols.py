@@ -103,7 +103,7 @@ def test_msr_vtt(
     assert "Clips missing, counted as found last: 1\n- video3: not_f" in table
     assert "| paper, MSR-VTT 1k-A: CLIP4Clip, WiT, V, zero-shot | 30.6 |" in table
     assert main(["inspect", str(tmp_path / "clips")]) == 2
-    assert "was cut of a benchmark, not mined" in capsys.readouterr().err
+    assert "was not mined but cut from a benchmark" in capsys.readouterr().err
 
 
 @pytest.mark.ci_only
