@@ -157,7 +157,7 @@ def estimate(
         worker_bytes=given.worker_bytes + 2 * corpus.seeds * vectors,
         stored_bytes={
             "clips": clips * given.clip_bytes,
-            "kept embeddings": count * vectors,
+            "frame embedding cache": count * vectors,
         },
     )
 

@@ -45,8 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         benchmark = read_benchmark(given.protocol, given.annotations, given.split)
         cut_benchmark(benchmark, given.videos, given.output)
         clips = Run.open(given.output).open_clips()
-    except InputError as reject:
-        print(f"clipseed cut-benchmark: {reject.message}", file=sys.stderr)
+    except InputError as error:
+        print(f"clipseed cut-benchmark: {error.message}", file=sys.stderr)
         return 2
     print(f"{len(clips)} clips of {benchmark.name} in {given.output}")
     for clip in clips.benchmark.missing if clips.benchmark else ():

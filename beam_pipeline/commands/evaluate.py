@@ -94,8 +94,8 @@ def run(arguments: Sequence[str]) -> int:
         with _data(given) as data:
             trained = load_trained(given.model)
             report = trained.config.task.evaluate(trained, data, options)
-    except InputError as reject:
-        print(f"clipseed evaluate: {reject.message}", file=sys.stderr)
+    except InputError as error:
+        print(f"clipseed evaluate: {error.message}", file=sys.stderr)
         return 2
     print(report.text)
     if given.output:

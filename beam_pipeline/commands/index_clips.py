@@ -44,8 +44,8 @@ def run(arguments: Sequence[str]) -> int:
         count = embed_into(
             given.run, given.model, given.output, given.segments, given.batch_size
         )
-    except InputError as reject:
-        print(f"clipseed index-clips: {reject.message}", file=sys.stderr)
+    except InputError as error:
+        print(f"clipseed index-clips: {error.message}", file=sys.stderr)
         return 2
     print(f"{count} clips in {given.output}")
     return 0

@@ -87,8 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
         server = IndexServer(config)
-    except InputError as reject:
-        print(f"clipseed index serve: {reject.message}", file=sys.stderr)
+    except InputError as error:
+        print(f"clipseed index serve: {error.message}", file=sys.stderr)
         return 2
     print(f"listening on {config.host}:{server.port}", flush=True)
     if server.metrics_port is not None:
@@ -96,8 +96,10 @@ def run(arguments: Sequence[str]) -> int:
     while signal.sigwait(wanted) == signal.SIGHUP:
         try:
             server.service.reload()
-        except InputError as reject:
-            logging.error("the old index goes on: %s", reject.message)
+        except InputError as error:
+            logging.error(
+                "could not reload, still serving the old index: %s", error.message
+            )
     server.stop()
     return 0
 

@@ -31,8 +31,8 @@ def run(arguments: Sequence[str]) -> int:
     given = COMMAND_LINE.parse(arguments)
     try:
         found = search(given.text, given.index, given.top_k)
-    except InputError as reject:
-        print(f"clipseed search: {reject.message}", file=sys.stderr)
+    except InputError as error:
+        print(f"clipseed search: {error.message}", file=sys.stderr)
         return 2
     for place, (similarity, clip) in enumerate(found, start=1):
         print(f"{place:>3}  {similarity:.3f}  {_where(clip)}")
@@ -71,8 +71,8 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
 
 
 def _where(clip: Any) -> str:
-    span = f"{clip.start_us / 1e6:.1f}-{clip.end_us / 1e6:.1f} s"
-    return f"{clip.video}  {span}  ({clip.captions[0].text})"
+    extent = f"{clip.start_us / 1e6:.1f}-{clip.end_us / 1e6:.1f} s"
+    return f"{clip.video}  {extent}  ({clip.captions[0].text})"
 
 
 def _draw(text: str, found: list[tuple[float, Any]], path: Path) -> None:

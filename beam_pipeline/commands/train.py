@@ -55,9 +55,9 @@ def run(arguments: Sequence[str]) -> int:
         if given.data:
             config = replace(config, data=tuple(map(Source, given.data)))
         metrics = train(override(config, given.set), given.output)
-    except InputError as reject:
-        print(f"clipseed train: {reject.message}", file=sys.stderr)
-        return 1 if reject.reason == "not_finite" else 2
+    except InputError as error:
+        print(f"clipseed train: {error.message}", file=sys.stderr)
+        return 1 if error.reason == "not_finite" else 2
     if math.isnan(metrics.loss):
         print("no step was left to train")
     else:

@@ -57,7 +57,7 @@ def make_plan(
     embedder: Embedder,
     index: ExternalIndex | None = None,
 ) -> Plan:
-    """Turns flags, and what was found out before the start, into steps' settings."""
+    """Derive each step's settings from the flags and the findings of the preflight."""
     threshold = threshold_of(config, embedder)
     min_similarity = (
         threshold

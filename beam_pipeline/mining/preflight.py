@@ -72,7 +72,7 @@ def pin_models(config: MineConfig) -> MineConfig:
     All workers, and whoever resumes the run, then use the same model.
 
     Raises:
-        InputError: the model is not to be had.
+        InputError: the model is not available.
     """
     return dataclasses.replace(config, embedder=pin_embedder(config.embedder))
 
@@ -96,33 +96,33 @@ def threshold_of(config: MineConfig, embedder: Embedder) -> float:
 
 
 def check_seeds(seeds: str) -> list[str]:
-    """The seeds files.
+    """Return the seed files.
 
     Raises:
         ConfigError: there are none.
     """
     try:
         return list_seed_files(seeds)
-    except InputError as reject:
-        raise ConfigError(f"--seeds {seeds}: {reject.message}") from reject
+    except InputError as error:
+        raise ConfigError(f"--seeds {seeds}: {error.message}") from error
 
 
 def check_videos(videos: str) -> None:
-    """Raises ConfigError when there is nothing at the place of the videos."""
+    """Raise ConfigError if nothing exists where the videos should be."""
     if is_web(videos) and not table_format(videos):
-        return  # One video by its URL; the download tells whether it is there.
+        return  # One video by its URL; only the download shows whether it exists.
     try:
         if not storage.exists(videos) and not list_files(videos):
             raise ConfigError(f"--videos {videos}: there is nothing there")
-    except InputError as reject:
-        raise ConfigError(f"--videos {videos}: {reject.message}") from reject
+    except InputError as error:
+        raise ConfigError(f"--videos {videos}: {error.message}") from error
 
 
 def check_reused_embeddings(config: MineConfig, embedder: Embedder) -> None:
-    """Holds the run that `--reuse_embeddings_from` names against this one.
+    """Check that the run named by `--reuse_embeddings_from` fits this one.
 
     Raises:
-        ConfigError: nothing is kept there, or by other means.
+        ConfigError: it has no embeddings, or was mined with other settings.
     """
     older = config.reuse_embeddings_from
     if older is None:
@@ -148,9 +148,9 @@ def check_reused_embeddings(config: MineConfig, embedder: Embedder) -> None:
 
 
 def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
-    """The settings with the day that ages count from as the first attempt took it.
+    """Return the settings with `as_of` as the first attempt chose it.
 
-    A run that was broken off and goes on after midnight is still one run.
+    A run that is interrupted and resumes after midnight is still one run.
     """
     if any(flag.split("=")[0] == "--as_of" for flag in flags):
         return config
@@ -164,13 +164,13 @@ def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
 
 
 def prepare_output(config: MineConfig) -> str:
-    """Makes room for a run, and refuses to harm what is there.
+    """Make room for a run, and refuse to harm what is there.
 
-    Embeddings that an earlier attempt, or the run to be replaced, has kept stay: their
-    names tell what they are of.
+    The frame embedding cache of an earlier attempt, or of the run to be replaced,
+    stays: its file names say what each embedding is of.
 
     Returns:
-        what is kept of earlier attempts, in words; "" for nothing.
+        What is reused of earlier attempts, in words; "" for nothing.
 
     Raises:
         ConfigError: another run is there (and not to be overwritten), or other files.
@@ -180,7 +180,7 @@ def prepare_output(config: MineConfig) -> str:
     def place(entry: str) -> str:
         return storage.join(output, entry)
 
-    # Not by listing: a big run may have kept embeddings in a billion files.
+    # Not by listing: a big run may have a billion cached embedding files.
     present = [entry for entry in RUN_ENTRIES if storage.exists(place(entry))]
     if files.RUN_JSON in present and not config.overwrite:
         raise ConfigError(

@@ -50,7 +50,7 @@ class Example(NamedTuple):
 
 
 def pick_frames(clip: ClipRecord, time_us: int) -> tuple[tuple[bytes, ...], int]:
-    """JPEGs spread over a clip, and which of them shows the instant `time_us`."""
+    """Return JPEGs spread over a clip, and which of them shows `time_us`."""
     frame = round((time_us - clip.start_us) * clip.fps / 1_000_000)
     matched = min(max(0, frame), len(clip.frames) - 1)
     picks = frame_picks(len(clip.frames), matched)
@@ -58,26 +58,26 @@ def pick_frames(clip: ClipRecord, time_us: int) -> tuple[tuple[bytes, ...], int]
 
 
 def frame_picks(count: int, matched: int) -> list[int]:
-    """Frames spread over a clip, the nearest of them replaced by the matched one."""
+    """Return frames spread over a clip, the nearest replaced by the matched one."""
     picks = np.linspace(0, count - 1, min(_FRAMES, count)).round().astype(int)
     picks[np.abs(picks - matched).argmin()] = matched
     return sorted(set(picks.tolist()))
 
 
 def thumbnail(image: Image.Image) -> Image.Image:
-    """An RGB copy that fits into a cell of the sheet."""
+    """Return an RGB copy that fits into a cell of the sheet."""
     image = image.convert("RGB")
     image.thumbnail(_CELL_PX)
     return image
 
 
 def printable(text: str) -> str:
-    """On one line, without control characters and what is no Unicode text."""
+    """Put text on one line, with whatever cannot be printed as a space."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
-    """Draws the examples below one another; the matched frame has a red border."""
+    """Draw the examples below one another; the matched frame has a red border."""
     cells_px = (1 + _FRAMES) * (_CELL_PX[0] + _GAP_PX)
     size = (cells_px + _TEXT_PX + 3 * _GAP_PX, HEADER_PX + ROW_PX * len(examples))
     sheet = Image.new("RGB", size, _WHITE)
@@ -118,14 +118,14 @@ def _draw_row(
 
 
 def _cell_left(cell: int) -> int:
-    """Where a cell begins; a wider gap sets the seed apart from the frames."""
+    """Return where a cell begins; a wider gap sets the seed apart from the frames."""
     return _GAP_PX + cell * (_CELL_PX[0] + _GAP_PX) + (_GAP_PX if cell else 0)
 
 
 def _paste(
     sheet: Image.Image, image: Image.Image, cell: int, top_px: int
 ) -> tuple[int, int, int, int]:
-    """Centers an image in a cell; gives its box."""
+    """Center an image in a cell and return its box."""
     image = thumbnail(image)
     left_px = _cell_left(cell) + (_CELL_PX[0] - image.width) // 2
     top_px += (_CELL_PX[1] - image.height) // 2
@@ -144,7 +144,7 @@ def _missing_seed() -> Image.Image:
 def _draw_wave(
     draw: ImageDraw.ImageDraw, samples: np.ndarray, left_px: int, middle_px: int
 ) -> None:
-    """The sound's peaks at true level: a line for silence, nothing without sound."""
+    """Draw the sound's peaks at true level; silence is a line, no sound nothing."""
     if not len(samples):
         return
     for x, block in enumerate(np.array_split(np.abs(samples), _TEXT_PX)):
@@ -172,7 +172,7 @@ def _draw_line(
 
 
 def fit_lines(text: str, font: _Font, width_px: int, count: int) -> list[str]:
-    """Wraps text into at most `count` lines of a width; what is left over is cut."""
+    """Wrap text into at most `count` lines of a width, and cut off the rest."""
     lines: list[str] = []
     text = text[:_MAX_CHARS]  # A caption may be a book; a row never holds more.
     for chars in range(width_px // 4, 1, -1):
@@ -185,7 +185,7 @@ def fit_lines(text: str, font: _Font, width_px: int, count: int) -> list[str]:
 
 
 def _font(text: str, size_px: int) -> _Font:
-    """The built-in font; for other scripts one of the system's, where there is one."""
+    """Return the built-in font, or a system font for other scripts if there is one."""
     return _load_font(() if _LATIN.fullmatch(text) else _WIDE_FONTS, size_px)
 
 

@@ -7,7 +7,7 @@
 their own (right fitting); everything else stays on workers without an accelerator.
 Frames then travel from one kind of worker to the other, 150 kB each. With
 `--dataflow_service_options=worker_accelerator=...` instead every worker has one, a GPU
-or a TPU, and no frame travels: `clipseed estimate-cost` reckons both.
+or a TPU, and no frame travels: `clipseed estimate-cost` estimates both.
 """
 
 import os
@@ -34,24 +34,24 @@ _READ_HERE = {"denylist"}  # when the job is built; no worker opens it
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the job is for Dataflow, however Beam lets the runner be spelt."""
+    """Return whether the job is for Dataflow, in any spelling that Beam accepts."""
     runner = options.view_as(StandardOptions).runner or ""
     return runner.lower().removesuffix("runner").split(".")[-1] == "dataflow"
 
 
 def is_dry_run(options: PipelineOptions) -> bool:
-    """Whether the graph is built, and neither submitted nor stored."""
+    """Return whether the graph is only built, neither submitted nor stored."""
     return bool(options.view_as(TestOptions).dry_run)
 
 
 def runs_later(options: PipelineOptions) -> bool:
-    """Whether the job has not run when `Pipeline.run` is done: there is no result."""
+    """Return whether `Pipeline.run` ends before the job has run, without a result."""
     cloud = options.view_as(GoogleCloudOptions)
     return is_dry_run(options) or bool(is_dataflow(options) and cloud.template_location)
 
 
 def check(config: MineConfig, options: PipelineOptions) -> None:
-    """Refuses what Dataflow would fail on after minutes, or not tell at all.
+    """Refuse what Dataflow would fail on only after minutes, or silently.
 
     Raises:
         ConfigError: a flag is missing, or workers could not reach a path.
@@ -104,7 +104,7 @@ def _check_given(options: PipelineOptions) -> None:
 def describe(
     graph: beam_runner_api_pb2.Pipeline, options: PipelineOptions, output: str
 ) -> str:
-    """What was built, a line each."""
+    """Return a summary of what was built, one line per item."""
     cloud, workers = (
         options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions)
     )
@@ -130,7 +130,7 @@ def _workers(options: Any) -> str:
 
 
 def images(graph: beam_runner_api_pb2.Pipeline) -> set[str]:
-    """The container images that the steps run in."""
+    """Return the container images that the steps run in."""
     return {
         beam_runner_api_pb2.DockerPayload.FromString(
             environment.payload
@@ -140,7 +140,7 @@ def images(graph: beam_runner_api_pb2.Pipeline) -> set[str]:
 
 
 def hinted(graph: beam_runner_api_pb2.Pipeline) -> dict[str, list[str]]:
-    """The steps of the graph that ask for an accelerator, by what they ask for."""
+    """Return the steps that ask for an accelerator, by what they ask for."""
     found: dict[str, list[str]] = {}
     for step in graph.components.transforms.values():
         if step.subtransforms or not step.environment_id:

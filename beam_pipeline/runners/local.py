@@ -22,12 +22,12 @@ def local_defaults(flags: list[str]) -> list[str]:
 
 
 def send_whole_elements_only() -> None:
-    """Stops Beam's threaded workers from sending half an element.
+    """Stop Beam's threaded workers from sending half an element.
 
-    Once a second a thread of the worker sends what its output buffer holds, also while
+    Every second a thread of the worker sends what its output buffer holds, even while
     another thread is in the middle of writing an element there. When a coder written in
     Python (the schema coder is) has let the other thread in, the bytes are torn apart:
-    the reader decodes rubbish, or reads for ever until memory is full (seen with Beam
+    the reader decodes garbage, or reads forever until memory is full (seen with Beam
     2.77). Without the limit in time a buffer is sent between two elements, by size;
     clusters' workers have none by default.
     """

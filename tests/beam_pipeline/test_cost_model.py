@@ -33,7 +33,7 @@ def test_the_sums_are_those_done_by_hand() -> None:
         "matches": 2 * 1_250_000 * 10, "clips' places": 2 * 500_000 * 14,
     }  # fmt: skip
     assert costs.worker_bytes == 1000 + 2 * 250_000 * 512
-    assert costs.stored_bytes == {"clips": 3.5e6, "kept embeddings": 36_000 * 512}
+    assert costs.stored_bytes == {"clips": 3.5e6, "frame embedding cache": 36_000 * 512}
 
 
 def test_keyframes_cost_less_to_decode_and_nothing_else_changes() -> None:

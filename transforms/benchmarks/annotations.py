@@ -31,16 +31,16 @@ class Annotated(NamedTuple):
 
 
 def bad_row(uri: str, row: int, what: str) -> InputError:
-    """An error at a row, counted from 1 below the header."""
+    """Return the error for a row, counted from 1 below the header."""
     return InputError("bad_annotation", f"{uri}, row {row}: {what}; mend or replace it")
 
 
 def text_of(uri: str, latin_1: bool = False) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Args:
         uri: local or `gs://`.
-        latin_1: whether what is not UTF-8 is ISO-8859-1.
+        latin_1: whether a file that is not UTF-8 is ISO-8859-1.
 
     Raises:
         InputError: `bad_annotation` for another encoding, or as `storage.read_bytes`.
@@ -58,7 +58,7 @@ def text_of(uri: str, latin_1: bool = False) -> str:
 def csv_rows(
     uri: str, columns: Sequence[str], latin_1: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file with a header.
+    """Yield the rows of a CSV file with a header.
 
     Args:
         uri: local or `gs://`.
@@ -66,7 +66,7 @@ def csv_rows(
         latin_1: see `text_of`.
 
     Yields:
-        The row's number from 1, and the wanted cells, stripped; none is empty.
+        The row's number from 1, and the wanted cells, stripped and not empty.
 
     Raises:
         InputError: `bad_annotation`, naming the row.
@@ -91,17 +91,17 @@ def csv_rows(
                 raise bad_row(uri, number, f"its {empty[0]} is empty")
             yield number, wanted
     except csv.Error as error:
-        raise bad_row(uri, rows.line_num, f"it is no CSV ({error})") from error
+        raise bad_row(uri, rows.line_num, f"it is not CSV ({error})") from error
 
 
 def json_rows(
     uri: str, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[int, list[str]]]:
-    """The entries of a list of objects in a JSON file; else as `csv_rows`."""
+    """Yield the entries of a list of objects in a JSON file, as `csv_rows` does."""
     try:
         content = json.loads(text_of(uri))
     except (ValueError, RecursionError) as error:
-        raise bad_row(uri, 0, f"it is no JSON ({error})") from error
+        raise bad_row(uri, 0, f"it is not JSON ({error})") from error
     entries = content.get(table) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise bad_row(uri, 0, f"it has no list {table!r}")
@@ -117,7 +117,7 @@ def _cell(uri: str, table: str, number: int, entry: Any, name: str) -> str:
 
 
 def find(directory: str, names: Sequence[str]) -> str:
-    """The first of several files that is there.
+    """Return the first of several files that exists.
 
     Raises:
         InputError: `no_annotations`, naming all.
@@ -133,7 +133,7 @@ def find(directory: str, names: Sequence[str]) -> str:
 
 
 def duplicates(names: Iterable[str]) -> Iterator[str]:
-    """The names that were there before."""
+    """Return the names that were there before."""
     seen = set()
     for name in names:
         if name in seen:

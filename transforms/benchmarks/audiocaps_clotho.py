@@ -22,14 +22,14 @@ _CLOTHO_CAPTIONS = 5
 
 
 def read_audiocaps(directory: str, split: str) -> Iterator[Annotated]:
-    """AudioCaps' `audiocap_id,youtube_id,start_time,caption`: clips of 10 s.
+    """Read AudioCaps' `audiocap_id,youtube_id,start_time,caption`: clips of 10 s.
 
-    Rows of one clip need not stand together: (youtube_id, start_time) says which they
-    are. Clips whose links are dead or that stand in VGGSound too are for the caller to
-    leave out, see `Benchmark.only` (the paper keeps 47,107, 403 and 778).
+    Rows of a clip share (youtube_id, start_time) but need not be adjacent. Leaving out
+    clips whose links are dead, or that are also in VGGSound, is up to the caller: see
+    `Benchmark.only` (the paper keeps 47,107, 403 and 778).
 
     Args:
-        directory: of `train.csv`, `val.csv`, `test.csv`; `audiocaps_` may stand before.
+        directory: of `train.csv`, `val.csv`, `test.csv`, or `audiocaps_train.csv`, ...
         split: `train`, `val` or `test`.
 
     Raises:
@@ -50,12 +50,12 @@ def _microseconds(uri: str, number: int, seconds: str) -> int:
     except ValueError:
         found = math.nan
     if not 0 <= found < math.inf:
-        raise bad_row(uri, number, f"{seconds!r} is no start_time in seconds")
+        raise bad_row(uri, number, f"{seconds!r} is not a start_time in seconds")
     return round(found * 1_000_000)
 
 
 def read_clotho(directory: str, split: str) -> Iterator[Annotated]:
-    """Clotho's `file_name,caption_1,...,caption_5`, UTF-8 or ISO-8859-1.
+    """Read Clotho's `file_name,caption_1,...,caption_5`, UTF-8 or ISO-8859-1.
 
     Args:
         directory: of `clotho_captions_{development,validation,evaluation}.csv`.

@@ -2,9 +2,9 @@
 
     cut_benchmark(read_benchmark("msr_vtt", "annotations"), "videos", "msr_vtt_test")
 
-What comes out is trained on and measured like any run. Captions are given by people:
-they stand in the records with similarity 1. What could not be cut is named in
-`run.json`, so that it can be counted.
+The result is a run like any other, for training and evaluation. People wrote the
+captions, so the records have similarity 1. `run.json` names the clips that could not be
+cut, so that they can be counted.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from clipseed.run.writer import RunWriter
 from transforms.benchmarks.media_files import MediaFiles
 from transforms.benchmarks.registry import Benchmark, BenchmarkClip
 from transforms.clips.cut import CutClip, CutConfig
-from transforms.clips.cut_whole import cut_span
+from transforms.clips.cut_whole import cut_part
 from transforms.clips.to_record import record_of
 from transforms.media.isolation.worker_process import Isolation
 
@@ -37,7 +37,7 @@ _ANNOTATED = "annotated"  # Where a mined clip has the name of its embedder.
 
 
 def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
-    """Cuts all clips of a benchmark; nothing if they lie there already.
+    """Cut all clips of a benchmark; do nothing if they exist already.
 
     Args:
         benchmark: what to cut, with its captions.
@@ -45,7 +45,7 @@ def cut_benchmark(benchmark: Benchmark, media: str, output: str) -> None:
         output: the run directory, local or `gs://`.
 
     Raises:
-        InputError: `other_run` if something else lies there, `no_clips` if none of the
+        InputError: `other_run` if something else is there, `no_clips` if none of the
             clips can be cut, `not_found` for the folder.
     """
     digest = _digest(benchmark)
@@ -83,7 +83,7 @@ class _Cutter:
         self._clips, self._files, self._output = benchmark.clips, files, output
 
     def write(self, number: int) -> _Shard:
-        """Every `_SHARDS`-th clip."""
+        """Yield every `_SHARDS`-th clip."""
         clips = self._clips[number::_SHARDS]
         missing: list[MissingClip] = []
         pairs: list[CsvPair] = []
@@ -115,9 +115,9 @@ class _Cutter:
 
     def _cut(self, isolation: Isolation, clip: BenchmarkClip) -> ClipRecord:
         with storage.localize(self._files.find(clip)) as path:
-            span = (clip.start_us, clip.end_us)
+            part = (clip.start_us, clip.end_us)
             (found,) = isolation.iterate(
-                cut_span, *span, _CUT, file=path, limit_s=_CUT.limit_s
+                cut_part, *part, _CUT, file=path, limit_s=_CUT.limit_s
             )
         return _record(clip, found)
 

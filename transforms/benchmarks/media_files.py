@@ -8,7 +8,7 @@ from clipseed.errors import InputError
 from clipseed.io.listing import list_files
 from transforms.benchmarks.registry import BenchmarkClip
 
-# Where a clip lies there twice, the file that may hold pictures is taken.
+# If a clip has two files, the one that may hold pictures is taken.
 _SOUND_ALONE = frozenset({".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"})
 
 
@@ -27,7 +27,7 @@ class MediaFiles:
         self._files = _by_name(list_files(folder))
 
     def find(self, clip: BenchmarkClip) -> str:
-        """The file of a clip: named by its id, or by its video (AudioSet puts Y first).
+        """Return a clip's file, named by its id or its video (AudioSet puts Y first).
 
         Raises:
             InputError: `not_found`, with the names that were looked for.

@@ -32,7 +32,7 @@ _CHOSEN = "jsfusion_val_caption_idx.pkl"
 
 
 def read(directory: str, split: str) -> Iterator[Annotated]:
-    """The captions of a split, `train` or `test`.
+    """Read the captions of a split, `train` or `test`.
 
     Args:
         directory: of either layout, local or `gs://`.
@@ -96,7 +96,7 @@ def _read_frozen(directory: str, split: str) -> Iterator[Annotated]:
 def _captions(
     uri: str, table: str, key: str, listed_in: str, videos: list[str]
 ) -> dict[str, list[str]]:
-    """The captions of each listed video, in the file's order."""
+    """Return the captions of each listed video, in the file's order."""
     captions: dict[str, list[str]] = {video: [] for video in videos}
     for _, (video, caption) in json_rows(uri, table, (key, "caption")):
         if video in captions:
@@ -122,15 +122,15 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _read_numbers(uri: str) -> dict[str, int]:
-    """Which caption of each test video is the query."""
+    """Return which caption of each test video is the query."""
     data = storage.read_bytes(uri, MAX_BYTES)
     try:
         numbers = _PlainUnpickler(io.BytesIO(data)).load()
-    except Exception as error:  # Rubbish makes pickle raise almost anything.
-        raise bad_row(uri, 0, f"it is no plain pickle ({error})") from error
+    except Exception as error:  # Garbage makes pickle raise almost anything.
+        raise bad_row(uri, 0, f"it is not a plain pickle ({error})") from error
     plain = isinstance(numbers, dict) and all(
         isinstance(k, str) and type(v) is int for k, v in numbers.items()
     )
     if not plain:
-        raise bad_row(uri, 0, "it is no pickle of numbers by video")
+        raise bad_row(uri, 0, "it is not a pickle of numbers by video")
     return numbers

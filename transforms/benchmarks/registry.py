@@ -55,11 +55,11 @@ PROTOCOLS = tuple(_PROTOCOLS)
 
 
 def read_benchmark(protocol: str, directory: str, split: str = "test") -> Benchmark:
-    """Reads a benchmark's annotations.
+    """Read a benchmark's annotations.
 
     Args:
         protocol: one of `PROTOCOLS`.
-        directory: where its annotation files lie, local or `gs://`.
+        directory: where its annotation files are, local or `gs://`.
         split: `train`, `val` or `test`, as the benchmark has them.
 
     Raises:
@@ -69,7 +69,7 @@ def read_benchmark(protocol: str, directory: str, split: str = "test") -> Benchm
     if protocol not in _PROTOCOLS:
         raise InputError(
             "unknown_protocol",
-            f"{protocol!r} is no protocol; name one of {', '.join(PROTOCOLS)}",
+            f"{protocol!r} is not a protocol; name one of {', '.join(PROTOCOLS)}",
         )
     captions: dict[Annotated, list[str]] = {}
     for row in _PROTOCOLS[protocol](directory, split):

@@ -56,7 +56,7 @@ class CutClip(NamedTuple):
         duration_us: of the video, as its header says.
         frames: JPEG, at `fps` from `start_us` on.
         height_px: of the frames, upright.
-        width_px: likewise.
+        width_px: also of the frames, upright.
         sound: at 16 kHz, with its verdict.
     """
 
@@ -70,35 +70,35 @@ class CutClip(NamedTuple):
     sound: Sound
 
 
-Spans = dict[tuple[int, int], tuple[int, ...]]
+Parts = dict[tuple[int, int], tuple[int, ...]]
 
 
-def span_around(time_us: int, duration_us: int, clip_us: int) -> tuple[int, int]:
-    """The span of `clip_us` around a time, moved and cut to lie in the video.
+def part_around(time_us: int, duration_us: int, clip_us: int) -> tuple[int, int]:
+    """Return the boundaries of a clip around a time, moved and cut to fit the video.
 
     Example:
-        >>> span_around(2_000_000, 60_000_000, 10_000_000)
+        >>> part_around(2_000_000, 60_000_000, 10_000_000)
         (0, 10000000)
     """
     start_us = max(0, min(time_us - clip_us // 2, duration_us - clip_us))
     return start_us, min(start_us + clip_us, max(duration_us, time_us + 1))
 
 
-def plan_spans(ends: Iterable[tuple[int, int]], clip_us: int) -> Spans:
-    """The distinct spans around `(time_us, duration_us)` pairs, with their times."""
-    spans: dict[tuple[int, int], set[int]] = {}
+def plan_parts(ends: Iterable[tuple[int, int]], clip_us: int) -> Parts:
+    """Return the distinct parts around `(time_us, duration_us)` pairs, with their times."""
+    parts: dict[tuple[int, int], set[int]] = {}
     for time_us, duration_us in ends:
-        span = span_around(time_us, duration_us, clip_us)
-        spans.setdefault(span, set()).add(time_us)
-    return {span: tuple(sorted(spans[span])) for span in sorted(spans)}
+        part = part_around(time_us, duration_us, clip_us)
+        parts.setdefault(part, set()).add(time_us)
+    return {part: tuple(sorted(parts[part])) for part in sorted(parts)}
 
 
 def cut_clips(
     source: Source, times_us: Sequence[int], config: CutConfig
 ) -> Iterator[CutClip]:
-    """Yields a clip for each distinct span around the given times.
+    """Yield a clip for each distinct video part around the given times.
 
-    The video is opened once. Where it breaks or ends before its header says, the spans
+    The video is opened once. Where it breaks or ends before its header says, the parts
     there are moved back to what can be shown; a clip is short only if the video is.
 
     Raises:
@@ -106,18 +106,18 @@ def cut_clips(
     """
     deadline_s = time.monotonic() + config.limit_s
     duration_us = probe(source).duration_us
-    spans = plan_spans(((t, duration_us) for t in times_us), config.clip_us)
+    parts = plan_parts(((t, duration_us) for t in times_us), config.clip_us)
     with open_video(source) as container:
         decoder = VideoDecoder(container, deadline_s)
         cut_short: list[tuple[int, int]] = []
-        for span, clip in _cut(source, decoder, duration_us, spans, config):
+        for part, clip in _cut(source, decoder, duration_us, parts, config):
             if clip is None:
                 continue
-            if clip.end_us < span[1] - _TOLERANCE_US and clip.start_us > 0:
-                cut_short.extend((t, clip.end_us) for t in spans[span])
+            if clip.end_us < part[1] - _TOLERANCE_US and clip.start_us > 0:
+                cut_short.extend((t, clip.end_us) for t in parts[part])
             else:
                 yield clip
-        moved = plan_spans(cut_short, config.clip_us)
+        moved = plan_parts(cut_short, config.clip_us)
         for _, clip in _cut(source, decoder, duration_us, moved, config):
             if clip is not None:
                 yield clip
@@ -127,41 +127,41 @@ def _cut(
     source: Source,
     decoder: VideoDecoder,
     duration_us: int,
-    spans: Spans,
+    parts: Parts,
     config: CutConfig,
 ) -> Iterator[tuple[tuple[int, int], CutClip | None]]:
-    """Yields each span with its clip, None where no frame could be decoded."""
-    if not spans:
+    """Yield each part with its clip, or None if no frame could be decoded."""
+    if not parts:
         return
     sounds = {
-        span: read_sound(source, *span, SAMPLE_RATE_HZ, decoder.deadline_s)
-        for span in spans
+        part: read_sound(source, *part, SAMPLE_RATE_HZ, decoder.deadline_s)
+        for part in parts
     }
     decoder.rewind()
-    reel = _Reel(config, pixel_aspect(decoder.stream))
-    waiting = deque(spans)
-    instants = sorted({t for span in spans for t in clip_instants(*span, config.fps)})
+    buffer = _FrameBuffer(config, pixel_aspect(decoder.stream))
+    waiting = deque(parts)
+    instants = sorted({t for part in parts for t in clip_instants(*part, config.fps)})
 
     def finish(reached_us: int) -> tuple[tuple[int, int], CutClip | None]:
-        span = waiting.popleft()
+        part = waiting.popleft()
         breaks = [time_us for time_us, _ in decoder.breaks]
-        window = reel.window(*span, reached_us, breaks, decoder.period_us)
+        window = buffer.window(*part, reached_us, breaks, decoder.period_us)
         if window is None:
-            return span, None
-        clip = reel.clip(window, spans[span], duration_us, sounds[span], span[0])
-        return span, clip
+            return part, None
+        clip = buffer.clip(window, parts[part], duration_us, sounds[part], part[0])
+        return part, clip
 
     for sampled in sample(decoder, instants):
         while waiting and waiting[0][1] <= sampled.time_us:
             yield finish(sampled.time_us)
         if waiting:
-            reel.add(sampled, waiting[0][0])
+            buffer.add(sampled, waiting[0][0])
     while waiting:
         yield finish(decoder.end_us)
 
 
 def clip_instants(start_us: int, end_us: int, fps: float) -> list[int]:
-    """When a clip's frames show: at `fps` from its start on, at least one.
+    """Return the times of a clip's frames: at `fps` from its start, at least one.
 
     Example:
         >>> len(clip_instants(0, 10_000_000, 25))
@@ -171,7 +171,7 @@ def clip_instants(start_us: int, end_us: int, fps: float) -> list[int]:
     return [start_us + round(i * 1_000_000 / fps) for i in range(count)]
 
 
-class _Reel:
+class _FrameBuffer:
     """The JPEG frames around the clips being cut; each is encoded once."""
 
     def __init__(self, config: CutConfig, pixel_aspect: Fraction) -> None:
@@ -182,7 +182,7 @@ class _Reel:
         self._size_px: tuple[int, int] | None = None
 
     def add(self, sampled: Sampled, needed_from_us: int) -> None:
-        """Adds a frame, and drops those that no clip from there on shows."""
+        """Add a frame, and drop those that no later clip shows."""
         if self._size_px is None:
             size_px = display_size(sampled.frame, self._pixel_aspect)
             self._size_px = _scaled(size_px, self._config.short_side_px)
@@ -200,7 +200,7 @@ class _Reel:
         breaks_us: Sequence[int],
         period_us: int,
     ) -> tuple[int, int] | None:
-        """What of a span can be shown: to where the stream, undamaged, reaches."""
+        """Return as much of a part as the undamaged stream covers, or None."""
         first = max(0, bisect.bisect_right(self._times, start_us) - 1)
         inside = [t for t in self._times[first:] if t < end_us]
         if not inside:
@@ -221,7 +221,7 @@ class _Reel:
         sound: Sound,
         sound_start_us: int,
     ) -> CutClip:
-        """Picks the frame on screen at each of the clip's instants."""
+        """Pick the frame on screen at each of the clip's instants."""
         assert self._size_px is not None
         instants = clip_instants(*window, self._config.fps)
         rows = (max(0, bisect.bisect_right(self._times, t) - 1) for t in instants)
@@ -239,7 +239,7 @@ class _Reel:
 
 
 def _scaled(size_px: tuple[int, int], short_side_px: int) -> tuple[int, int]:
-    """Width and height with the short side as wanted."""
+    """Return width and height with the short side as wanted."""
     scale = short_side_px / min(size_px)
     width_px, height_px = (round(side * scale) for side in size_px)
     return width_px, height_px

@@ -1,8 +1,9 @@
-"""One span of a file as a clip, with whatever it holds: pictures, sound, or both.
+"""Cut one part of a file as a clip, with whatever it holds: pictures, sound, or both.
 
-    (clip,) = cut_span("clotho/rain.wav", 0, TO_THE_END, config)
+    (clip,) = cut_part("clotho/rain.wav", 0, TO_THE_END, config)
 
-What a benchmark names is cut like what is mined (`cut_clips`); sounds alone too.
+Benchmarks name the parts. They are cut as mined clips are (`cut_clips`), except that
+sound without pictures is a clip too.
 """
 
 from collections.abc import Iterator
@@ -18,20 +19,20 @@ TO_THE_END = -1
 _TOLERANCE_US = 500_000
 
 
-def cut_span(
+def cut_part(
     source: Source, start_us: int, end_us: int, config: CutConfig
 ) -> Iterator[CutClip]:
-    """Yields the clip of a span.
+    """Yield the clip of a part.
 
     Args:
-        source: a local file. One no longer than the span was cut to it before: all of
-            it is the clip.
+        source: a local file. If it is not longer than the part, somebody cut it to that
+            length before: all of it is the clip.
         start_us: from the container's start.
-        end_us: likewise, or `TO_THE_END`.
-        config: its `clip_us` is not looked at.
+        end_us: from the container's start, or `TO_THE_END`.
+        config: its `clip_us` is ignored.
 
     Raises:
-        InputError: as `open_media` and `cut_clips`; `outside` for a span that starts
+        InputError: as `open_media` and `cut_clips`; `outside` for a part that starts
             after the file's end, `no_tracks`, `no_frames`, `no_duration`,
             `broken_sound`.
     """
@@ -52,7 +53,7 @@ def cut_span(
 
 
 def _fit(start_us: int, end_us: int, duration_us: int) -> tuple[int, int]:
-    """The span as it lies in a file of that length."""
+    """Return the part as far as a file of that length has it."""
     if end_us == TO_THE_END or duration_us <= end_us - start_us + _TOLERANCE_US:
         return 0, duration_us
     if duration_us <= start_us:

@@ -17,8 +17,8 @@ from transforms.clips.cut import (
     CutConfig,
     clip_instants,
     cut_clips,
-    plan_spans,
-    span_around,
+    part_around,
+    plan_parts,
 )
 
 S = 1_000_000
@@ -26,19 +26,19 @@ CONFIG = CutConfig(10 * S, 25.0, 256, 60.0)
 
 
 @pytest.mark.parametrize(
-    ("time_s", "duration_s", "span"),
+    ("time_s", "duration_s", "part"),
     [(30, 60, (25, 35)), (2, 60, (0, 10)), (59, 60, (50, 60)), (3, 6, (0, 6)),
      (0, 10, (0, 10))],
 )  # fmt: skip
-def test_a_span_lies_in_the_video(
-    time_s: int, duration_s: int, span: tuple[int, int]
+def test_a_part_is_within_the_video(
+    time_s: int, duration_s: int, part: tuple[int, int]
 ) -> None:
-    found = span_around(time_s * S, duration_s * S, 10 * S)
-    assert found == (span[0] * S, span[1] * S)
+    found = part_around(time_s * S, duration_s * S, 10 * S)
+    assert found == (part[0] * S, part[1] * S)
 
 
-def test_times_of_one_span_share_it() -> None:
-    plan = plan_spans([(1 * S, 60 * S), (3 * S, 60 * S), (30 * S, 60 * S)], 10 * S)
+def test_times_of_one_part_share_it() -> None:
+    plan = plan_parts([(1 * S, 60 * S), (3 * S, 60 * S), (30 * S, 60 * S)], 10 * S)
     assert plan == {(0, 10 * S): (S, 3 * S), (25 * S, 35 * S): (30 * S,)}
 
 
@@ -49,7 +49,7 @@ def test_a_clip_of_ten_seconds_has_250_frames() -> None:
 
 
 def scenes(*lengths_s: float) -> np.ndarray:
-    """Scenes 1, 2, ... one after the other."""
+    """Return frames of scenes 1, 2, ... one after the other."""
     return np.concatenate([film(i, s) for i, s in enumerate(lengths_s, start=1)])
 
 
@@ -63,7 +63,7 @@ def assert_shows(jpeg: bytes, frame: np.ndarray) -> None:
     assert np.abs(shown(jpeg) - np.asarray(wanted, np.int16)).mean() < 8
 
 
-def test_frames_and_sound_are_of_the_span(tmp_path: Path) -> None:
+def test_frames_and_sound_are_of_the_part(tmp_path: Path) -> None:
     frames = scenes(12, 12)
     path = write_video(tmp_path / "a.mp4", frames, sound=tone(24))
     (clip,) = cut_clips(str(path), [12 * S], CONFIG)
@@ -84,7 +84,7 @@ def test_a_short_video_gives_a_short_clip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["corrupt", "truncated"])
-def test_spans_move_back_from_where_a_video_breaks(tmp_path: Path, harm: str) -> None:
+def test_parts_move_back_from_where_a_video_breaks(tmp_path: Path, harm: str) -> None:
     frames = scenes(10, 10, 10)
     path = write_video(tmp_path / "a.mkv", frames)
     if harm == "corrupt":

@@ -97,7 +97,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Video]:
 
 @pytest.fixture(scope="module")
 def rows(videos: dict[str, Video]) -> list[CaptionedMatch]:
-    """Two matches in one span, one in another, and one in each other video."""
+    """Return two matches in one part, one in another, and one in each other video."""
     loud, mute, gone = videos.values()
     return [
         CaptionedMatch("s", "s.png", "near", 1, 0.9, 1 * S, loud),
@@ -111,8 +111,8 @@ def rows(videos: dict[str, Video]) -> list[CaptionedMatch]:
 
 
 def clip_id(video: Video, start_us: int, end_us: int) -> str:
-    span = f"{video.video_id}:{start_us}:{end_us}"
-    return hashlib.sha256(span.encode()).hexdigest()[:16]
+    part = f"{video.video_id}:{start_us}:{end_us}"
+    return hashlib.sha256(part.encode()).hexdigest()[:16]
 
 
 def pair(row: CaptionedMatch, start_us: int, end_us: int, sound: str) -> Pair:
@@ -126,13 +126,13 @@ def pair(row: CaptionedMatch, start_us: int, end_us: int, sound: str) -> Pair:
 def check(
     settings: ClipsConfig, rows: list[CaptionedMatch], wanted: dict[str, list]
 ) -> None:
-    """Runs the step, and compares all that comes out of it."""
+    """Run the step, and compare all that comes out of it."""
     with TestPipeline(runner="FnApiRunner") as pipeline:
         written = pipeline | beam.Create(rows) | WriteClips(settings)
         for tag, elements in wanted.items():
             found = written[tag]
             if tag == "rejected":  # the message names a path of the machine
-                found = found | beam.Map(lambda letter: letter[:3])
+                found = found | beam.Map(lambda record: record[:3])
             elif tag == "files":
                 found = found | beam.Map(lambda file: (file.path, file.records))
             elif tag == "cuts":
@@ -146,7 +146,7 @@ def read_clips(run_dir: Path) -> list[ClipRecord]:
 
 
 def files_of(run_dir: Path, clips: dict[str, int]) -> list[tuple[str, int]]:
-    """The names of both shards, and the records in them, by the videos' clips."""
+    """Return the names of both shards, and the records in them, by the videos' clips."""
     counts = [0, 0]
     for video_id, number in clips.items():
         counts[shard_of(video_id, 2)] += number
