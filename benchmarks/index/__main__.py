@@ -32,7 +32,7 @@ _CORES = (1, 2)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     add = parser.add_argument
     add("--counts", type=_numbers, default=[10_000, 100_000])
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(count: int, dimension: int, target: float) -> list[dict[str, Any]]:
-    """Measures every engine on one set; prints a line each."""
+    """Measure every engine on one set, and print one line per engine."""
     print(f"\n{count:,} seeds of dimension {dimension}, recall {target} asked for")
     print(f"{'':14}{'build s':>8}{'MiB':>8}{'recall':>9}{'q/s, 1':>9}{'q/s, 2':>9}")
     rows = []
@@ -87,10 +87,10 @@ def measure(count: int, dimension: int, target: float) -> list[dict[str, Any]]:
 
 
 def make_set(root: Path, count: int, dimension: int, target: float) -> None:
-    """Writes seeds in clusters of about 20, and frames nearer to the centers.
+    """Write seeds in clusters of about 20, and frames nearer to the centers.
 
     A seed's similarity to its center is about 0.82, a frame's 0.89: pairs of a cluster
-    lie around 0.73, all others near 0.
+    are around 0.73, all others near 0.
     """
     rng = np.random.default_rng(0)
     shape = (max(1, count // _SEEDS_A_CLUSTER), dimension)
@@ -110,13 +110,13 @@ def make_set(root: Path, count: int, dimension: int, target: float) -> None:
 
 
 def _child(what: str, root: Path, engine: str, cores: int) -> dict[str, Any]:
-    """Runs one step in a process with so many cores."""
+    """Run one step in a process with that many cores."""
     arguments = ["-m", "benchmarks.index", "--worker", what, str(root), engine]
     return json.loads(run_python(*arguments, cores=cores).stdout.splitlines()[-1])
 
 
 def _work(what: str, root_name: str, engine: str) -> None:
-    """One step: prints its figures as JSON."""
+    """Run one step, and print its figures as JSON."""
     root = Path(root_name)
     import faiss
 
@@ -155,7 +155,7 @@ def _speed(search: engines.Search, task: Task, queries: np.ndarray) -> dict[str,
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws queries a second over the number of seeds, a panel a dimension."""
+    """Plot queries per second over the number of seeds, one panel per dimension."""
     import matplotlib
 
     matplotlib.use("Agg")

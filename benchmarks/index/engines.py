@@ -1,6 +1,6 @@
 """The searches that `benchmarks.index` compares: each finds all pairs above τ.
 
-Every engine gives exact similarities of what it finds, and is tuned by the same
+Every engine returns exact similarities of what it finds, and is tuned by the same
 queries to the same share of the pairs.
 """
 
@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 def search_all(search: Search, queries: np.ndarray) -> Pairs:
-    """Searches in batches."""
+    """Search in batches."""
     parts = []
     for start in range(0, len(queries), BATCH):
         pairs = search(queries[start : start + BATCH])
@@ -52,7 +52,7 @@ def search_all(search: Search, queries: np.ndarray) -> Pairs:
 
 
 def recall(found: Pairs, truth: Pairs, count: int) -> float:
-    """The share of the true pairs among those found."""
+    """Return the share of the true pairs among those found."""
     keys = (pairs.query_rows * count + pairs.seed_rows for pairs in (found, truth))
     return len(np.intersect1d(*keys)) / len(truth.query_rows)
 
@@ -61,7 +61,7 @@ def recall(found: Pairs, truth: Pairs, count: int) -> float:
 
 
 def build_exact(task: Task, directory: Path) -> int:
-    """Nothing to build; gives the bytes of the vectors."""
+    """Build nothing; return the bytes of the vectors."""
     return task.seeds.nbytes
 
 
@@ -72,7 +72,7 @@ def load_exact(task: Task, directory: Path) -> Search:
 
 
 def build_scann(task: Task, directory: Path) -> int:
-    """As `clipseed index build`, but also where exact search would be taken."""
+    """Build as `clipseed index build` does, even where it would choose exact search."""
     ids = [f"{row:09d}" for row in range(len(task.seeds))]
     config = IndexConfig(
         exact_below=0,
@@ -97,7 +97,7 @@ def build_scann(task: Task, directory: Path) -> int:
 
 
 def load_scann(task: Task, directory: Path) -> Search:
-    """The searcher of the jobs and of the service."""
+    """Return the searcher of the jobs and of the service."""
     searcher = load_index(directory / "index")
     return lambda queries: searcher.pairs_above(queries, task.threshold)
 
@@ -154,7 +154,7 @@ _KNOBS = {"ivf": _IvfKnobs, "hnsw": _HnswKnobs}
 
 
 def load_faiss(task: Task, directory: Path) -> Search:
-    """The index with its knobs as tuned."""
+    """Return the index with its knobs as tuned."""
     index = faiss.read_index(str(directory / _INDEX))
     choice = json.loads((directory / _CHOICE).read_text())["knobs"]
     knobs = _KNOBS["ivf" if "nprobe" in choice else "hnsw"](**choice)
@@ -203,7 +203,7 @@ def _choose(directory: Path, words: str, knobs: dict[str, int] | None = None) ->
 
 
 def choice(directory: Path) -> str:
-    """What tuning chose, in words."""
+    """Describe what tuning chose."""
     path = directory / _CHOICE
     return json.loads(path.read_text())["words"] if path.exists() else ""
 

@@ -43,7 +43,7 @@ def vectors(count: int, seed: int, clusters: int = 5_000) -> np.ndarray:
 
 
 def request() -> Any:
-    """The search that everybody sends: 64 queries, the best 10 of each."""
+    """Return the search that everybody sends: 64 queries, the best 10 of each."""
     queries = vectors(_BATCH, 1).astype("<f4").tobytes()
     return wire.SearchRequest(
         queries=queries, dimension=_DIMENSION, embedder_id=_EMBEDDER, k=10
@@ -51,7 +51,7 @@ def request() -> Any:
 
 
 def capacity(address: str, seconds: float) -> float:
-    """Requests a second that a few clients get answered, one after the other."""
+    """Return the requests per second that a few clients get answered in sequence."""
     done = Counter[int]()
     until = time.monotonic() + seconds
 
@@ -71,7 +71,7 @@ def capacity(address: str, seconds: float) -> float:
 
 
 async def offer(address: str, rate: float, seconds: float) -> list[tuple[str, float]]:
-    """Sends requests at a rate, answers or not; gives each one's end and its time."""
+    """Send requests at a rate, answered or not; return each one's end and time."""
     ends: list[tuple[str, float]] = []
     search = request()
 
@@ -96,7 +96,7 @@ async def offer(address: str, rate: float, seconds: float) -> list[tuple[str, fl
 
 
 def alone_s(address: str) -> float:
-    """How long a request takes when nobody else asks: the median of five."""
+    """Return the median time of five requests when nobody else asks."""
     return median(_timed(address) for _ in range(5))
 
 
@@ -126,21 +126,21 @@ class Watch(threading.Thread):
         self.samples: list[int] = []
 
     def run(self) -> None:
-        """Samples four times a second."""
+        """Sample four times per second."""
         while not self._stopped.wait(0.25):
             lines = self._status.read_text().splitlines()
             line = next(line for line in lines if line.startswith("VmRSS:"))
             self.samples.append(int(line.split()[1]) * 1024)
 
     def stop(self) -> list[int]:
-        """The samples, in order."""
+        """Return the samples, in order."""
         self._stopped.set()
         self.join()
         return self.samples
 
 
 def measure(address: str, pid: int, seconds: float, factor: float) -> dict[str, Any]:
-    """All figures of one server."""
+    """Return all figures of one server."""
     usual_s = alone_s(address)
     able = capacity(address, 10)
     watch = Watch(pid)
@@ -170,7 +170,7 @@ def measure(address: str, pid: int, seconds: float, factor: float) -> dict[str, 
 
 
 def main() -> None:
-    """Builds, serves, measures, reports."""
+    """Build, serve, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--factor", type=float, default=4)

@@ -33,7 +33,7 @@ _ROUNDS, _IN_FLIGHT, _SEEDS_A_CLUSTER = 3, 2, 20
 
 
 def in_process(searcher: Searcher, queries: np.ndarray, seconds: float) -> float:
-    """Queries a second without a server."""
+    """Return the queries per second without a server."""
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         searcher.search(queries, _K, _THRESHOLD)
@@ -42,7 +42,7 @@ def in_process(searcher: Searcher, queries: np.ndarray, seconds: float) -> float
 
 
 def served(stub: Any, queries: np.ndarray, seconds: float) -> float:
-    """Queries a second of a server, answers decoded."""
+    """Return the queries per second of a server, with answers decoded."""
     request = wire.SearchRequest(
         queries=queries.astype("<f4").tobytes(),
         dimension=queries.shape[1],
@@ -93,7 +93,7 @@ def measure(index: Path, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Builds an exact and a ScaNN index, and compares each."""
+    """Build an exact and a ScaNN index, and compare each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=10)

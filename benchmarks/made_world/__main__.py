@@ -3,7 +3,7 @@
     python -m benchmarks.made_world [--output DIR]
 
 Films, seed images and test are rendered (`scenes`), an embedder is learned from other
-stills, and `clipseed mine` gives films' clips the captions of seeds. The same small
+stills, and `clipseed mine` transfers seeds' captions to films' clips. The same small
 model is trained on the mined pairs with pictures and sound, pictures alone and sound
 alone, and on the same clips with their true captions. It is tested on clips of other
 visits, where habits do not count; and again with sounds swapped or frames shuffled.
@@ -69,7 +69,7 @@ TRIALS = (
 
 
 def draw_world() -> World:
-    """Scenes of everything; drawn apart, so that none is in two."""
+    """Draw the scenes of each set separately, so that none is in two."""
     habits = draw_habits(np.random.default_rng(0))
     films, seeds, stills = (
         draw_scenes(count, habits, np.random.default_rng(stream))
@@ -79,7 +79,7 @@ def draw_world() -> World:
 
 
 def prepare(output: Path, world: World) -> dict[str, float]:
-    """Renders, mines and writes the runs; gives how well mined pairs agree, by fact."""
+    """Render, mine and write the runs; return how well mined pairs agree, by fact."""
     embedder = train_embedder(
         output / "embedder", label_stills(world.stills, 1_000_000), world.stills
     )
@@ -114,7 +114,7 @@ def prepare(output: Path, world: World) -> dict[str, float]:
 def _agreement(
     run: Path, truth: dict[str, Scene], seeds: list[Scene]
 ) -> dict[str, float]:
-    """The share of mined pairs whose caption is true of the clip, fact by fact."""
+    """Return the share of mined pairs with a caption true of the clip, by fact."""
     said = {caption(scene): scene for scene in seeds}
     pairs = Run.open(run, verify="nothing").pairs_csv()
     rows = [(truth[pair.video], said[pair.caption]) for pair in pairs]
@@ -125,7 +125,7 @@ def _agreement(
 
 
 def attempt(output: Path, trial: Trial, test: list[Scene]) -> Measures:
-    """Trains what a trial needs, unless one before did, and measures it."""
+    """Train what a trial needs, unless an earlier one did, and measure it."""
     from models.data.loader import Source
     from models.training.config import load_config
     from models.training.loop import train
@@ -149,7 +149,7 @@ def _done(what: str) -> None:
 
 
 def main() -> None:
-    """Runs all of it; see the module."""
+    """Run all of it; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="made_world_run", help="replaced")
     output = Path(parser.parse_args().output)

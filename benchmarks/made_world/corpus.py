@@ -22,11 +22,11 @@ CAMERA = Camera(height=120, width=160, fps=FPS, rate=16_000, zoom=1.3)
 
 
 def render_films(directory: Path, scenes: Sequence[Scene], first: int) -> list[str]:
-    """Films each scene; gives the files, in order.
+    """Film each scene, and return the files, in order.
 
     Args:
-        directory: made if need be.
-        scenes: one a film.
+        directory: made if necessary.
+        scenes: one per film.
         first: number of the first visit; visits of equal numbers look alike.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def render_films(directory: Path, scenes: Sequence[Scene], first: int) -> list[s
 
 
 def render_stills(directory: Path, scenes: Sequence[Scene], first: int) -> list[str]:
-    """Photographs each scene once; see `render_films`."""
+    """Photograph each scene once; see `render_films`."""
     directory.mkdir(parents=True, exist_ok=True)
     files = [str(directory / f"{n:05d}.jpg") for n in range(len(scenes))]
     visits = range(first, first + len(scenes))
@@ -46,14 +46,14 @@ def render_stills(directory: Path, scenes: Sequence[Scene], first: int) -> list[
 
 
 def still(scene: Scene, visit: int) -> np.ndarray:
-    """A photograph of a scene, as another hand would take it: uint8 [h, w, 3]."""
+    """Render a scene as another photographer would take it: uint8 [h, w, 3]."""
     rng = np.random.default_rng(visit)
     t_s = PERIOD_S / 2 + rng.uniform(-1.2, 1.2)
     return reframe(CAMERA.frame(scene, t_s, visit), rng)
 
 
 def write_seeds(path: Path, files: Iterable[str], scenes: Iterable[Scene]) -> None:
-    """The table of seeds: image, as it lies from the table, and caption."""
+    """Write the table of seeds: image, relative to the table, and caption."""
     images = (os.path.relpath(file, path.parent) for file in files)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

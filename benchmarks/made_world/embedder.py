@@ -26,7 +26,7 @@ _FACTS = {"place": PLACES, "object": OBJECTS, "color": SEEN_COLORS}
 
 
 def train_embedder(directory: Path, stills: np.ndarray, scenes: Sequence[Scene]) -> str:
-    """Trains and saves the embedder.
+    """Train and save the embedder.
 
     Args:
         directory: of the SavedModel.
@@ -79,7 +79,7 @@ def _trunk(images: Any) -> Any:
 
 
 def label_stills(scenes: Sequence[Scene], first: int) -> np.ndarray:
-    """Photographs of scenes as the embedder takes them: uint8 [n, 64, 64, 3]."""
+    """Render scenes as the embedder takes them: uint8 [n, 64, 64, 3]."""
     visits = range(first, first + len(scenes))
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return np.stack(list(pool.map(_small, scenes, visits, chunksize=32)))

@@ -2,7 +2,7 @@
 
 Facts are told by contrast: a clip's caption against those that differ from it in one
 fact alone. Directions are asked between opposites (left or right, up or down, closer or
-away), which no still tells apart.
+away), which no still can distinguish.
 """
 
 import dataclasses
@@ -59,11 +59,11 @@ class Measures(NamedTuple):
 def measure(
     training_run: Path, test: Path, scenes: Sequence[Scene], change: Change | None
 ) -> Measures:
-    """Evaluates a trained model on the test.
+    """Evaluate a trained model on the test.
 
     Args:
         training_run: directory of `clipseed train`.
-        test: run directory of the test's clips, one a scene, in order.
+        test: run directory of the test's clips, one per scene, in order.
         scenes: of the test.
         change: how each batch is changed before the model sees it.
     """
@@ -77,7 +77,7 @@ def measure(
 
 
 def _ranks(texts: np.ndarray, clips: np.ndarray) -> np.ndarray:
-    """The rank of each caption's clip in its gallery: float64 [n]."""
+    """Return the rank of each caption's clip in its gallery: float64 [n]."""
     return np.concatenate(
         [
             ranks(
@@ -93,14 +93,14 @@ class TextEncoder(Protocol):
     """Captions to vectors float32 [c, d]."""
 
     def texts(self, captions: list[str]) -> np.ndarray:
-        """Encodes captions."""
+        """Encode captions."""
         ...
 
 
 def told(
     encoder: TextEncoder, clips: np.ndarray, scenes: Sequence[Scene], fact: str
 ) -> float:
-    """The share of clips of which a fact is told right.
+    """Return the share of clips for which a fact is recognized.
 
     Args:
         encoder: of captions.

@@ -8,7 +8,7 @@ from benchmarks.made_world.measures import CHANCE, FACTS, GALLERY, Measures
 def as_markdown(
     measured: Mapping[str, Measures], agreement: Mapping[str, float]
 ) -> str:
-    """A row a model; percent throughout.
+    """Format one row per model, in percent throughout.
 
     Args:
         measured: by name of the model.

@@ -21,12 +21,12 @@ from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
 from transforms.matches.pairs import CaptionedMatch
 
-SPAN_S = 6
-CUT = CutConfig(SPAN_S * 1_000_000, 5.0, 96, 60.0)
+CLIP_S = 6
+CUT = CutConfig(CLIP_S * 1_000_000, 5.0, 96, 60.0)
 
 
 def recaptioned(run: Path, truth: Mapping[str, Scene], output: Path) -> int:
-    """Writes the clips of a run with what they show in place of what was mined.
+    """Write the clips of a run with what they show in place of what was mined.
 
     Args:
         run: a run directory.
@@ -41,7 +41,7 @@ def recaptioned(run: Path, truth: Mapping[str, Scene], output: Path) -> int:
 
 
 def filmed(files: Iterable[str], scenes: Iterable[Scene], output: Path) -> int:
-    """Writes one clip of the middle of each film, captioned with its scene."""
+    """Write one clip of the middle of each film, captioned with its scene."""
     return _write(output, _cut(zip(files, scenes, strict=True)))
 
 

@@ -4,7 +4,7 @@ A look is a place, an object and a color. Where people film and take pictures th
 habits: each kind of object has its usual motion, each look its usual sound, so that the
 caption of a picture says something about clips that look alike, as captions of real
 pictures do ("a dog barks"). In the scenes of the test habits do not count: a look comes
-with several motions and sounds, and only who saw the motion and heard the sound tells
+with several motions and sounds, and only the motion and the sound decide
 which.
 """
 
@@ -56,13 +56,13 @@ class Habits(NamedTuple):
 
 
 def draw_habits(rng: np.random.Generator) -> Habits:
-    """Draws each object's usual motion, another for each, and each look's sound."""
+    """Draw each object's usual motion, all different, and each look's sound."""
     motions = dict(zip(OBJECTS, rng.permutation(MOTIONS).tolist(), strict=True))
     return Habits(motions, {look: _one(SOUNDS, rng) for look in LOOKS})
 
 
 def draw_scenes(count: int, habits: Habits, rng: np.random.Generator) -> list[Scene]:
-    """Scenes as people come upon them."""
+    """Draw scenes as people come upon them."""
     scenes = []
     for number in rng.integers(len(LOOKS), size=count):
         look = LOOKS[number]
@@ -74,10 +74,10 @@ def draw_scenes(count: int, habits: Habits, rng: np.random.Generator) -> list[Sc
 
 
 def draw_test(looks: int, rng: np.random.Generator) -> list[Scene]:
-    """Scenes in groups of 16 of one look: two pairs of opposite motions, four sounds.
+    """Draw groups of 16 scenes of one look: 2 pairs of opposite motions, 4 sounds.
 
-    All differ. Who sees stills alone finds one in 16 of its look; who hears alone, one
-    in as many as sound alike.
+    All differ. From stills alone a scene is one of the 16 of its look; from sound alone
+    it is one of as many as sound alike.
     """
     scenes = []
     for number in rng.choice(len(LOOKS), looks, replace=False):

@@ -47,7 +47,7 @@ class Ratio(NamedTuple):
         name: what is compared.
         value: measured.
         at_most: the target.
-        at_least: likewise.
+        at_least: the target.
     """
 
     name: str
@@ -65,14 +65,14 @@ Measured = dict[str, list[Cost]]
 
 
 def mine_command(corpus: Corpus, output: Path) -> list[str]:
-    """Arguments of Python for the job with its default settings."""
+    """Return the arguments of Python for the job with its default settings."""
     flags = {"seeds": corpus.seeds, "videos": corpus.videos, "output": output}
     given = [f"--{name}={value}" for name, value in flags.items()]
     return ["-m", "beam_pipeline.cli", "mine", *given, "--overwrite"]
 
 
 def measure_once(corpus: Corpus, work: Path, measured: Measured) -> None:
-    """One round: each thing once, in turn."""
+    """Measure one round: each thing once, in turn."""
     files = [str(path) for path in corpus.files()]
 
     def note(name: str, cost: Cost) -> None:
@@ -99,7 +99,7 @@ def measure_once(corpus: Corpus, work: Path, measured: Measured) -> None:
 
 
 def ffmpeg_command(path: str) -> list[str]:
-    """FFmpeg's own sampling at 1 fps, on one thread, to nowhere."""
+    """Time FFmpeg's own sampling at 1 fps, on one thread, without output."""
     source = ["-threads", "1", "-i", path]
     return [
         *["ffmpeg", "-v", "error"],
@@ -113,7 +113,7 @@ def _add(costs: list[Cost]) -> Cost:
 
 
 def check_same(job: Path, plain: Path) -> None:
-    """Makes sure that both did the same work: equal pairs, equal clips.
+    """Check that both did the same work: equal pairs, equal clips.
 
     Raises:
         SystemExit: they did not, or found nothing.
@@ -137,7 +137,7 @@ def measure_memory(few: Corpus, many: Corpus, work: Path) -> tuple[Memory, Memor
 
 
 def ratios(measured: Measured, memory: list[tuple[Memory, Memory]]) -> list[Ratio]:
-    """What was measured against what is to be reached."""
+    """Return what was measured against the targets."""
 
     def cpu_s(name: str) -> float:
         return median(cost.cpu_s for cost in measured[name])
@@ -184,7 +184,7 @@ def table(
     found: list[Ratio],
     hours: float,
 ) -> str:
-    """All figures as text."""
+    """Return all figures as text."""
     lines = [f"{'CPU seconds a video hour':42}median  of runs"]
     import_s = median(cost.cpu_s for cost in measured["beam_import"])
     for name, title in _NAMES.items():
@@ -219,7 +219,7 @@ def _numbers(runs: list[float]) -> str:
 
 
 def circumstances(corpus: Corpus) -> dict[str, str]:
-    """What the figures depend on."""
+    """Return what the figures depend on."""
     import av
 
     ffmpeg = "not on PATH: (a) is missing; install ffmpeg to measure it"
@@ -241,7 +241,7 @@ def circumstances(corpus: Corpus) -> dict[str, str]:
 
 
 def main() -> None:
-    """Builds the corpora where they are missing, measures, prints."""
+    """Build the corpora where they are missing, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, default=ROOT.parent / "shared" / "data",
@@ -274,7 +274,7 @@ def report(
     memory: list[tuple[Memory, Memory]],
     path: Path | None,
 ) -> None:
-    """Prints the tables; writes the figures as JSON."""
+    """Print the tables; write the figures as JSON."""
     about, found = circumstances(corpus), ratios(measured, memory)
     print("\n".join(f"{name:12} {value}" for name, value in about.items()), end="\n\n")
     print(table(measured, memory, found, corpus.seconds / 3600))

@@ -59,12 +59,12 @@ class Corpus:
     films: int
 
     def files(self) -> list[Path]:
-        """The films, in order."""
+        """Return the films, in order."""
         return sorted(self.videos.iterdir())
 
 
 def film_lengths(total_s: int) -> list[int]:
-    """Lengths of films, 20 to 60 s each, that add up to the total or a little more.
+    """Return lengths of films, 20 to 60 s each, that sum to the total or a bit more.
 
     Example:
         >>> film_lengths(60)
@@ -79,7 +79,7 @@ def film_lengths(total_s: int) -> list[int]:
 
 
 def find_sources(data: Path, work: Path) -> list[Path]:
-    """Videos to take pieces from: the test data's, or those of a demo made here."""
+    """Return videos to take pieces from: the test data's, or those of a demo."""
     if (data / "videos").is_dir():
         return sorted((data / "videos").iterdir())
     from beam_pipeline.demo.corpus import render_corpus
@@ -91,11 +91,11 @@ def find_sources(data: Path, work: Path) -> list[Path]:
 def build_corpus(
     directory: Path, sources: Sequence[Path], lengths_s: Sequence[int], seeds: int
 ) -> Corpus:
-    """Writes films and seeds, once: a finished corpus of the same plan is kept.
+    """Write films and seeds, unless a corpus of the same plan is finished.
 
     Args:
-        directory: made if need be.
-        sources: videos; those that cannot be decoded are passed over.
+        directory: made if necessary.
+        sources: videos; those that cannot be decoded are skipped.
         lengths_s: whole seconds of each film.
         seeds: how many stills to take, evenly over the corpus.
     """
@@ -125,7 +125,7 @@ def build_corpus(
 
 
 def _pieces(sources: Sequence[Path]) -> Iterator[Piece]:
-    """Pieces of all sources in turn, each round further into the long ones."""
+    """Yield pieces of all sources in turn, each round further into the long ones."""
     for round_ in itertools.count():
         found = 0
         for source in sources:
@@ -143,7 +143,7 @@ def _pieces(sources: Sequence[Path]) -> Iterator[Piece]:
 
 
 def read_piece(source: Path, start_s: float) -> Piece:
-    """Decodes the next seconds from a start; no images when the video ends before."""
+    """Decode the next seconds from a start; return no images past the video's end."""
     images: list[np.ndarray] = []
     with av.open(str(source), metadata_errors="ignore") as container:
         first: float | None = None
@@ -180,7 +180,7 @@ def _read_sound(source: Path, start_s: float, wanted: int) -> np.ndarray:
 def _write_film(
     path: Path, pieces: Iterator[Piece], length_s: int
 ) -> Iterator[np.ndarray]:
-    """Encodes pieces up to a length; yields the images that went in."""
+    """Encode pieces up to a length; yield the images that went in."""
     count = length_s * FPS
     with av.open(str(path), "w") as container:
         video = container.add_stream(
@@ -210,7 +210,7 @@ def _write_film(
 def _write_seed(
     directory: Path, number: int, film: Path, image: np.ndarray
 ) -> tuple[str, str]:
-    """Writes a still, cropped, as a JPEG; gives its row of the seeds' table."""
+    """Write a still, cropped, as a JPEG; return its row of the seed table."""
     frame = av.VideoFrame.from_ndarray(image, "yuv420p")
     rgb = frame.to_ndarray(format="rgb24")
     top, left = round(HEIGHT_PX * _CROP), round(WIDTH_PX * _CROP)
@@ -221,7 +221,7 @@ def _write_seed(
 
 
 def link_copies(corpus: Corpus, directory: Path, copies: int) -> Corpus:
-    """The same films under several names each; takes no room on the disk."""
+    """Repeat the films under several names each, without using disk space."""
     videos = directory / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     for number in range(copies):

@@ -12,7 +12,7 @@ _RESIZING = squeeze(224)
 
 
 def main() -> None:
-    """Prints how many frames there were."""
+    """Print how many frames there were."""
     mode, *paths = sys.argv[1:]
     config = SamplingConfig(1.0, mode, _RESIZING, 120.0, 600.0)
     items = (item for path in paths for item in extract_frames(path, 0, 2**62, config))

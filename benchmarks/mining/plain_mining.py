@@ -47,7 +47,7 @@ _SEEDS_A_BATCH = 256
 
 
 def mine(seeds: str, videos: str, output: str) -> None:
-    """Mines with the default settings."""
+    """Mine with the default settings."""
     config, _ = parse_mine(["--seeds", seeds, "--videos", videos, "--output", output])
     embedder = load_embedder(config.embedder)
     steps = make_plan(config, list_seed_files(seeds), embedder)
@@ -63,7 +63,7 @@ def mine(seeds: str, videos: str, output: str) -> None:
 def embed_seeds(
     steps: Plan, embedder: Embedder
 ) -> tuple[list[Seed], list[EmbeddedChunk]]:
-    """Loads and embeds the seeds."""
+    """Load and embed the seeds."""
     seeds: list[Seed] = []
     chunks: list[EmbeddedChunk] = []
     for uri in steps.seed_files:
@@ -79,7 +79,7 @@ def embed_seeds(
 def index_seeds(
     directory: Path, chunks: Sequence[EmbeddedChunk], steps: Plan
 ) -> Searcher:
-    """Builds and loads the index of the distinct seeds."""
+    """Build and load the index of the distinct seeds."""
     rows = {
         seed_id: row
         for chunk in chunks
@@ -94,7 +94,7 @@ def index_seeds(
 
 
 def embed_corpus(steps: Plan, embedder: Embedder) -> Iterator[EmbeddedChunk]:
-    """Decodes and embeds all videos, as much at a time as the job does."""
+    """Decode and embed all videos, as much at a time as the job does."""
     sampling = steps.sampling
     for entry in list_videos(steps.videos):
         if isinstance(entry, DeadLetter) or filter_reason(entry, steps.filters):

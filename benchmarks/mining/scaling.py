@@ -30,7 +30,7 @@ Measured = dict[str, list[Cost]]
 
 
 def measure(corpus: Corpus, work: Path, flink: list[str], note: Callable) -> None:
-    """One round: the plain script, then each runner with each number of workers."""
+    """Measure one round: the plain script, then each runner and number of workers."""
     plain = work / "plain"
     shutil.rmtree(plain, ignore_errors=True)
     places = (str(corpus.seeds), str(corpus.videos), str(plain))
@@ -39,7 +39,7 @@ def measure(corpus: Corpus, work: Path, flink: list[str], note: Callable) -> Non
         run_python("-m", "benchmarks.mining.plain_mining", *places, cores=1),
     )
     output = work / "job"
-    # Kept embeddings would spare the next run the work.
+    # A frame embedding cache would spare the next run the work.
     job = [*mine_command(corpus, output), "--no_keep_embeddings"]
     for workers in (1, 2):
         cost = run_python(*job, cores=workers)
@@ -77,7 +77,7 @@ def cluster_cpu_s(folder: Path) -> float:
 
 @contextmanager
 def flink_flags(folder: Path, wanted: bool) -> Iterator[list[str]]:
-    """Flags of a cluster of one's own that lives meanwhile, or none."""
+    """Start a cluster for the length of the block, if wanted; yield its flags."""
     if not wanted:
         yield []
         return
@@ -92,7 +92,7 @@ def flink_flags(folder: Path, wanted: bool) -> Iterator[list[str]]:
 
 
 def table(measured: Measured, hours: float) -> str:
-    """The medians, and what they are of the plain script's."""
+    """Return the medians, and their share of the plain script's."""
     lines = [f"{'':26}{'CPU s/h':>9}{'of plain':>10}{'elapsed s':>11}{'of plain':>10}"]
     plain_cpu, plain_elapsed = _medians(measured["plain script"])
     for name, costs in measured.items():
@@ -113,7 +113,7 @@ def _medians(costs: list[Cost]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Builds the corpus where it is missing, measures, prints."""
+    """Build the corpus where it is missing, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", type=Path, default=ROOT.parent / "shared" / "data")

@@ -1,4 +1,4 @@
-"""Measures what each stage of mining costs: what `clipseed estimate-cost` reckons with.
+"""Measure each stage's cost of mining, the assumptions of `clipseed estimate-cost`.
 
 python -m benchmarks.mining.stages [--minutes 4] [--embedder hub:DIR]
 
@@ -36,7 +36,7 @@ _BATCH = 64
 
 
 def stage_costs(corpus: Corpus, embedder_name: str) -> dict[str, float]:
-    """Costs by the names that the flags of `clipseed estimate-cost` have."""
+    """Return costs by the names of the flags of `clipseed estimate-cost`."""
     embedder = load_embedder(embedder_name)
     hours = corpus.seconds / 3600
     costs = {}
@@ -92,7 +92,7 @@ def _clip_costs(corpus: Corpus) -> dict[str, float]:
 
 
 def element_bytes() -> dict[str, float]:
-    """Sizes of what is shuffled, as Beam's coders write it."""
+    """Return the sizes of what is shuffled, as Beam's coders write it."""
     name = "gs://a-bucket/videos/2024-01-01/aaaaaaaaaaa.mp4"
     video, seed_id = Video("f" * 16, name, name), "e" * 16
     match = (seed_id, Match(seed_id, 0.75, video, 123_456_789))
@@ -110,7 +110,7 @@ def element_bytes() -> dict[str, float]:
 
 
 def main() -> None:
-    """Builds the corpus where it is missing, measures, prints flags."""
+    """Build the corpus where it is missing, measure, print flags."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--minutes", type=float, default=4)

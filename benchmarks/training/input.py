@@ -29,7 +29,7 @@ from models.training.task import TrainingBatch
 def measure(
     config: TrainConfig, captions: list[str], steps: int, reading: bool = False
 ) -> dict[str, float]:
-    """Clips a second of the pipeline and, unless only that, of the step and of both."""
+    """Return clips per second of the input and, if wanted, of the step and of both."""
     tokenizer = config.task.make_tokenizer(captions)
     data = config.task.training_data(config.data, tokenizer, config.seed)
 
@@ -67,7 +67,7 @@ def _run(step: Any, state: TrainState, batches: Any, mesh: Any) -> tuple[Any, fl
 
 
 def main() -> None:
-    """Reads the flags, measures, reports."""
+    """Read the flags, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="run directory of `clipseed mine`")
     parser.add_argument("--config", default="tiny")

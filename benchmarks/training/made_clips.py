@@ -53,7 +53,7 @@ def _clip(number: int) -> ClipRecord:
 
 
 def _jpeg(random: np.random.Generator) -> bytes:
-    """A frame with as much detail as film has: some 20 KB."""
+    """Render a frame with as much detail as film has: some 20 KB."""
     coarse = random.integers(0, 256, (32, 57, 3), np.uint8)
     image = Image.fromarray(coarse).resize(
         (_WIDTH_PX, _HEIGHT_PX), Image.Resampling.BICUBIC

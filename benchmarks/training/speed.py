@@ -1,12 +1,13 @@
-"""Measures how fast a model trains, and where the time goes.
+"""Measure how fast a model trains, and where the time goes.
 
 python -m benchmarks.training.speed --config tiny
 python -m benchmarks.training.speed --config base --peak_tflops 989 --set micro_batch=32
 
-On made clips (or --run RUN): clips a second, model FLOP utilisation, peak memory, and
+On made clips (or --run RUN): clips per second, model FLOP utilization, peak memory, and
 a step's time by part: waiting for the input, moving it to the device, computing. FLOPs
 are those that XLA counts in the forward and backward pass over a whole batch, as if
-nothing were computed twice: micro-batches and rematerialisation are no useful work.
+nothing were computed twice: micro-batches and rematerialization do not count as
+useful work.
 """
 
 import argparse
@@ -42,12 +43,12 @@ class Trainer(NamedTuple):
 
 
 def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, Any]:
-    """Trains for some steps and accounts for their time.
+    """Train for some steps and account for their time.
 
     Args:
         config: with data.
         steps: to measure, after one that compiles.
-        peak_tflops: of all devices together; 0: utilisation is not told.
+        peak_tflops: of all devices together; 0: utilization is not reported.
     """
     captions = [f"a made caption {number}" for number in range(100)]
     tokenizer = config.task.make_tokenizer(captions)
@@ -72,12 +73,12 @@ def measure(config: TrainConfig, steps: int, peak_tflops: float) -> dict[str, An
         "peak_memory_mb": peak_memory_mb(),
     }
     if peak_tflops:
-        figures["utilisation"] = flops / 1e12 * rate / peak_tflops
+        figures["utilization"] = flops / 1e12 * rate / peak_tflops
     return figures
 
 
 def step_flops(config: TrainConfig, inputs: Any) -> float:
-    """FLOPs of forward and backward pass over one batch, as XLA counts them."""
+    """Return the FLOPs of forward and backward pass over a batch, as XLA counts."""
     task, compute = config.task.without_checkpoints(), replace(config, remat=False)
     model = nnx.eval_shape(lambda: task.init(config.seed, compute.compute))
     graph, params, rest = divide(task, model)
@@ -92,7 +93,7 @@ def step_flops(config: TrainConfig, inputs: Any) -> float:
 
 
 def peak_memory_mb() -> dict[str, float]:
-    """Of this process, and of the fullest device where it tells."""
+    """Return the peak of this process, and of the fullest device if it reports it."""
     # Linux counts in KiB.
     peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
@@ -105,7 +106,7 @@ def peak_memory_mb() -> dict[str, float]:
 def _compiled(
     config: TrainConfig, steps: int, first: TrainingBatch
 ) -> tuple[Trainer, float]:
-    """A trainer after its first step, and how long that took."""
+    """Return a trainer after its first step, and how long that took."""
     mesh = sharding.data_mesh()
     graph, optimizer, state = start(config, steps, mesh)
     step = make_step(config.task, graph, optimizer, config.micro_batch)
@@ -116,7 +117,7 @@ def _compiled(
 
 
 def _timed(trainer: Trainer, batches: Iterator[TrainingBatch]) -> dict[str, float]:
-    """Seconds of each part; the input is read on meanwhile, as in training."""
+    """Return the seconds of each part; input is read meanwhile, as in training."""
     parts = {"input": 0.0, "transfer": 0.0, "compute": 0.0}
     state = trainer.state
     while True:
@@ -146,7 +147,7 @@ def _run_dir(given: str, clips: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Reads the flags, measures, reports."""
+    """Read the flags, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--run", default="", help="run directory of `clipseed mine` (made clips)")

@@ -78,8 +78,8 @@ def test_films_become_clips_that_say_what_they_show(
     said = [[each.text for each in record.captions] for record in records]
     assert said == [[caption(scene)] for scene in scenes]
     for record in records:
-        assert record.end_us - record.start_us == runs.SPAN_S * 1_000_000
-        assert len(record.frames) == runs.SPAN_S * corpus.FPS
+        assert record.end_us - record.start_us == runs.CLIP_S * 1_000_000
+        assert len(record.frames) == runs.CLIP_S * corpus.FPS
         assert record.sound_verdict == "ok"
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of training tells what a small model's steps cost."""
+"""The benchmark of training shows what a small model's steps cost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,5 +45,5 @@ def test_a_steps_time_is_accounted_for(tmp_path: Path) -> None:
     step_s = sum(found["step_ms"].values()) / 1000
     assert found["clips_per_s"] == pytest.approx(config.batch_size / step_s)
     assert found["tflop_per_s"] == pytest.approx(found["tflop_per_step"] / step_s)
-    assert found["utilisation"] == pytest.approx(found["tflop_per_s"] / 1e-3)
+    assert found["utilization"] == pytest.approx(found["tflop_per_s"] / 1e-3)
     assert found["peak_memory_mb"]["host"] > 100

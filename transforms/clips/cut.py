@@ -85,7 +85,7 @@ def part_around(time_us: int, duration_us: int, clip_us: int) -> tuple[int, int]
 
 
 def plan_parts(ends: Iterable[tuple[int, int]], clip_us: int) -> Parts:
-    """Return the distinct parts around `(time_us, duration_us)` pairs, with their times."""
+    """Return the distinct parts around `(time_us, duration_us)`, with their times."""
     parts: dict[tuple[int, int], set[int]] = {}
     for time_us, duration_us in ends:
         part = part_around(time_us, duration_us, clip_us)

@@ -146,7 +146,7 @@ def read_clips(run_dir: Path) -> list[ClipRecord]:
 
 
 def files_of(run_dir: Path, clips: dict[str, int]) -> list[tuple[str, int]]:
-    """Return the names of both shards, and the records in them, by the videos' clips."""
+    """Return both shards' names and numbers of records, from the videos' clips."""
     counts = [0, 0]
     for video_id, number in clips.items():
         counts[shard_of(video_id, 2)] += number
