@@ -30,7 +30,7 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture(params=["local", "gs"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty place to write to, in each backend."""
+    """Return an empty place to write to, in each backend."""
     if request.param == "local":
         return str(tmp_path)
     return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"

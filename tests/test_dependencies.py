@@ -70,7 +70,7 @@ def project() -> dict[str, Any]:
 
 
 def direct() -> set[str]:
-    """The distributions that pyproject.toml requires, for any extra."""
+    """Return the distributions that pyproject.toml requires, for any extra."""
     extras = project()["optional-dependencies"]
     lines = [*project()["dependencies"], *itertools.chain(*extras.values())]
     found = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines}

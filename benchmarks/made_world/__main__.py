@@ -96,7 +96,7 @@ def prepare(output: Path, world: World) -> dict[str, float]:
             f"--output={output / 'mined'}",
             f"--embedder={embedder}",
             f"--threshold={THRESHOLD}",
-            f"--clip_s={runs.SPAN_S}",
+            f"--clip_s={runs.CLIP_S}",
             f"--clip_fps={corpus.FPS}",
         ]
     )

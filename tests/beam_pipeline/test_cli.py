@@ -58,7 +58,7 @@ def test_flags_and_status_are_handed_through(
 
 
 def loaded_by(code: str) -> set[str]:
-    """The heavy libraries that a program has loaded when it ends."""
+    """Return the heavy libraries that a program has loaded when it ends."""
     end = f"print(*(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
     script = f"import atexit, sys\natexit.register(lambda: {end})\n{code}"
     command = [sys.executable, "-c", script]
@@ -103,7 +103,7 @@ def test_an_interrupted_command_says_so_without_a_traceback(tmp_path: Path) -> N
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert job.stdout is not None
-    assert job.stdout.readline().startswith("Rendering")  # And goes on for seconds.
+    assert job.stdout.readline().startswith("Rendering")  # And continues for seconds.
     job.send_signal(signal.SIGINT)
     _, error = job.communicate(timeout=60)
     assert job.returncode == 130

@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An Airflow with an empty database, in an interpreter of its own."""
+    """Return an Airflow with an empty database, in an interpreter of its own."""
     home = str(tmp_path_factory.mktemp("airflow"))
     environment = os.environ | {"AIRFLOW_HOME": home}
     made = subprocess.run([AIRFLOW], env=environment, capture_output=True, text=True)
@@ -38,7 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Two films of two days, and where they are mined to."""
+    """Write two films of two days; return where they are mined to."""
     folder = tmp_path_factory.mktemp("corpus")
     render_corpus(folder, films=tuple(FILMS), absent_seeds=1)
     with (folder / "uploads.csv").open("w", newline="") as file:
@@ -58,7 +58,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(environment: dict[str, str], settings: dict[str, Any]) -> Run:
-    """Runs the DAG for the interval that ends on a day; gives status and log."""
+    """Return a function that runs the DAG for the interval that ends on a day."""
 
     def run(end: str, **more: Any) -> tuple[int, str]:
         conf = json.dumps(settings | more)
@@ -117,7 +117,7 @@ def test_the_dag_is_read_without_errors_and_without_work(
 
 @pytest.fixture(scope="module")
 def first_day(run: Run, settings: dict[str, Any]) -> str:
-    """The log of the first day's run."""
+    """Return the log of the first day's run."""
     status, log = run("2026-01-02")
     assert status == 0, log
     return log

@@ -1,4 +1,4 @@
-"""The steps as commands: a result, or a status that tells a scheduler what to do."""
+"""The steps as commands: a result, or a status that a scheduler can act on."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ class Steps:
         self.root, self._capsys = root, capsys
 
     def __call__(self, name: str, *flags: str) -> tuple[int, str]:
-        """Gives the status and the last line."""
+        """Return the status and the last line."""
         status = main([name, f"--output={self.root}", *flags])
         return status, self._capsys.readouterr().out.splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""When a training is due, on what, and where it goes on."""
+"""When a training is due, on what, and where it resumes."""
 
 from dataclasses import replace
 

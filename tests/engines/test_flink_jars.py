@@ -9,7 +9,7 @@ from engines.flink_jars import JOB_SERVER, MissingEngine, require, write_launche
 
 
 def attributes(manifest: bytes) -> dict[str, str]:
-    """A manifest's; lines have at most 72 bytes, a space goes on with one (JAR)."""
+    """Parse a JAR manifest: lines of at most 72 bytes, continued after a space."""
     assert manifest.endswith(b"\r\n\r\n")
     assert max(map(len, manifest.split(b"\r\n"))) <= 72
     text = manifest.decode().replace("\r\n ", "")

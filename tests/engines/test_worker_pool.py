@@ -18,7 +18,7 @@ LIMIT_MIB = 4096
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[int]:
-    """The port of a pool."""
+    """Return the port of a pool."""
     (port,) = free_ports(1)
     daemons = Daemons(tmp_path)
     command = ["-m", "engines.worker_pool", str(port), str(LIMIT_MIB)]

@@ -13,7 +13,7 @@ _PATIENCE_S = 120.0
 
 
 def kill_when(reached: Callable[[], bool], flags: Sequence[str]) -> None:
-    """Starts `clipseed mine`, and ends it with SIGKILL as soon as a point is reached.
+    """Start `clipseed mine`, and end it with SIGKILL as soon as a point is reached.
 
     Raises:
         AssertionError: the job ended before.

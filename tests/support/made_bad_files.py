@@ -44,7 +44,7 @@ def truncated(path: Path, scene: int) -> None:
 
 
 def corrupt(path: Path, scene: int) -> None:
-    """The scene stands in second 1 alone; from second 2 on there is noise."""
+    """Write a video with the scene in second 1 alone, and noise from second 2 on."""
     parts = [film(scene + 100, 1), film(scene, 1), film(scene + 200, 3)]
     write_video(path, np.concatenate(parts), options=KEYINT)
     corrupt_from(path, 2.0)
@@ -67,7 +67,7 @@ def odd_size(path: Path, scene: int) -> None:
 
 
 def changing_size(path: Path, scene: int) -> None:
-    """The scene shows after the size has changed."""
+    """Write a video that shows the scene after its size has changed."""
     before = write_video(path.with_suffix(".0.h264"), film(scene + 100, 2))
     wide = film(scene, 2, width=256, height=144)
     after = write_video(path.with_suffix(".1.h264"), wide)
@@ -81,7 +81,7 @@ def broken_sound(path: Path, scene: int) -> None:
 
 
 VIDEOS: dict[str, tuple[Make, str | None, bool]] = {
-    # name: how it is made, the reason to be given for it, whether it gives a pair
+    # name: how it is made, the reason to be given for it, whether it yields a pair
     "good_a.mp4": (lambda p, s: plain(p, s, sound=tone(3)), None, True),
     "good_b.webm": (lambda p, s: plain(p, s, codec="libvpx"), None, True),
     "truncated_index_lost.mp4": (truncated, "not_a_video", False),
@@ -135,7 +135,7 @@ IMAGES: dict[str, tuple[bytes | None, str | None]] = {
         encoded(Image.fromarray(still(GOOD)).convert("CMYK"), "JPEG"),
         None,
     ),
-    "grey_16_bit.png": (gray_16_bit(), None),
+    "gray_16_bit.png": (gray_16_bit(), None),
     "animated.gif": (animated(), None),
     "transparent.png": (transparent(), None),
 }
@@ -174,7 +174,7 @@ def write_corpus(root: Path) -> None:
 
 
 def write_heavy(path: Path) -> None:
-    """One group of pictures that takes seconds to decode, and little to make.
+    """Write one group of pictures that takes seconds to decode, and little to make.
 
     VP8's delta frames hold no time: one of them, written again and again, is a video.
     """
@@ -192,7 +192,7 @@ def write_heavy(path: Path) -> None:
 
 
 def write_playlist(path: Path) -> None:
-    """A live playlist without an end, which names the video beside it."""
+    """Write a live playlist without an end, which names the video beside it."""
     part = write_video(path.with_suffix(".ts"), film(91, 2))
     path.write_text(
         "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n"

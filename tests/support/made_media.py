@@ -21,7 +21,7 @@ _SOUND_HZ = 16_000
 
 
 def still(scene: int, width: int = 320, height: int = 240) -> np.ndarray:
-    """A textured place with shapes: uint8 [height, width, 3], RGB."""
+    """Draw a textured place with shapes: uint8 [height, width, 3], RGB."""
     rng = np.random.default_rng(scene)
     coarse = rng.integers(0, 256, (7, 9, 3), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -37,7 +37,7 @@ def still(scene: int, width: int = 320, height: int = 240) -> np.ndarray:
 
 
 def film(scene: int, seconds: float, width: int = 160, height: int = 120) -> np.ndarray:
-    """A scene under a slow pan: uint8 [n, height, width, 3] at `RATE`."""
+    """Draw a scene under a slow pan: uint8 [n, height, width, 3] at `RATE`."""
     image = Image.fromarray(still(scene))
     shifts = np.linspace(0, 8, round(seconds * RATE))
     return np.stack(
@@ -49,7 +49,7 @@ def film(scene: int, seconds: float, width: int = 160, height: int = 120) -> np.
 
 
 def tone(seconds: float, channels: int = 1) -> np.ndarray:
-    """A sound of half scale, the same in all channels: int16 [n, channels]."""
+    """Return a sound of half scale, the same in all channels: int16 [n, channels]."""
     t = np.arange(round(seconds * _SOUND_HZ)) / _SOUND_HZ
     wave = (16_000 * np.sin(2 * np.pi * (300 + 50 * t) * t)).astype(np.int16)
     return np.repeat(wave[:, None], channels, axis=1)
@@ -65,7 +65,7 @@ def write_video(
     container_options: dict[str, str] | None = None,
     title: str = "",
 ) -> Path:
-    """Writes frames at `RATE`, with int16 [n, channels] as 16-bit PCM if given."""
+    """Write frames at `RATE`, with int16 [n, channels] as 16-bit PCM if given."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         if title:
             container.metadata["title"] = title
@@ -83,7 +83,7 @@ def write_video(
 
 
 def write_sound(path: Path, sound: np.ndarray) -> Path:
-    """Writes a file without pictures."""
+    """Write a file without pictures."""
     with av.open(str(path), "w") as container:
         _mux_sound(container, sound)
     return path
@@ -110,14 +110,14 @@ def _mux_sound(container: av.container.OutputContainer, sound: np.ndarray) -> No
 
 
 def packet_places(path: Path, kind: str) -> list[tuple[float, int, int]]:
-    """`(time_s, position, size)` of each packet of the first track of a kind."""
+    """Return `(time_s, position, size)` of each packet of the first track of a kind."""
     with av.open(str(path)) as container:
         packets: list[Any] = [p for p in container.demux(**{kind: 0}) if p.size]
     return [(float(p.pts * p.time_base), p.pos, p.size) for p in packets]
 
 
 def overwrite(path: Path, places: Sequence[tuple[int, int]]) -> Path:
-    """Fills `(position, size)` places with noise."""
+    """Fill `(position, size)` places with noise."""
     data = bytearray(path.read_bytes())
     rng = np.random.default_rng(0)
     for position, size in places:
@@ -127,20 +127,20 @@ def overwrite(path: Path, places: Sequence[tuple[int, int]]) -> Path:
 
 
 def corrupt_from(path: Path, time_s: float) -> Path:
-    """Destroys the pictures of a video from a time on; its index stays whole."""
+    """Destroy the pictures of a video from a time on; its index stays whole."""
     places = packet_places(path, "video")
     return overwrite(path, [(at, size) for t, at, size in places if t >= time_s])
 
 
 def truncate(path: Path, share: float) -> Path:
-    """Keeps the first part of a file."""
+    """Keep the first part of a file."""
     data = path.read_bytes()
     path.write_bytes(data[: round(len(data) * share)])
     return path
 
 
 def png_bomb(side_px: int = 100_000) -> bytes:
-    """A tiny PNG whose header claims a huge picture."""
+    """Return a tiny PNG whose header claims a huge picture."""
     header = struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -153,7 +153,7 @@ def png_bomb(side_px: int = 100_000) -> bytes:
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    """An image as a file's bytes."""
+    """Encode an image as a file's bytes."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()

@@ -13,7 +13,7 @@ def times(seconds: float, rate: int) -> np.ndarray:
 
 
 def chirp(t: np.ndarray) -> np.ndarray:
-    """A tone of half scale that climbs from 200 Hz by 200 Hz a second."""
+    """Return a tone of half scale that climbs from 200 Hz by 200 Hz per second."""
     return 0.5 * np.sin(2 * np.pi * (200 * t + 100 * t**2))
 
 
@@ -26,7 +26,7 @@ def noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
 def packets(
     signal: np.ndarray, codec: str, fmt: str, rate: int, layout: str
 ) -> list[Any]:
-    """Encodes float [n, channels]; packets of a codec context of their own."""
+    """Encode float [n, channels]; packets of a codec context of their own."""
     context: Any = av.CodecContext.create(codec, "w")
     context.sample_rate, context.format, context.layout = rate, fmt, layout
     context.time_base = Fraction(1, rate)
@@ -67,7 +67,7 @@ def write(
     layout: str = "mono",
     gap: tuple[int, int] = (0, 0),
 ) -> Path:
-    """Writes float [n, channels]; after `gap[0]` samples, `gap[1]` are left out."""
+    """Write float [n, channels]; after `gap[0]` samples, `gap[1]` are left out."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, layout=layout, format=fmt)
         size = stream.codec_context.frame_size or 1024
@@ -84,7 +84,7 @@ def rms(samples: np.ndarray) -> float:
 
 
 def shift_us(samples: np.ndarray, wanted: np.ndarray) -> float:
-    """By how much int16 [n] comes late, from the slope of the phase up to 2 kHz."""
+    """Return the delay of int16 [n], from the slope of the phase up to 2 kHz."""
     count = len(samples)
     cross = np.fft.rfft(samples) * np.conj(np.fft.rfft(wanted))
     lag = int(np.argmax(np.fft.irfft(cross)))

@@ -86,11 +86,11 @@ TINY_CLIP4CLIP = dataclasses.replace(
 
 
 def deaf(config: TrainConfig) -> TrainConfig:
-    """The same for a model that only sees."""
+    """Return the same for a model that only sees."""
     return override(config, ["task.model.clips.modalities=('video',)"])
 
 
 def write_config(path: Path, expression: str = "TINY_TRAINING") -> str:
-    """A file for `clipseed train`; `expression` may use what is here."""
+    """Write a file for `clipseed train`; `expression` may use what is here."""
     path.write_text(f"from tests.support.tiny_config import *\nconfig = {expression}\n")
     return str(path)

@@ -55,7 +55,7 @@ def tiny_batch(size: int = 16, seed: int = 0) -> CaptionedClips:
 
 
 def largest_difference(left: Any, right: Any) -> float:
-    """Of two trees of arrays, relative to an array's largest number above 1."""
+    """Return two trees' largest difference, relative to an array's maximum above 1."""
     worst = 0.0
     for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         one, other = np.asarray(a), np.asarray(b)

@@ -20,7 +20,7 @@ def clip_record(
     sound: bool = True,
     jpegs: tuple[bytes, ...] | None = None,
 ) -> ClipRecord:
-    """A clip whose frames are of one grey each, `number` and the frame's place."""
+    """Return a clip whose frames are one gray each: `number` and the frame's place."""
     if jpegs is None:
         jpegs = tuple(_jpeg(number, place) for place in range(frames))
     mel_frames = frames * 4 if sound else 0
@@ -50,7 +50,7 @@ def clip_record(
 
 
 def gray(number: int, place: int) -> int:
-    """What the frame at a place of a clip shows."""
+    """Return what the frame at a place of a clip shows."""
     return 25 * number + 2 * place
 
 

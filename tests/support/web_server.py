@@ -1,4 +1,4 @@
-"""A real web server on this machine, well- or ill-behaved as a test tells it."""
+"""A real web server on this machine, well- or ill-behaved as a test wants it."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Counts connections, records requests, answers as a test tells it to."""
+    """Counts connections, records requests, answers as a test wants."""
 
     daemon_threads = True
     block_on_close = False
@@ -60,7 +60,7 @@ def in_turn(*answers: Callable[[Handler], None]) -> Callable[[Handler], None]:
 
 
 def raw(*pieces: bytes, pause_s: float = 0.0) -> Callable[[Handler], None]:
-    """Sends bytes as they are, pausing after each piece, then hangs up."""
+    """Send bytes as they are, pausing after each piece, then hang up."""
 
     def answer(handler: Handler) -> None:
         for piece in pieces:

@@ -70,7 +70,7 @@ def test_from_npy_to_a_table(
     assert rows[1][0].endswith("*") and float(rows[1][1]) >= 0.99
     assert len(rows) > 10 and len({name for name, *_ in rows}) == len(rows)
 
-    # The recall of the table, counted anew.
+    # The recall of the table, counted again.
     queries, seeds = (unit(np.load(files / f"{n}.npy")) for n in ("queries", "seeds"))
     true = int((queries.astype(np.float64) @ seeds.T.astype(np.float64) > 0.9).sum())
     found = searcher.pairs_above(queries.astype(np.float32), 0.9)
@@ -124,8 +124,8 @@ def test_from_seed_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     matches = searcher.search(describe(np.stack(images)), 1, 0.99)
     assert sorted(matches.ids) == searcher.ids
     assert "dropped 1 seeds: 1 not_found" in capfd.readouterr().err
-    (letter,) = (tmp_path / "index.rejected.jsonl").read_text().splitlines()
-    assert json.loads(letter)["reason"] == "not_found"
+    (line,) = (tmp_path / "index.rejected.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "not_found"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "index",
         "index.rejected.jsonl",

@@ -51,7 +51,7 @@ def run_dir(mined: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def seed_files(corpus: Path) -> Iterator[list[Path]]:
-    """The seed images of the run's pairs; put back when the test is over."""
+    """Yield the seed images of the run's pairs; put back when the test is over."""
     kept = {path: path.read_bytes() for path in sorted((corpus / "seeds").iterdir())}
     yield list(kept)
     for path, data in kept.items():
@@ -59,7 +59,7 @@ def seed_files(corpus: Path) -> Iterator[list[Path]]:
 
 
 def seed_cells(run_dir: Path) -> list[set[tuple[int, int, int]]]:
-    """The colors of each row's seed cell."""
+    """Return the colors of each row's seed cell."""
     with Image.open(run_dir / "contact_sheet.png") as sheet:
         rgb = np.array(sheet.convert("RGB"))
     rows = range(HEADER_PX, len(rgb), ROW_PX)

@@ -102,7 +102,7 @@ def no_caption(example: Any) -> None:
 
 
 def bad_run(folder: Path, change: Callable[[Any], None]) -> Path:
-    """A good record and a changed one; the manifest knows of the change."""
+    """Write a good record and a changed one, with the change in the manifest."""
     import tensorflow as tf
 
     good, other = (clip_record(i, ["x"], frames=4) for i in (0, 1))

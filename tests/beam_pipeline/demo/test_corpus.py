@@ -60,7 +60,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def pictures(path: Path) -> list[av.VideoFrame]:
-    """Frames until the end of the file, or until it breaks."""
+    """Decode frames until the end of the file, or until it breaks."""
     frames: list[av.VideoFrame] = []
     with av.open(str(path)) as container, contextlib.suppress(av.FFmpegError):
         frames.extend(container.decode(video=0))

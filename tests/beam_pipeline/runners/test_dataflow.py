@@ -53,7 +53,7 @@ def no_credentials() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def places(bucket: str) -> dict[str, str]:
-    """Seeds and videos in an emulated bucket, as flags of `clipseed mine`."""
+    """Put seeds and videos into an emulated bucket, as flags of `clipseed mine`."""
     image, table = io.BytesIO(), io.StringIO()
     Image.fromarray(still(1)).save(image, "PNG")
     csv.writer(table).writerows([("image", "caption"), ("one.png", "a caption")])
@@ -70,7 +70,7 @@ def places(bucket: str) -> dict[str, str]:
 
 
 def flags(**values: str | None) -> list[str]:
-    """Flags of values; an empty one is a switch, None is left out."""
+    """Turn values into flags: an empty one is a switch, None is left out."""
     return [
         f"--{name}={value}" if value else f"--{name}"
         for name, value in values.items()
@@ -83,7 +83,7 @@ def flags(**values: str | None) -> list[str]:
 
 @pytest.fixture(scope="module")
 def template(places: dict[str, str], bucket: str) -> dict[str, bytes]:
-    """What a flex template's launch writes for Dataflow to start, by file name."""
+    """Return the files that a flex template's launch writes for Dataflow, by name."""
     where = f"{bucket}/templates/mine"
     storage.write_bytes(f"{bucket}/run/run.json", b"{}")
     given = {**places, **CLOUD, "runner": None, "sdk_container_image": None}

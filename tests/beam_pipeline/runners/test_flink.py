@@ -15,7 +15,7 @@ CORES = len(os.sched_getaffinity(0))
 
 @pytest.fixture
 def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place with a job server's jar and a `java` on PATH."""
+    """Make a place with a job server's jar and a `java` on PATH."""
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.touch(mode=0o755)

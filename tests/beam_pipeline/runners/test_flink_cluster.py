@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def or_skip(make: Callable[[], T]) -> T:
-    """What a function gives; skips the test where Flink cannot be had.
+    """Call a function, or skip the test where Flink is not available.
 
     CI does not accept that.
     """
@@ -65,14 +65,14 @@ def mining(
 
 
 def mine(videos: Path, output: Path, *flags: str) -> Path:
-    """Mines; gives the run directory."""
+    """Mine, and return the run directory."""
     with mining(videos, output, *flags):
         return output
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a few of the videos."""
+    """Return a folder of a few of the videos."""
     folder = tmp_path_factory.mktemp("few")
     for name in FEW:
         (folder / name).symlink_to(DATA / "videos" / name)
@@ -81,26 +81,26 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few_mined(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the in-process runner makes of them."""
+    """Return what the in-process runner makes of them."""
     return mine(few, tmp_path_factory.mktemp("few_mined") / "run", *FEW_FLAGS)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the cluster's logs and pids are."""
+    """Return where the cluster's logs and pids are."""
     return tmp_path_factory.mktemp("cluster")
 
 
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[list[str]]:
-    """A cluster that runs; the flags for it."""
+    """Run a cluster; yield the flags for it."""
     yield or_skip(lambda: flink_cluster.start(folder))
     flink_cluster.stop(folder)
     assert not Daemons(folder).running()
 
 
 def files(run_dir: Path) -> dict[str, bytes]:
-    """The bytes of what a run wrote, but for `run.json`, which tells the time."""
+    """Return the bytes of what a run wrote, but for `run.json`, which has the time."""
     paths = (path for path in run_dir.rglob("*") if path.is_file())
     names = {path.relative_to(run_dir).as_posix(): path for path in paths}
     kept = {n: p for n, p in names.items() if not n.startswith(("work/", "run.json"))}
@@ -108,7 +108,7 @@ def files(run_dir: Path) -> dict[str, bytes]:
 
 
 def same(run_dir: Path, other: Path) -> None:
-    """Asserts that two runs wrote the same bytes, and counted the same."""
+    """Assert that two runs wrote the same bytes, and counted the same."""
     ours, theirs = files(run_dir), files(other)
     assert list(ours) == list(theirs) and "pairs.csv" in ours
     assert [name for name in ours if ours[name] != theirs[name]] == []
@@ -134,19 +134,19 @@ def test_the_cluster_writes_the_same_bytes(cluster: list[str], tmp_path: Path) -
 
 
 def worker_of_the_pool(daemons: Daemons) -> int:
-    """The id of a Python worker that lives."""
+    """Return the id of a Python worker that lives."""
     threads = Path(f"/proc/{daemons.running()['worker_pool']}/task").glob("*/children")
     ids = (pid for thread in threads for pid in thread.read_text().split())
     return next(int(pid) for pid in ids if Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
 def task_manager(daemons: Daemons) -> int:
-    """The id of a TaskManager."""
+    """Return the id of a TaskManager."""
     return daemons.running()["task_manager_0"]
 
 
 def restarts(folder: Path) -> int:
-    """How often jobs of the cluster began anew."""
+    """Return how often jobs of the cluster restarted."""
     log = Daemons(folder).log("job_manager").read_text()
     return log.count("from state RUNNING to RESTARTING")
 

@@ -57,7 +57,7 @@ def test_what_does_not_pass_is_refused_in_the_end(
     storage.write_bytes(f"{bucket}/film.mp4", FILM)
     monkeypatch.setattr("google.cloud.storage.retry.DEFAULT_RETRY._timeout", 0.5)
     with (
-        unruly(lambda _: "busy", for_ever=True) as proxy,
+        unruly(lambda _: "busy", always=True) as proxy,
         pytest.raises(InputError, match="503") as caught,
     ):
         copy_object(f"{bucket}/film.mp4", str(tmp_path / "x"))

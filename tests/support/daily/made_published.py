@@ -21,7 +21,7 @@ from clipseed.run.writer import RunWriter
 
 
 def published_run(day: str, **fields: Any) -> PublishedRun:
-    """A run of 1000 frames with 100 matches, of 10 clips and 12 pairs."""
+    """Return a run of 1000 frames with 100 matches, of 10 clips and 12 pairs."""
     known: dict[str, Any] = {
         "run": f"runs/{day}/a",
         "digest": f"digest of {day}",

@@ -24,7 +24,7 @@ TROUBLES = ("busy", "too_many", "cut", "lost", "well", "well", "well", "well", "
 
 
 class UnrulyProxy(ThreadingHTTPServer):
-    """Passes requests on to `target`, after the troubles that `fate` gives them.
+    """Passes requests on to `target`, after the troubles that `fate` chooses.
 
     busy: 503. too_many: 429. cut: the answer ends in the middle of its body. lost: the
     request is carried out, and the connection closed without an answer.
@@ -33,28 +33,28 @@ class UnrulyProxy(ThreadingHTTPServer):
         troubles: how many of each kind were made.
         served: how many requests of each `(method, path)` were passed on.
 
-    With `for_ever`, no request gets out of its trouble.
+    With `always`, no request gets out of its trouble.
     """
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(
-        self, target: str, fate: Callable[[str], str], for_ever: bool = False
+        self, target: str, fate: Callable[[str], str], always: bool = False
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(target).netloc
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.fate, self.for_ever = fate, for_ever
+        self.fate, self.always = fate, always
         self.troubles: Counter[str] = Counter()
         self.served: Counter[tuple[str, str]] = Counter()
         self._met: set[str] = set()
         self._lock = threading.Lock()
 
     def trouble(self, name: str) -> str:
-        """What befalls a request now; each is in trouble once."""
+        """Return what befalls a request now; each is in trouble once."""
         with self._lock:
-            if name in self._met and not self.for_ever:
+            if name in self._met and not self.always:
                 return "well"
             self._met.add(name)
             trouble = self.fate(name)
@@ -62,18 +62,18 @@ class UnrulyProxy(ThreadingHTTPServer):
             return trouble
 
     def handle_error(self, *_: object) -> None:
-        """Silent: clients may hang up."""
+        """Stay silent: clients may hang up."""
 
 
 @contextlib.contextmanager
 def unruly(
-    fate: Callable[[str], str] | None = None, for_ever: bool = False
+    fate: Callable[[str], str] | None = None, always: bool = False
 ) -> Iterator[UnrulyProxy]:
-    """Puts a proxy between the emulated bucket and us, for the length of a block."""
+    """Put a proxy between the emulated bucket and us, for the length of a block."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     target = os.environ["STORAGE_EMULATOR_HOST"]
-    proxy = UnrulyProxy(target, fate or by_name, for_ever)
+    proxy = UnrulyProxy(target, fate or by_name, always)
     loop = {"poll_interval": 0.01}
     threading.Thread(target=proxy.serve_forever, kwargs=loop).start()
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def unruly(
 
 
 def by_name(name: str) -> str:
-    """One of `TROUBLES`, by hash."""
+    """Choose one of `TROUBLES`, by hash."""
     return TROUBLES[hashlib.sha256(name.encode()).digest()[0] % len(TROUBLES)]
 
 
@@ -98,11 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = urlsplit(self.path)
-        # An upload's own number differs from run to run; what goes on after a cut
+        # An upload's own number differs from run to run; what resumes after a cut
         # starts elsewhere and has the same end.
         query = path.query.partition("&upload_id=")[0]
-        span = self.headers.get("Content-Range") or self.headers.get("Range", "")
-        end = span.rpartition("-")[2]
+        extent = self.headers.get("Content-Range") or self.headers.get("Range", "")
+        end = extent.rpartition("-")[2]
         trouble = self.server.trouble(f"{self.command} {path.path}?{query} {end}")
         if trouble in ("busy", "too_many"):
             self._answer(503 if trouble == "busy" else 429, [], b"{}", whole=True)

@@ -35,7 +35,7 @@ def match(similarity: float, video: str, second: float) -> Match:
 
 
 def crowd(seed: int, count: int = 3000) -> list[Match]:
-    """Matches on a grid of seconds in three videos, many with equal similarity."""
+    """Return matches on a grid of seconds in three videos, many equally similar."""
     rng = np.random.default_rng(seed)
     return [
         match(round(float(s), 2), f"v{v}", int(t))

@@ -49,7 +49,7 @@ def info(root: str) -> RunInfo:
 
 
 def write_shards(root: str) -> list[RunFile]:
-    """Two files of pairs, and one that is none."""
+    """Write two files of pairs, and one of something else."""
     files = []
     for name, pairs in (("pairs/0", [PAIR]), ("pairs/1", [PAIR._replace(video="b")])):
         with storage.writing(f"{root}/{name}") as path:

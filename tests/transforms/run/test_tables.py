@@ -57,14 +57,14 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
 
 
 def test_dead_letters_are_lines_of_json_sorted_and_once(tmp_path: Path) -> None:
-    letters = [
+    records = [
         DeadLetter("read_seeds", "k", "empty_caption", "the caption is empty"),
         DeadLetter("probe", "ü\n.mp4", "not_a_video", TRICKY),
         DeadLetter("probe", "ü\n.mp4", "not_a_video", TRICKY),
     ]
     path = tmp_path / "rejected.jsonl"
-    assert write_rejected(str(path), letters) == 2
-    assert list(read_dead_letters(str(path))) == [letters[1], letters[0]]
+    assert write_rejected(str(path), records) == 2
+    assert list(read_dead_letters(str(path))) == [records[1], records[0]]
     lines = path.read_text(encoding="utf-8").split("\n")
     assert len(lines) == 3 and lines[-1] == "" and "ünïcödé" in lines[0]
 
@@ -93,7 +93,7 @@ def test_no_pairs_are_an_empty_file(tmp_path: Path) -> None:
 
 def test_in_a_pipeline_each_table_has_its_shards(tmp_path: Path) -> None:
     tables = RunTables(str(tmp_path), 2, "hash")
-    letter = DeadLetter("probe", "a.mp4", "not_a_video", "m")
+    record = DeadLetter("probe", "a.mp4", "not_a_video", "m")
     matches = [Match(f"s{i}", 0.9, A, 0) for i in range(9)]
     with TestPipeline(runner="FnApiRunner") as pipeline:
         _ = (
@@ -103,7 +103,7 @@ def test_in_a_pipeline_each_table_has_its_shards(tmp_path: Path) -> None:
         )
         _ = pipeline | "P" >> beam.Create([("a", PAIR)]) | "Pairs" >> tables.pairs()
         rejected = tables.rejected()
-        _ = pipeline | "R" >> beam.Create([("k", letter)]) | "DeadLetter" >> rejected
+        _ = pipeline | "R" >> beam.Create([("k", record)]) | "DeadLetter" >> rejected
     for folder, suffix in (("matches", "parquet"), ("pairs", "parquet"),
                            ("rejected", "jsonl")):  # fmt: skip
         names = sorted(path.name for path in (tmp_path / folder).iterdir())
