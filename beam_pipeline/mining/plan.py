@@ -81,7 +81,7 @@ def make_plan(
     cut = CutConfig(
         clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s, config.max_failed_share
     )
-    kept = _kept_frames(config, embedder, sampling)
+    kept = _embedding_cache(config, embedder, sampling)
     return Plan(
         info=RunInfo(
             config.output,
@@ -131,18 +131,18 @@ def make_plan(
     )
 
 
-def _kept_frames(
+def _embedding_cache(
     config: MineConfig, embedder: Embedder, sampling: SamplingConfig
 ) -> EmbeddingCache | None:
     folder = join(config.output, FOLDER) if config.keep_embeddings else ""
-    older = (
+    reused = (
         join(config.reuse_embeddings_from, FOLDER)
         if config.reuse_embeddings_from
         else ""
     )
-    if not folder and not older:
+    if not folder and not reused:
         return None
-    return EmbeddingCache(folder, embedder.embedder_id, sampling, older)
+    return EmbeddingCache(folder, embedder.embedder_id, sampling, reused)
 
 
 def _filters(config: MineConfig) -> FilterConfig:

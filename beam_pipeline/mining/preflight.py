@@ -124,26 +124,27 @@ def check_reused_embeddings(config: MineConfig, embedder: Embedder) -> None:
     Raises:
         ConfigError: it has no embeddings, or was mined with other settings.
     """
-    older = config.reuse_embeddings_from
-    if older is None:
+    reused = config.reuse_embeddings_from
+    if reused is None:
         return
-    if not kept_in(storage.join(older, FOLDER)):
+    if not kept_in(storage.join(reused, FOLDER)):
         raise ConfigError(
-            f"--reuse_embeddings_from {older}: no embeddings are kept there; name a "
+            f"--reuse_embeddings_from {reused}: no embeddings are kept there; name a "
             "run directory that was mined without --no_keep_embeddings"
         )
     try:
-        mining = Run.open(older, verify="nothing").mining
+        mining = Run.open(reused, verify="nothing").mining
     except InputError:
-        return  # Broken off: what it kept is used as far as it goes.
+        return  # Interrupted: whatever it embedded is reused.
     wanted = {"embedder": embedder.embedder_id, "sample_fps": config.sample_fps}
     wanted |= {"sampling": config.sampling, "part_s": config.part_s}
     there = {**mining.config, "embedder": mining.embedder}
     for name, value in wanted.items():
         if there[name] != value:
             raise ConfigError(
-                f"--reuse_embeddings_from {older} was mined with --{name}={there[name]}"
-                f", not {value}: give the same here, or do not reuse its embeddings"
+                f"--reuse_embeddings_from {reused} was mined with "
+                f"--{name}={there[name]}, not {value}: give the same "
+                "here, or do not reuse its embeddings"
             )
 
 

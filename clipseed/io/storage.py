@@ -69,7 +69,7 @@ def is_inside(root: str, uri: str) -> bool:
     What is remote is never outside: it cannot be one of this machine's own files.
 
     Raises:
-        InputError: `unreadable` if the name cannot be one of a file.
+        InputError: `unreadable` if no file can have that name.
     """
     if is_remote(uri):
         return True

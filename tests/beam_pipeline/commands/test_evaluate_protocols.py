@@ -53,7 +53,7 @@ def frozen_layout(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of MSR-VTT: video2 has no sound, video3 is a dead link, video8 is broken."""
+    """Write MSR-VTT's: video2 lacks sound, video3 is a dead link, video8 broken."""
     folder = tmp_path_factory.mktemp("videos")
     video(folder / "TestVideo" / "video1.mp4", 1)
     video(folder / "TestVideo" / "video2.mp4", 2, sound=False)

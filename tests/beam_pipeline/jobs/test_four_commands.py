@@ -11,7 +11,7 @@ from tests.support.paths import DATA
 
 @pytest.mark.ci_only
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
-def test_what_was_mined_is_learnt_and_found(
+def test_what_was_mined_is_learned_and_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, model, index = (str(tmp_path / name) for name in ("run", "model", "index"))

@@ -30,7 +30,7 @@ class Job(Paint):
     owner: str = flag("Who pays")
     tools: tuple[str, ...] = flag("A tool", default=())
     day: datetime.date | None = flag("Day of the job", default=None)
-    cover: bool = flag("Cover the floor", default=True)
+    cover: bool = flag("Cover the carpet", default=True)
     code: str = flag("Door code", default="", pattern="[0-9]{4}", expected="4 digits")
     weight: int = flag(
         "Weight", default=0, parse=lambda text: int(text.removesuffix("kg"))
@@ -95,7 +95,7 @@ def refusal(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str
         ("--weight=heavy", "--weight heavy: must be a whole number"),
         ("--gloss=maybe", "--gloss maybe: must be true or false"),
         ("--owner", "--owner: expected one argument"),
-        ("--colour=red", "unknown flag --colour; did you mean --color?"),
+        ("--colors=red", "unknown flag --colors; did you mean --color?"),
         ("--no-cover", "unknown flag --no-cover; did you mean --no_cover?"),
         ("--ow=me", "unknown flag --ow; see `paint --help`"),
         ("south", "unexpected argument 'south'"),
@@ -135,7 +135,7 @@ Options:
   --owner TEXT         Who pays
   --tools TEXT         A tool
   --day DATE           Day of the job
-  --cover, --no_cover  Cover the floor (default: true)
+  --cover, --no_cover  Cover the carpet (default: true)
   --code TEXT          Door code
   --weight INT         Weight (default: 0)
 

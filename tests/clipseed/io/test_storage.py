@@ -105,7 +105,7 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
     path = {"device": "/dev/zero", "folder": str(tmp_path)}.get(kind)
     if path is None:
         path = str(tmp_path / "pipe")
-        os.mkfifo(path)  # opening it as any other file would wait for ever
+        os.mkfifo(path)  # opening it as any other file would wait forever
     assert reason(storage.read_bytes, path, 10) == "unreadable"
     assert reason(storage.read_range, path, 0, 10) == "unreadable"
     assert reason(storage.open_binary, path) == "unreadable"

@@ -28,7 +28,7 @@ def test_nothing_is_changed_where_nothing_is_asked_for() -> None:
 
 
 def test_crops_are_squares_of_the_size_asked_for() -> None:
-    # Each pixel tells where it is, and a crop is not scaled where it has px already.
+    # Each pixel says where it is, and a crop is not scaled where it has px already.
     rows, columns = np.mgrid[:30, :50].astype(np.uint8)
     images = np.stack([rows, columns, rows], -1)[None].repeat(3, 0)
     config = AugmentConfig(least_side=0.5, flip=False, color=0.0)

@@ -40,7 +40,7 @@ PLAIN = AugmentConfig(
 )
 
 
-class Letters:
+class ByLetter:
     """A tokenizer of letters."""
 
     size = 130
@@ -63,7 +63,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def training(
     run_dir: Path, augment: AugmentConfig = PLAIN, seed: int = 0
 ) -> TrainingData:
-    return TrainingData([Source(str(run_dir))], SEGMENT, augment, Letters(), seed)
+    return TrainingData([Source(str(run_dir))], SEGMENT, augment, ByLetter(), seed)
 
 
 def same(left: TrainingBatch, right: TrainingBatch) -> bool:
@@ -154,7 +154,7 @@ def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> 
     assert [len(batch.ids) for batch in batches] == [5, 2]
     ids = [name for batch in batches for name in batch.ids]
     order = ["clip0", "clip2", "clip4", "clip6", "clip1", "clip3", "clip5"]
-    assert ids == order  # By shard, as they lie in the run.
+    assert ids == order  # By shard, in the order of the run.
     video = np.concatenate([batch.clips.video for batch in batches])
     assert video.shape == (21, 4, 32, 32, 3)
     for row, number in ((0, 0), (12, 1)):
@@ -285,6 +285,6 @@ def test_a_clip_without_frames_is_masked(tmp_path: Path) -> None:
 
 def test_a_clip_that_has_nothing_for_the_model_is_named(run_dir: Path) -> None:
     blind = SegmentConfig(frames=0, spectrogram_frames=10)
-    data = TrainingData([Source(str(run_dir))], blind, PLAIN, Letters())
+    data = TrainingData([Source(str(run_dir))], blind, PLAIN, ByLetter())
     with pytest.raises(InputError, match=r"nothing_to_learn.*clip3 have no sound"):
         list(data.batches(7, 0, 1))

@@ -61,7 +61,7 @@ def linear(x: np.ndarray, layer: nnx.Linear) -> np.ndarray:
 
 
 def by_hand(block: Block, x: np.ndarray) -> np.ndarray:
-    """A pre-norm transformer block on tokens [n, hidden], head by head."""
+    """Apply a pre-norm transformer block on tokens [n, hidden], head by head."""
     seen, attention = norm(x, block.attention_norm), block.attention
     query, key, value = (
         linear(seen, layer)

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 
 def by_all_orders(row: np.ndarray, own: set[int]) -> float:
-    """The mean place of the first of one's own over all orders that a sort may give."""
+    """Return the mean place of the first true match over all orders of the ties."""
     places = []
     for order in permutations(range(len(row))):
         if all(row[a] >= row[b] for a, b in pairwise(order)):

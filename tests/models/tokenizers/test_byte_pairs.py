@@ -29,13 +29,13 @@ needs_data = pytest.mark.skipif(
 
 
 def symbols() -> list[str]:
-    """The published symbols by byte: those that print, then U+0100 and on."""
+    """Return the published symbols by byte: those that print, then U+0100 and on."""
     hidden = [b for b in range(256) if b <= 32 or 127 <= b <= 160 or b == 173]
     return [chr(256 + hidden.index(b) if b in hidden else b) for b in range(256)]
 
 
 def content(tokenizer: CaptionTokenizer, text: str, length: int = 77) -> list[int]:
-    """The ids between start and end."""
+    """Return the ids between start and end."""
     ids, mask = tokenizer.encode([text], length)
     return np.asarray(ids)[0][np.asarray(mask)[0]].tolist()[1:-1]
 

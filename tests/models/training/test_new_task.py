@@ -50,7 +50,7 @@ class TinyCaptioner(nnx.Module):
         self.out = nnx.Linear(8, words, rngs=rngs)
 
     def __call__(self, shown: Shown) -> jax.Array:
-        """Logits of the second token: float32 [b, words]."""
+        """Return logits of the second token: float32 [b, words]."""
         weights = shown.has_frame / shown.has_frame.sum(axis=1, keepdims=True)
         mean = (shown.frames * weights[..., None]).sum(axis=1)
         return self.out(jnp.tanh(mean @ self.table[...]))
