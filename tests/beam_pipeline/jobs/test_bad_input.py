@@ -27,7 +27,7 @@ from tests.support.made_bad_files import (
     write_playlist,
 )
 from tests.support.made_media import film, still, write_video
-from tests.support.mined import ONE_WORKER, TWO_WORKERS
+from tests.support.mined import TWO_WORKERS, mine, mining_flags, pairs
 
 
 class Outcome:
@@ -44,7 +44,7 @@ class Outcome:
             key = letter.key.partition("@")[0]
             self.reasons.setdefault(key, []).append(letter.reason)
             self.messages[key] = letter.message
-        self.pairs = [pair._asdict() for pair in run.pairs()]
+        self.pairs = pairs(directory)
 
     def of(self, caption: str) -> list[dict[str, Any]]:
         return [pair for pair in self.pairs if pair["caption"] == caption]
@@ -52,11 +52,6 @@ class Outcome:
     def assert_balanced(self) -> None:
         for stage in self.accounting:
             assert stage.inputs == stage.outputs + sum(stage.dropped.values()), stage
-
-
-def mine(seeds: Path, videos: Path, output: Path, *flags: str) -> int:
-    places = [f"--seeds={seeds}", f"--videos={videos}", f"--output={output}"]
-    return run([*places, "--num_shards=2", *ONE_WORKER, *flags])
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +63,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcome(root: Path) -> Outcome:
-    assert mine(root / "seeds", root / "videos.csv", root / "run", *TWO_WORKERS) == 0
-    return Outcome(root / "run")
+    places = {"seeds": "seeds", "videos": "videos.csv"}
+    return Outcome(mine(root, root / "run", *TWO_WORKERS, **places))
 
 
 # --- tests ---------------------------------------------------------------------------
@@ -174,9 +169,7 @@ def test_decoders_that_hang_are_ended(tmp_path: Path) -> None:
     Image.fromarray(still(1)).save(tmp_path / "good.png")
     (tmp_path / "seeds.csv").write_text("image,caption\ngood.png,good\n")
     flags = (f"--video_timeout_s={LIMIT_S}", "--clip_fps=5")
-    output = tmp_path / "run"
-    assert mine(tmp_path / "seeds.csv", tmp_path / "videos.csv", output, *flags) == 0
-    outcome = Outcome(output)
+    outcome = Outcome(mine(tmp_path, tmp_path / "run", *flags, videos="videos.csv"))
     assert outcome.reasons == {
         "heavy.webm": ["decode_timeout"],
         "endless.m3u8": ["not_a_video"],
@@ -190,13 +183,21 @@ def test_decoders_that_hang_are_ended(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Good seeds and videos, and a place for the output."""
+def small(tmp_path: Path) -> Path:
+    """A corpus of one good seed and one good video."""
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "a.mp4", film(1, 1, width=96, height=72))
     Image.fromarray(still(1)).save(tmp_path / "a.png")
     (tmp_path / "seeds.csv").write_text("image,caption\na.png,a scene\n")
-    return tmp_path / "seeds.csv", tmp_path / "videos", tmp_path / "run"
+    return tmp_path
+
+
+def attempt(corpus: Path, *flags: str, seeds: str = "seeds.csv") -> int:
+    """Mine to `run`, next to the corpus; return the exit status."""
+    try:
+        return run(mining_flags(corpus, corpus / "run", *flags, seeds=seeds))
+    except SystemExit as ended:  # of flags that are wrong by themselves
+        return int(ended.code or 0)
 
 
 def tree(directory: Path) -> dict[str, bytes]:
@@ -205,35 +206,36 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 
 def test_another_run_is_not_touched_unless_told(
-    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+    small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert mine(*small, "--clip_fps=5") == 0
-    before = tree(small[2])
-    assert mine(*small) == 2
+    output = mine(small, small / "run", "--clip_fps=5")
+    before = tree(output)
+    assert attempt(small) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert tree(small[2]) == before
-    assert mine(*small, "--clip_fps=10", "--overwrite") == 0
-    assert Outcome(small[2]).run["config"]["clip_fps"] == 10
+    assert tree(output) == before
+    mine(small, output, "--clip_fps=10", "--overwrite")
+    assert Run.open(output).mining.config["clip_fps"] == 10
 
 
 def test_an_output_with_other_files_is_refused(
-    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+    small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small[2].mkdir()
-    (small[2] / "thesis.tex").write_text("years of work")
+    output = small / "run"
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
     for flags in ((), ("--overwrite",)):
-        assert mine(*small, *flags) == 2
+        assert attempt(small, *flags) == 2
         assert "other files" in capsys.readouterr().err
-    assert tree(small[2]) == {"thesis.tex": b"years of work"}
+    assert tree(output) == {"thesis.tex": b"years of work"}
 
 
 @pytest.mark.parametrize("name", ["resnet", "hub:", "hub:nowhere/at/all"])
 def test_an_embedder_that_cannot_be_loaded(
-    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], name: str
+    small: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    assert mine(*small, f"--embedder={name}") == 2
+    assert attempt(small, f"--embedder={name}") == 2
     assert "--embedder" in capsys.readouterr().err
-    assert not small[2].exists()
+    assert not (small / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ def test_an_embedder_that_cannot_be_loaded(
     [(7, "descriptor-v1", "dimension 7"), (816, "another", "made by another")],
 )
 def test_embeddings_that_do_not_fit_the_embedder(
-    small: tuple[Path, Path, Path],
+    small: Path,
     capsys: pytest.CaptureFixture[str],
     dimension: int,
     embedder: str,
@@ -249,25 +251,25 @@ def test_embeddings_that_do_not_fit_the_embedder(
 ) -> None:
     columns = {"image": ["a"], "caption": ["b"], "embedding": [[1.0] * dimension]}
     table = pa.table(columns | {"embedder": [embedder]})
-    seeds = small[0].with_suffix(".parquet")
-    pq.write_table(table, seeds)
-    assert mine(seeds, *small[1:]) == 2
+    pq.write_table(table, small / "seeds.parquet")
+    assert attempt(small, seeds="seeds.parquet") == 2
     assert complaint in capsys.readouterr().err
-    assert not small[2].exists()
+    assert not (small / "run").exists()
 
 
 @pytest.mark.parametrize("which", ["videos", "seeds", "columns"])
 def test_a_job_in_which_everything_failed(
-    small: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], which: str
+    small: Path, capsys: pytest.CaptureFixture[str], which: str
 ) -> None:
     if which == "videos":
-        (small[1] / "a.mp4").write_text("no video")
+        (small / "videos" / "a.mp4").write_text("no video")
     elif which == "seeds":
-        (small[0].parent / "a.png").write_text("no image")
+        (small / "a.png").write_text("no image")
     else:
-        small[0].write_text("picture,words\na.png,a scene\n")
-    assert mine(*small) == 1
-    assert "not one" in capsys.readouterr().err
-    outcome = Outcome(small[2])
+        (small / "seeds.csv").write_text("picture,words\na.png,a scene\n")
+    assert attempt(small) == 1
+    said = {"videos": "no video could be decoded"}.get(which, "no seed could be used")
+    assert said in capsys.readouterr().err
+    outcome = Outcome(small / "run")
     assert len(outcome.reasons) == 1
     outcome.assert_balanced()

@@ -3,11 +3,11 @@
 import csv
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -16,8 +16,9 @@ from beam_pipeline.mine import run
 from clipseed.elements import Match, Video
 from clipseed.run import accounting as c
 from clipseed.run.reader import Run
+from tests.support import mined
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
-from tests.support.mined import ONE_WORKER
+from tests.support.mined import SMALL, mining_flags
 from transforms.matches.select import Selection, order, select_matches
 from transforms.run.merge import SEEDS_DIFFER
 
@@ -60,31 +61,18 @@ def write_table(
         csv.writer(file).writerows([names, *rows])
 
 
-def flags(corpus: Path, name: str, output: Path, *more: str) -> list[str]:
-    return [
-        f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / name}.csv",
-        f"--output={output}", "--num_shards=2", "--top_k=2", "--min_similarity=0.4",
-        "--clip_fps=5", *more,
-    ]  # fmt: skip
-
-
-def mine(corpus: Path, name: str, output: Path, *more: str) -> Path:
-    assert run([*flags(corpus, name, output, *more), *ONE_WORKER]) == 0
-    return output
+SETTINGS = (*SMALL, "--top_k=2", "--min_similarity=0.4", "--clip_fps=5")
+flags = partial(mining_flags, settings=SETTINGS)
+mine = partial(mined.mine, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def old(corpus: Path) -> Path:
-    return mine(corpus, "old", corpus / "old_run", "--require_sound")
+    return mine(corpus, corpus / "old_run", "--require_sound", videos="old.csv")
 
 
 def contents(run_dir: Path, folder: str) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted((run_dir / folder).iterdir())}
-
-
-def rows(run_dir: Path, table: str) -> list[dict[str, Any]]:
-    files = sorted((run_dir / table).iterdir())
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
 
 
 def facts(run_dir: Path) -> tuple[c.Counts, Any, int]:
@@ -99,8 +87,8 @@ def assert_same_result(merged: Path, whole: Path) -> None:
     assert (merged / "pairs.csv").read_bytes() == (whole / "pairs.csv").read_bytes()
     for folder in ("clips", "rejected"):
         assert contents(merged, folder) == contents(whole, folder)
-    for table in ("matches", "pairs"):
-        assert rows(merged, table) == rows(whole, table)
+    assert mined.matches(merged) == mined.matches(whole)
+    assert mined.pairs(merged) == mined.pairs(whole)
     assert facts(merged) == facts(whole)
     assert inspect([str(merged), "--verify", "--no_sheet"]) == 0
 
@@ -108,7 +96,7 @@ def assert_same_result(merged: Path, whole: Path) -> None:
 def chosen(run_dir: Path) -> set[tuple[str, str, int]]:
     return {
         (row["seed_id"], row["video"], row["time_us"])
-        for row in rows(run_dir, "matches")
+        for row in mined.matches(run_dir)
         if row["rank"]
     }
 
@@ -127,10 +115,10 @@ def without(corpus: Path, videos: Sequence[str], *run_flags: str) -> int:
 def test_a_merged_run_is_one_run_over_all_videos(
     corpus: Path, old: Path, tmp_path: Path
 ) -> None:
-    whole = mine(corpus, "all", tmp_path / "whole", "--require_sound")
+    whole = mine(corpus, tmp_path / "whole", "--require_sound", videos="all.csv")
     merged = tmp_path / "merged"
     more = ("--require_sound", f"--merge_with={old}")
-    assert without(corpus, OLD, *flags(corpus, "later", merged, *more)) == 0
+    assert without(corpus, OLD, *flags(corpus, merged, *more, videos="later.csv")) == 0
     assert_same_result(merged, whole)
     # It was no easy case: some of the old were displaced, some stayed, some failed.
     stayed = chosen(merged) & chosen(old)
@@ -144,14 +132,17 @@ def test_a_merged_run_is_one_run_over_all_videos(
 @pytest.mark.ci_only
 @pytest.mark.parametrize("gap", ["--min_gap_s=0", "--min_gap_s=3"])
 def test_merging_twice_is_merging_once(corpus: Path, tmp_path: Path, gap: str) -> None:
-    whole = mine(corpus, "all", tmp_path / "whole", gap)
-    first = mine(corpus, "old", tmp_path / "first", gap)
+    whole = mine(corpus, tmp_path / "whole", gap, videos="all.csv")
+    first = mine(corpus, tmp_path / "first", gap, videos="old.csv")
     more = (gap, f"--merge_with={first}")
     second = tmp_path / "second"
-    assert without(corpus, OLD, *flags(corpus, "middle", second, *more)) == 0
+    assert without(corpus, OLD, *flags(corpus, second, *more, videos="middle.csv")) == 0
     more = (gap, f"--merge_with={second}")
     third = tmp_path / "third"
-    assert without(corpus, OLD + MIDDLE, *flags(corpus, "new", third, *more)) == 0
+    assert (
+        without(corpus, OLD + MIDDLE, *flags(corpus, third, *more, videos="new.csv"))
+        == 0
+    )
     assert_same_result(third, whole)
 
 
@@ -203,7 +194,7 @@ def test_what_was_mined_otherwise_is_refused(
 ) -> None:
     output = tmp_path / "run"
     merge = ("--require_sound", f"--merge_with={old}", *more.split())
-    assert run(flags(corpus, "new", output, *merge)) == 2
+    assert run(flags(corpus, output, *merge, videos="new.csv")) == 2
     assert f"--merge_with {old}: {problem}\n" in capsys.readouterr().err
     assert not output.exists()
 
@@ -211,7 +202,10 @@ def test_what_was_mined_otherwise_is_refused(
 def test_sound_must_have_been_required_alike(
     corpus: Path, old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(flags(corpus, "new", tmp_path / "run", f"--merge_with={old}")) == 2
+    assert (
+        run(flags(corpus, tmp_path / "run", f"--merge_with={old}", videos="new.csv"))
+        == 2
+    )
     assert "with --require_sound=True, not False" in capsys.readouterr().err
 
 
@@ -222,7 +216,7 @@ def test_other_seeds_are_refused_before_a_frame_is_decoded(
     merge = ("--require_sound", f"--merge_with={old}")
     other = f"--seeds={corpus / 'fewer.csv'}"
     with pytest.raises(SystemExit) as ended:
-        run([*flags(corpus, "new", output, *merge), other])
+        run([*flags(corpus, output, *merge, videos="new.csv"), other])
     assert ended.value.code == 2
     told = capfd.readouterr().err.splitlines()[-1]
     assert told == (
@@ -238,12 +232,12 @@ def test_a_run_that_is_not_whole_is_refused(
     again = tmp_path / "copy"
     (again / "clips").mkdir(parents=True)
     merge = ("--require_sound", f"--merge_with={again}")
-    assert run(flags(corpus, "new", tmp_path / "run", *merge)) == 2
+    assert run(flags(corpus, tmp_path / "run", *merge, videos="new.csv")) == 2
     assert f"{again} is not a finished run" in capsys.readouterr().err
     (again / "run.json").write_bytes((old / "run.json").read_bytes())
-    assert run(flags(corpus, "new", tmp_path / "run", *merge)) == 2
+    assert run(flags(corpus, tmp_path / "run", *merge, videos="new.csv")) == 2
     assert "does not exist" in capsys.readouterr().err
-    same = flags(corpus, "new", old, f"--merge_with={old}/", "--overwrite")
+    same = flags(corpus, old, f"--merge_with={old}/", "--overwrite", videos="new.csv")
     with pytest.raises(SystemExit):
         run(same)
     assert "the base run stays as it is" in capsys.readouterr().err
