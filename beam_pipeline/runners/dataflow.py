@@ -1,4 +1,4 @@
-"""Mining on Dataflow: what must be given, and what was built when nothing runs yet.
+"""Mine on Dataflow: check what it requires, and describe a graph that is only built.
 
 `clipseed mine --runner=DataflowRunner ...` takes Dataflow's own flags (`--project`,
 `--region`, `--temp_location`, `--sdk_container_image`, `--machine_type`,

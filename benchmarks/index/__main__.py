@@ -1,4 +1,4 @@
-"""Measures searches for all pairs above τ: exact, ScaNN as tuned here, and faiss.
+"""Measure searches for all pairs above τ: exact, ScaNN as tuned here, and faiss.
 
     python -m benchmarks.index [--counts 10000,100000] [--dimensions 128]
         [--target_recall 0.99] [--output DIR]

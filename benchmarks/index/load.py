@@ -1,4 +1,4 @@
-"""Offers a served index four times what it can do, for a minute.
+"""Offer a served index four times what it can do, for a minute.
 
 python -m benchmarks.index.load [--seconds 60] [--factor 4] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Compares a served index with the same index in process, in batches of 256.
+"""Compare a served index with the same index in process, in batches of 256.
 
 python -m benchmarks.index.service [--seeds 100000] [--seconds 10] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Mines a made world, trains on what was mined, and measures against the truth.
+"""Mine a made world, train on what was mined, and measure against the truth.
 
     python -m benchmarks.made_world [--output DIR]
 

@@ -1,4 +1,4 @@
-"""Measures `clipseed mine` on made films of real pieces: CPU, elapsed time, memory.
+"""Measure `clipseed mine` on made films of real pieces: CPU, elapsed time, memory.
 
 python -m benchmarks.mining [--data ../shared/data] [--minutes 12] [--runs 3]
 

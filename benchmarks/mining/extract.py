@@ -1,4 +1,4 @@
-"""Extracts the frames of videos as the mining job does, and nothing else.
+"""Extract the frames of videos as the mining job does, and nothing else.
 
 python -m benchmarks.mining.extract exact FILE ...
 """

@@ -1,4 +1,4 @@
-"""Measures the mining job on each runner, with 1 and 2 workers, against a plain script.
+"""Measure the mining job on each runner, with 1 and 2 workers, against a plain script.
 
 python -m benchmarks.mining.scaling [--minutes 8] [--runs 1] [--no_flink]
 

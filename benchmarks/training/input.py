@@ -1,4 +1,4 @@
-"""Measures how fast clips are read and decoded against what a training step needs.
+"""Measure how fast clips are read and decoded against what a training step needs.
 
 python -m benchmarks.training.input RUN [--config tiny] [--steps 60] [--reading]
     [--json FILE]

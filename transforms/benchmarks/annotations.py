@@ -1,4 +1,4 @@
-"""Reading published annotation files row by row, with errors that name the row."""
+"""Read published annotation files row by row, with errors that name the row."""
 
 import csv
 import io

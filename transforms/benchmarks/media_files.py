@@ -1,4 +1,4 @@
-"""Finding the file of a benchmark's clip in a folder as people keep it."""
+"""Find the file of a benchmark clip in a folder, however people named it."""
 
 import posixpath
 import unicodedata

@@ -1,4 +1,4 @@
-"""Cutting clips around matched frames: JPEG frames and sound (paper, section 3.1)."""
+"""Cut clips around matched frames: JPEG frames and sound (paper, section 3.1)."""
 
 import bisect
 import time
