@@ -102,10 +102,13 @@ def test_combined_elements_are_rows_or_numbers(graph: Graph) -> None:
     assert others == {
         "SelectMatches/KeepBest": "TupleCoder[StrUtf8Coder, RowCoder]",
         # Its key is None.
-        "BuildIndex/SampleSpans/CombinePerKey": (
+        "BuildIndex/SampleParts/CombinePerKey": (
             "TupleCoder[DeterministicFastPrimitivesCoderV2, RowCoder]"
         ),
-        "AddParts": "TupleCoder[StrUtf8Coder, TupleCoder[VarIntCoder, VarIntCoder]]",
+        "AccountForVideos/AddParts": (
+            "TupleCoder[TupleCoder[StrUtf8Coder, StrUtf8Coder], "
+            "TupleCoder[VarIntCoder, VarIntCoder]]"
+        ),
     }
 
 
@@ -119,7 +122,7 @@ def test_partial_results_are_rows_or_numbers(graph: Graph) -> None:
     }
     assert of_rows == {
         "SelectMatches/KeepBest": "ListCoder[RowCoder]",
-        "BuildIndex/SampleSpans/CombinePerKey": "ListCoder[RowCoder]",
+        "BuildIndex/SampleParts/CombinePerKey": "ListCoder[RowCoder]",
     }
 
 

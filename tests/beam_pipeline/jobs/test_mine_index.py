@@ -143,7 +143,7 @@ def test_an_index_that_does_not_fit_is_refused_before_work_starts(
         "other": (str(other), "use that embedder"),
         "nothing": (str(tmp_path / "nothing"), "build an index first"),
         "nobody": ("grpc://127.0.0.1:1", "shard 0 does not answer (127.0.0.1:1"),
-        "no address": ("grpc://127.0.0.1", "is no address"),
+        "no address": ("grpc://127.0.0.1", "is not an address"),
     }[what]
     places = [f"--seeds={corpus / 'seeds.csv'}", f"--videos={corpus / 'videos'}"]
     output = tmp_path / "run"
