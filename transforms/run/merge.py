@@ -23,6 +23,7 @@ from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter
 from clipseed.run.files import MATCHES, REJECTED
 from clipseed.run.reader import Run
 from transforms.tally import Tally
+from transforms.videos.manifest import duplicate
 
 SEEDS_DIFFER = "the seeds differ from those of the base run"
 # Stages that the base run has done for good; later ones are done again for all videos.
@@ -186,13 +187,11 @@ class DropBaseVideos(beam.PTransform):
         return NewVideos(split.videos, split.rejected)
 
 
-def _only_new(video_id: str, group: Iterable[Video | None]) -> Iterator[Any]:
+def _only_new(_: str, group: Iterable[Video | None]) -> Iterator[Any]:
     found = list(group)
     videos = [video for video in found if video is not None]
     if len(videos) == len(found):
         yield from videos
         return
-    message = f"the id {video_id} is taken by an earlier video"
     for video in videos:
-        dropped = DeadLetter("list_videos", video.reference, "duplicate_video", message)
-        yield beam.pvalue.TaggedOutput("rejected", dropped)
+        yield beam.pvalue.TaggedOutput("rejected", duplicate(video))

@@ -93,14 +93,16 @@ def list_videos(videos: str) -> Iterator[VideoEntry | DeadLetter]:
         if isinstance(item, DeadLetter):
             yield item
         elif item.video.video_id in seen:
-            message = (
-                f"an earlier video has the id {item.video.video_id}; make ids distinct"
-            )
-            key = item.video.reference
-            yield DeadLetter(_STAGE, key, "duplicate_video", message)
+            yield duplicate(item.video)
         else:
             seen.add(item.video.video_id)
             yield item
+
+
+def duplicate(video: Video) -> DeadLetter:
+    """Return the dead letter of a video whose id another one has already."""
+    message = f"an earlier video has the id {video.video_id}; make ids distinct"
+    return DeadLetter(_STAGE, video.reference, "duplicate_video", message)
 
 
 def video_id_of(reference: str) -> str:

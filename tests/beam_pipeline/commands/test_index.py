@@ -112,7 +112,7 @@ def test_from_seed_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     seeds.write_text("image,caption\n" + "".join(lines))
     output = tmp_path / "index"
     flags = ["--seeds", seeds, "--embedder", "descriptor", "--output", output]
-    assert index("build", *flags) == 0
+    assert index("build", *flags, "--allow_outside") == 0
     searcher = open_index(str(output), EMBEDDER_ID)
     assert len(searcher.ids) == 6 and searcher.manifest.threshold == 0.6
     images = [

@@ -121,7 +121,7 @@ def test_videos_of_the_base_run_are_dropped() -> None:
         split = new | DropBaseVideos(old)
         dropped = DeadLetter(
             "list_videos", "again.mp4", "duplicate_video",
-            "the id a is taken by an earlier video",
+            "an earlier video has the id a; make ids distinct",
         )  # fmt: skip
         assert_that(split.videos, equal_to([B]), label="videos")
         assert_that(split.rejected, equal_to([dropped]), label="rejected")
