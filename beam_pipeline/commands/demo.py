@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beam_pipeline.mining.config import COMMAND_LINE as MINE
 from beam_pipeline.mining.config import check_beam_flags
 from clipseed.flags import CommandLine, flag, flags
+from clipseed.run.files import PAIRS_CSV
 
 if TYPE_CHECKING:
     from beam_pipeline.demo.truth import Verdict
@@ -52,7 +53,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     status = mine.run(mine_arguments(corpus, output / "run", mine_flags))
     if status:
         return status
-    verdict = check_pairs(output / "run" / "pairs.csv", truth)
+    verdict = check_pairs(output / "run" / PAIRS_CSV, truth)
     print(report(verdict, _seed_count(corpus) - len(truth)))
     print(f"\nLook at it:  ./run inspect {output / 'run'}")
     return 0 if verdict.ok else 1

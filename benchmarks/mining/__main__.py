@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))  # This file is a script outside of the distributi
 from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.mining.corpus import link_copies as copy_films
 from benchmarks.processes import Cost, Memory, run, run_python
+from clipseed.run.files import PAIRS_CSV
 
 _SEEDS = 40
 _SMALL_FILMS, _SMALL_FILM_S, _COPIES = 10, 6, 10
@@ -118,7 +119,7 @@ def check_same(job: Path, plain: Path) -> None:
     Raises:
         SystemExit: they did not, or found nothing.
     """
-    ours, theirs = (sorted((d / "pairs.csv").open("rb")) for d in (job, plain))
+    ours, theirs = (sorted((d / PAIRS_CSV).open("rb")) for d in (job, plain))
     if not ours or ours != theirs:
         raise SystemExit(f"{job} and {plain} have other pairs, or none")
     for clips in sorted((job / "clips").iterdir()):
