@@ -25,6 +25,7 @@ MODULES = {
     "grpcio-health-checking": "grpc_health.v1.health",
     "grpcio-reflection": "grpc_reflection.v1alpha.reflection",
     "grpcio-tools": "grpc_tools",
+    "hypothesis": "hypothesis",
     "huggingface-hub": "huggingface_hub",
     "import-linter": "importlinter",
     "jax": "jax",
