@@ -7,17 +7,21 @@ Every id, checksum and shard number of a run directory is made here.
 """
 
 import hashlib
+from collections.abc import Iterable
 from os import PathLike
 
 
-def content_id(content: bytes | str) -> str:
+def content_id(content: bytes | str | Iterable[bytes | str]) -> str:
     """Return the id of some content: the first 64 bits of its SHA-256 in hex.
 
     Args:
-        content: bytes, or text that is encoded as UTF-8.
+        content: bytes, text that is encoded as UTF-8, or the parts of one content in
+            order, for what does not fit into memory as a whole.
     """
-    data = content.encode() if isinstance(content, str) else content
-    return hashlib.sha256(data).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in [content] if isinstance(content, bytes | str) else content:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()[:16]
 
 
 def checksum(path: str | PathLike[str]) -> str:

@@ -1,14 +1,14 @@
 """Build the seed index: check, sort, train, tune, write."""
 
-import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from clipseed.errors import InputError
+from clipseed.hashing import content_id
 from index_service.build.train import IndexConfig, train
 from index_service.store import footprint, index_directory
 from index_service.store.embeddings import check_matrix, check_queries, first_bad_row
@@ -226,9 +226,11 @@ def _make_room_for_shards(directory: Path, names: Sequence[str]) -> None:
 
 def name_build(ids: Sequence[str], embeddings: np.ndarray, embedder_id: str) -> str:
     """Hash the seeds and their embedder, independent of the order of the seeds."""
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    digest = hashlib.sha256(f"{embedder_id}\n{embeddings.shape[1]}\n".encode())
-    for row in order:
-        digest.update(f"{ids[row]}\n".encode())
-        digest.update(embeddings[row].tobytes())
-    return digest.hexdigest()[:16]
+
+    def parts() -> Iterator[bytes | str]:
+        yield f"{embedder_id}\n{embeddings.shape[1]}\n"
+        for row in sorted(range(len(ids)), key=ids.__getitem__):
+            yield f"{ids[row]}\n"
+            yield embeddings[row].tobytes()
+
+    return content_id(parts())

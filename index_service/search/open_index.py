@@ -1,12 +1,13 @@
 """Open an index: a directory, a directory of shards, or either in a bucket."""
 
-import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from clipseed.errors import InputError
+from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from index_service.search.index import Index
@@ -65,10 +66,8 @@ def _copy(uri: str) -> Path:
             "not_an_index",
             f"{uri} holds no {index_directory.MANIFEST}; build the index again",
         )
-    digest = hashlib.sha256(root.encode())
-    for name in sorted(manifests):
-        digest.update(name.encode() + hashlib.sha256(manifests[name]).digest())
-    target = _cache() / digest.hexdigest()[:16]
+    named = ([name, content_id(manifests[name])] for name in sorted(manifests))
+    target = _cache() / content_id([root, *itertools.chain.from_iterable(named)])
     if not target.exists():
         _download(files, target)
     return target

@@ -9,6 +9,7 @@ from clipseed.hashing import checksum, content_id, shard_of
 def test_an_id_is_the_start_of_a_sha_256() -> None:
     assert content_id(b"abc") == "ba7816bf8f01cfea"  # FIPS 180-2
     assert content_id("schlüssel") == content_id("schlüssel".encode())
+    assert content_id(iter([b"sch", "lüs", b"sel"])) == content_id("schlüssel")
 
 
 def test_a_checksum_is_of_the_whole_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from clipseed.errors import InputError
 from index_service.build.audit import MIN_PAIRS, draw_sample
-from index_service.build.build_index import IndexConfig, build_index
+from index_service.build.build_index import IndexConfig, build_index, name_build
 from index_service.build.tune import Goal, cost, grid, tune
 from index_service.search.scann_index import ScannIndex
 from index_service.search.searcher import load_index
@@ -72,6 +72,12 @@ def test_an_index_is_never_overwritten_but_a_torn_build_is(tmp_path: Path) -> No
         build_index(tmp_path / "other", IDS, unit_rows(20, 8), "made", 0.6, None, FLAT)
     assert caught.value.reason == "not_empty"
     assert (tmp_path / "other" / "thesis.txt").read_text() == "keep me"
+
+
+def test_a_build_has_the_same_name_in_every_version_and_order() -> None:
+    vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert name_build(["b", "a", "ü"], vectors, "rgb4") == "841fef5e0dd8ef67"
+    assert name_build(["a", "b", "ü"], vectors[[1, 0, 2]], "rgb4") == "841fef5e0dd8ef67"
 
 
 def test_without_pairs_the_nearest_ten_are_the_basis(tmp_path: Path) -> None:
