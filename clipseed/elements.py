@@ -98,6 +98,28 @@ class RankedMatch(NamedTuple):
     embedder: str
 
 
+class ClipCaption(NamedTuple):
+    """A selected match with one caption of its seed.
+
+    Attributes:
+        seed_id: of the seed.
+        image: reference of the seed's image.
+        caption: one of its captions.
+        rank: 1 for the seed's best match.
+        similarity: of the matched frame.
+        time_us: of the matched frame.
+        video: that it is in.
+    """
+
+    seed_id: str
+    image: str
+    caption: str
+    rank: int
+    similarity: float
+    time_us: int
+    video: Video
+
+
 class Pair(NamedTuple):
     """A clip-caption pair; the first four fields are a row of `pairs.csv`.
 

@@ -2,15 +2,14 @@
 
 from apache_beam import coders
 
-from clipseed.elements import Match, Pair, Seed, SeedRow, Video, VideoPart
+from clipseed.elements import ClipCaption, Match, Pair, Seed, SeedRow, Video, VideoPart
 from clipseed.errors import DeadLetter
 from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
-from transforms.matches.pairs import CaptionedMatch
 from transforms.seeds.load_images import SeedBatch
 
 for _element in (
-    CaptionedMatch,
+    ClipCaption,
     Counter,
     DeadLetter,
     Match,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beam_pipeline.demo.world import Scene, caption
 from benchmarks.made_world.corpus import FILM_S
-from clipseed.elements import Video
+from clipseed.elements import ClipCaption, Video
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, encode
 from clipseed.run.manifest import RunManifest
@@ -19,7 +19,6 @@ from clipseed.run.tables import CsvPair
 from clipseed.run.writer import RunWriter
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
-from transforms.matches.pairs import CaptionedMatch
 
 CLIP_S = 6
 CUT = CutConfig(CLIP_S * 1_000_000, 5.0, 96, 60.0)
@@ -50,7 +49,7 @@ def _cut(films: Iterable[tuple[str, Scene]]) -> Iterator[ClipRecord]:
     middle_us = FILM_S * 1_000_000 // 2
     for file, scene in films:
         video = Video(file, file, file)
-        said = CaptionedMatch("", "", caption(scene), 1, 1.0, middle_us, video)
+        said = ClipCaption("", "", caption(scene), 1, 1.0, middle_us, video)
         for clip in cut_clips(file, [middle_us], CUT):
             yield make_record(clip, [said], config)
 

@@ -15,7 +15,15 @@ import numpy as np
 
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import Plan, make_plan
-from clipseed.elements import EmbeddedChunk, ImageChunk, Match, Seed, SeedRow, Video
+from clipseed.elements import (
+    ClipCaption,
+    EmbeddedChunk,
+    ImageChunk,
+    Match,
+    Seed,
+    SeedRow,
+    Video,
+)
 from clipseed.errors import DeadLetter
 from clipseed.hashing import shard_of
 from clipseed.run.clip_record import encode
@@ -30,7 +38,6 @@ from transforms.clips.write import make_record
 from transforms.frames.embed import embed_chunk
 from transforms.matches.match import match_chunk
 from transforms.matches.pairs import (
-    CaptionedMatch,
     caption_matches,
     captions_of_clip,
 )
@@ -111,7 +118,7 @@ def embed_corpus(steps: Plan, embedder: Embedder) -> Iterator[EmbeddedChunk]:
 
 def choose(
     above: dict[str, list[Match]], seeds: Sequence[Seed], steps: Plan
-) -> list[CaptionedMatch]:
+) -> list[ClipCaption]:
     """Return the selected matches of each seed, with its captions."""
     captions: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for seed in seeds:
@@ -125,16 +132,16 @@ def choose(
     ]
 
 
-def write(selected: Sequence[CaptionedMatch], steps: Plan, output: Path) -> None:
+def write(selected: Sequence[ClipCaption], steps: Plan, output: Path) -> None:
     """Cut the clips, and write shards and pairs."""
     config = steps.clips
     pairs: list[CsvPair] = []
-    by_shard: dict[int, dict[Video, list[CaptionedMatch]]] = defaultdict(dict)
+    by_shard: dict[int, dict[Video, list[ClipCaption]]] = defaultdict(dict)
     for row in sorted(selected, key=lambda r: (r.video.video_id, r.time_us)):
         shard = shard_of(row.video.video_id, config.num_shards)
         by_shard[shard].setdefault(row.video, []).append(row)
 
-    def records(videos: dict[Video, list[CaptionedMatch]]) -> Iterator[bytes]:
+    def records(videos: dict[Video, list[ClipCaption]]) -> Iterator[bytes]:
         for video, rows in videos.items():
             times = sorted({row.time_us for row in rows})
             for clip in cut_clips(video.uri, times, config.cut):

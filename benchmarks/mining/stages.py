@@ -19,14 +19,13 @@ from apache_beam import coders
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from benchmarks.mining.corpus import Corpus, build_corpus, film_lengths, find_sources
 from benchmarks.processes import ROOT
-from clipseed.elements import Match, SeedRow, Video, VideoPart
+from clipseed.elements import ClipCaption, Match, SeedRow, Video, VideoPart
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import encode
 from models.embedders.registry import load_embedder
 from models.pretrained.resizing import Resizing
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
-from transforms.matches.pairs import CaptionedMatch
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.seeds.formats import SeedsConfig, read_seeds
 from transforms.seeds.load_images import LoadConfig, batches, load_batch
@@ -85,7 +84,7 @@ def _clip_costs(corpus: Corpus) -> dict[str, float]:
     for path in corpus.files():
         video = Video(path.stem, str(path), str(path))
         for clip in cut_clips(str(path), [10_000_000], _CUT):
-            row = CaptionedMatch("seed", "seed.jpg", "text", 1, 0.8, 10_000_000, video)
+            row = ClipCaption("seed", "seed.jpg", "text", 1, 0.8, 10_000_000, video)
             sizes.append(len(encode(make_record(clip, [row], config))))
     spent_s = time.process_time() - start_s
     return {"cut_s": spent_s / len(sizes), "clip_bytes": sum(sizes) / len(sizes)}

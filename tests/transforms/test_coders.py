@@ -12,12 +12,11 @@ from apache_beam.runners.pipeline_context import PipelineContext
 from beam_pipeline.mine import build_pipeline
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.mining.plan import make_plan
-from clipseed.elements import Match, Pair, Seed, SeedRow, Video, VideoPart
+from clipseed.elements import ClipCaption, Match, Pair, Seed, SeedRow, Video, VideoPart
 from clipseed.errors import DeadLetter
 from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
 from models.embedders.registry import load_embedder
-from transforms.matches.pairs import CaptionedMatch
 from transforms.seeds.load_images import SeedBatch
 
 # What pickles every element that is not of a primitive type.
@@ -142,7 +141,7 @@ ROW = SeedRow("a.png", "/a.png", 'a "caption",\n\t— ünïcödé', 7, 9, b"\0\x
         DeadLetter("probe", "film.mp4", "not_a_video", "It is a text."),
         Counter("probe", "dead_letters", "not_a_video"),
         RunFile("clips/x.tfrecord", 3, 2**40, "0f"),
-        CaptionedMatch("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
+        ClipCaption("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
         Pair("film.mp4", 0, 1, "c", "clip", "id", "seed", "a.png", 1, 0.7, 0, "ok"),
     ],
     ids=lambda element: type(element).__name__,
@@ -155,5 +154,5 @@ def test_elements_come_through_their_schema_whole(element: tuple) -> None:
     assert back == element and type(back) is type(element)
     if isinstance(back, SeedBatch):
         assert [type(row) for row in back.rows] == [SeedRow, SeedRow]
-    if isinstance(back, VideoPart | Match | CaptionedMatch):
+    if isinstance(back, VideoPart | Match | ClipCaption):
         assert type(back.video) is Video

@@ -4,12 +4,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from clipseed.elements import ClipCaption
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.clip_record import Caption, ClipRecord, decode, video_of
 from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
-from transforms.matches.pairs import CaptionedMatch, captions_of_clip
+from transforms.matches.pairs import captions_of_clip
 
 
 class BaseClips:
@@ -43,7 +44,7 @@ def open_shard(run: Run | None, path: str) -> Iterator[BaseClips | None]:
         yield BaseClips(local_path, run)
 
 
-def captions_from(matches: Sequence[CaptionedMatch]) -> tuple[Caption, ...]:
+def captions_from(matches: Sequence[ClipCaption]) -> tuple[Caption, ...]:
     """Return the captions of a clip's record."""
     return tuple(
         Caption(m.caption, m.seed_id, m.image, m.similarity, m.rank, m.time_us)
@@ -52,8 +53,8 @@ def captions_from(matches: Sequence[CaptionedMatch]) -> tuple[Caption, ...]:
 
 
 def recaption(
-    clip: ClipRecord, matches: Sequence[CaptionedMatch]
-) -> tuple[ClipRecord, list[CaptionedMatch]]:
+    clip: ClipRecord, matches: Sequence[ClipCaption]
+) -> tuple[ClipRecord, list[ClipCaption]]:
     """Return the clip with its matches that are selected now, and its captions."""
     times = {match.time_us for match in matches} & set(clip.times_us)
     rows = captions_of_clip(match for match in matches if match.time_us in times)

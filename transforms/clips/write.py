@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from clipseed.elements import Pair, Video
+from clipseed.elements import ClipCaption, Pair, Video
 from clipseed.errors import DeadLetter, InputError
 from clipseed.hashing import content_id
 from clipseed.io.download import local_copy
@@ -24,7 +24,7 @@ from transforms import progress
 from transforms.clips.cut import CutClip, CutConfig, cut_clips
 from transforms.clips.reuse import BaseClips, captions_from, open_shard, recaption
 from transforms.clips.to_record import record_of
-from transforms.matches.pairs import CaptionedMatch, captions_of_clip
+from transforms.matches.pairs import captions_of_clip
 from transforms.media.audio import BROKEN, OK
 from transforms.media.isolation.worker_process import Isolation
 from transforms.run.merge import dead_letter_of
@@ -65,7 +65,7 @@ class ClipsConfig:
 
 
 def make_record(
-    clip: CutClip, rows: list[CaptionedMatch], config: ClipsConfig
+    clip: CutClip, rows: list[ClipCaption], config: ClipsConfig
 ) -> ClipRecord:
     """Join a cut clip with the matches that it is captioned by."""
     video = rows[0].video
@@ -92,7 +92,7 @@ class _WriteShardFn(beam.DoFn):
     def teardown(self) -> None:
         self._isolation.close()
 
-    def process(self, shard: tuple[int, Iterable[CaptionedMatch]]) -> Iterator[Any]:
+    def process(self, shard: tuple[int, Iterable[ClipCaption]]) -> Iterator[Any]:
         number, selected = shard
         config, outcome = self._config, _Outcome()
         path = shard_path(CLIPS, number, config.num_shards)
@@ -109,7 +109,7 @@ class _WriteShardFn(beam.DoFn):
 
     def _records(
         self,
-        selected: Iterable[CaptionedMatch],
+        selected: Iterable[ClipCaption],
         base: BaseClips | None,
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
@@ -132,7 +132,7 @@ class _WriteShardFn(beam.DoFn):
     def _video_records(
         self,
         video: Video,
-        rows: list[CaptionedMatch],
+        rows: list[ClipCaption],
         waiting: set[int],
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
@@ -161,7 +161,7 @@ class _WriteShardFn(beam.DoFn):
 
 def _copied_records(
     video: Video,
-    rows: list[CaptionedMatch],
+    rows: list[ClipCaption],
     waiting: set[int],
     base: BaseClips,
     outcome: "_Outcome",
@@ -189,7 +189,7 @@ class _Outcome:
         self.reports: list[ClipReport] = []
         self.rejected: list[DeadLetter] = []
 
-    def add(self, record: ClipRecord, rows: list[CaptionedMatch], times: int) -> None:
+    def add(self, record: ClipRecord, rows: list[ClipCaption], times: int) -> None:
         duration_us = record.end_us - record.start_us
         self.reports.append(ClipReport(duration_us, record.sound_verdict, times))
         progress.add("clips")
@@ -239,7 +239,7 @@ def _place(video: Video, time_us: int) -> str:
 
 @dataclass(eq=False)
 class WriteClips(beam.PTransform):
-    """`CaptionedMatch` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
+    """`ClipCaption` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
 
     `cuts` counts the matched frames to cut around, a number a shard.
 
@@ -255,9 +255,9 @@ class WriteClips(beam.PTransform):
             selected
             | "KeyByVideo"
             >> beam.Map(lambda row: (row.video.video_id, row)).with_output_types(
-                tuple[str, CaptionedMatch]
+                tuple[str, ClipCaption]
             )
-            | GroupIntoShards(self.config.num_shards, CaptionedMatch)
+            | GroupIntoShards(self.config.num_shards, ClipCaption)
             | "Cut"
             >> beam.ParDo(_WriteShardFn(self.config)).with_outputs(
                 "files", "reports", "rejected", "cuts", main="pairs"

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from clipseed.elements import Match, Seed
-from transforms.matches.pairs import CaptionedMatch, caption_matches
+from clipseed.elements import ClipCaption, Match, Seed
+from transforms.matches.pairs import caption_matches
 
 # One of the two; Beam's CoGroupByKey would tag them, and pickle what it tagged.
 _Side = tuple[Seed | None, list[Match] | None]
@@ -17,7 +17,7 @@ class JoinedCaptions(NamedTuple):
     """What comes out of `JoinCaptions`.
 
     Attributes:
-        matches: `CaptionedMatch`es, each match with each caption of its seed.
+        matches: `ClipCaption`es, each match with each caption of its seed.
         uncaptioned: ids of seeds that match and have no caption: an external index
             may hold more seeds than are mined for.
     """
@@ -50,7 +50,7 @@ class JoinCaptions(beam.PTransform):
             | "BySeed" >> beam.GroupByKey()
             | "Caption"
             >> beam.FlatMapTuple(_caption)
-            .with_output_types(CaptionedMatch)
+            .with_output_types(ClipCaption)
             .with_outputs("uncaptioned", main="matches")
         )
         return JoinedCaptions(joined.matches, joined.uncaptioned)

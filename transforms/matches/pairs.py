@@ -1,36 +1,13 @@
 """Which match is captioned how: from a seed's selected matches to captions of clips."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from clipseed.elements import Match, Video
-
-
-class CaptionedMatch(NamedTuple):
-    """A selected match with one caption of its seed.
-
-    Attributes:
-        seed_id: of the seed.
-        image: reference of the seed's image.
-        caption: one of its captions.
-        rank: 1 for the seed's best match.
-        similarity: of the matched frame.
-        time_us: of the matched frame.
-        video: that it is in.
-    """
-
-    seed_id: str
-    image: str
-    caption: str
-    rank: int
-    similarity: float
-    time_us: int
-    video: Video
+from clipseed.elements import ClipCaption, Match
 
 
 def caption_matches(
     seed_id: str, captions: Iterable[tuple[str, str]], matches: Iterable[list[Match]]
-) -> Iterator[CaptionedMatch]:
+) -> Iterator[ClipCaption]:
     """Yield each of a seed's selected matches with each of its captions.
 
     Args:
@@ -45,7 +22,7 @@ def caption_matches(
     for best in matches:
         for rank, match in enumerate(best, start=1):
             for caption, image in sorted(images.items()):
-                yield CaptionedMatch(
+                yield ClipCaption(
                     seed_id,
                     image,
                     caption,
@@ -56,9 +33,9 @@ def caption_matches(
                 )
 
 
-def captions_of_clip(matches: Iterable[CaptionedMatch]) -> list[CaptionedMatch]:
+def captions_of_clip(matches: Iterable[ClipCaption]) -> list[ClipCaption]:
     """Return what one clip is captioned with: of equal captions the most similar."""
-    best: dict[str, CaptionedMatch] = {}
+    best: dict[str, ClipCaption] = {}
     for row in sorted(matches, key=lambda r: (-r.similarity, r.seed_id, r.time_us)):
         best.setdefault(row.caption, row)
     return list(best.values())

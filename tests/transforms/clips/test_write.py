@@ -10,7 +10,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from clipseed.elements import Pair, Video
+from clipseed.elements import ClipCaption, Pair, Video
 from clipseed.hashing import shard_of
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, decode
@@ -25,7 +25,6 @@ from tests.support.made_media import (
 )
 from transforms.clips.cut import CutClip, CutConfig
 from transforms.clips.write import ClipReport, ClipsConfig, WriteClips, make_record
-from transforms.matches.pairs import CaptionedMatch
 from transforms.media.audio import Sound
 
 S = 1_000_000
@@ -34,8 +33,8 @@ A = Video("a", "a.mp4", "/a.mp4")
 
 def selected(
     seed_id: str, similarity: float, time_us: int, **other: Any
-) -> CaptionedMatch:
-    row = CaptionedMatch(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
+) -> ClipCaption:
+    row = ClipCaption(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
     return row._replace(**other)
 
 
@@ -96,17 +95,17 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Video]:
 
 
 @pytest.fixture(scope="module")
-def rows(videos: dict[str, Video]) -> list[CaptionedMatch]:
+def rows(videos: dict[str, Video]) -> list[ClipCaption]:
     """Return two matches in one part, one in another, and one in each other video."""
     loud, mute, gone = videos.values()
     return [
-        CaptionedMatch("s", "s.png", "near", 1, 0.9, 1 * S, loud),
-        CaptionedMatch("t", "t.png", "near", 1, 0.8, 3 * S, loud),
-        CaptionedMatch("t", "t.png", "too", 1, 0.8, 3 * S, loud),
-        CaptionedMatch("s", "s.png", "near", 2, 0.7, 11 * S, loud),
-        CaptionedMatch("u", "u.png", "short", 1, 0.6, 2 * S, mute),
-        CaptionedMatch("u", "u.png", "short", 2, 0.5, 1 * S, gone),
-        CaptionedMatch("u", "u.png", "lost", 2, 0.5, 1 * S, gone),
+        ClipCaption("s", "s.png", "near", 1, 0.9, 1 * S, loud),
+        ClipCaption("t", "t.png", "near", 1, 0.8, 3 * S, loud),
+        ClipCaption("t", "t.png", "too", 1, 0.8, 3 * S, loud),
+        ClipCaption("s", "s.png", "near", 2, 0.7, 11 * S, loud),
+        ClipCaption("u", "u.png", "short", 1, 0.6, 2 * S, mute),
+        ClipCaption("u", "u.png", "short", 2, 0.5, 1 * S, gone),
+        ClipCaption("u", "u.png", "lost", 2, 0.5, 1 * S, gone),
     ]
 
 
@@ -115,7 +114,7 @@ def clip_id(video: Video, start_us: int, end_us: int) -> str:
     return hashlib.sha256(part.encode()).hexdigest()[:16]
 
 
-def pair(row: CaptionedMatch, start_us: int, end_us: int, sound: str) -> Pair:
+def pair(row: ClipCaption, start_us: int, end_us: int, sound: str) -> Pair:
     return Pair(
         row.video.reference, start_us, end_us, row.caption,
         clip_id(row.video, start_us, end_us), row.video.video_id, row.seed_id,
@@ -124,7 +123,7 @@ def pair(row: CaptionedMatch, start_us: int, end_us: int, sound: str) -> Pair:
 
 
 def check(
-    settings: ClipsConfig, rows: list[CaptionedMatch], wanted: dict[str, list]
+    settings: ClipsConfig, rows: list[ClipCaption], wanted: dict[str, list]
 ) -> None:
     """Run the step, and compare all that comes out of it."""
     with TestPipeline(runner="FnApiRunner") as pipeline:
@@ -154,7 +153,7 @@ def files_of(run_dir: Path, clips: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def test_clips_are_written_and_accounted_for(
-    videos: dict[str, Video], rows: list[CaptionedMatch], tmp_path: Path
+    videos: dict[str, Video], rows: list[ClipCaption], tmp_path: Path
 ) -> None:
     first, last, mute = (0, 10 * S), (2 * S, 12 * S), (0, 3 * S)
     wanted = {
@@ -186,7 +185,7 @@ def test_clips_are_written_and_accounted_for(
 
 
 def test_required_sound_drops_and_tells(
-    rows: list[CaptionedMatch], tmp_path: Path
+    rows: list[ClipCaption], tmp_path: Path
 ) -> None:
     wanted = {
         "rejected": [
@@ -223,7 +222,7 @@ def test_damage_is_told_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 
 def test_shards_do_not_depend_on_the_order_of_arrival(
-    rows: list[CaptionedMatch], tmp_path: Path
+    rows: list[ClipCaption], tmp_path: Path
 ) -> None:
     for name, given in (("one", rows), ("two", rows[::-1])):
         check(config(str(tmp_path / name)), given, {})

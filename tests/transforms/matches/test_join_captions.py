@@ -4,9 +4,8 @@ import apache_beam as beam
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from clipseed.elements import Match, Seed, Video
+from clipseed.elements import ClipCaption, Match, Seed, Video
 from transforms.matches.join_captions import JoinCaptions
-from transforms.matches.pairs import CaptionedMatch
 
 FILM = Video("v", "film.mp4", "/film.mp4")
 BEST, NEXT = Match("s", 0.9, FILM, 5), Match("s", 0.8, FILM, 3)
@@ -25,10 +24,10 @@ def test_each_match_gets_each_caption_once() -> None:
         best = pipeline | "Best" >> beam.Create([("s", [BEST, NEXT]), alone])
         joined = best | JoinCaptions(seeds)
         wanted = [
-            CaptionedMatch("s", "a.png", "a cat", 1, 0.9, 5, FILM),
-            CaptionedMatch("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
-            CaptionedMatch("s", "a.png", "a cat", 2, 0.8, 3, FILM),
-            CaptionedMatch("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
+            ClipCaption("s", "a.png", "a cat", 1, 0.9, 5, FILM),
+            ClipCaption("s", "a.png", "a sleeping cat", 1, 0.9, 5, FILM),
+            ClipCaption("s", "a.png", "a cat", 2, 0.8, 3, FILM),
+            ClipCaption("s", "a.png", "a sleeping cat", 2, 0.8, 3, FILM),
         ]
         assert_that(joined.matches, equal_to(wanted), "selected")
         assert_that(

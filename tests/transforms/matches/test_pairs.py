@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from clipseed.elements import Match, Video
-from transforms.matches.pairs import CaptionedMatch, caption_matches, captions_of_clip
+from clipseed.elements import ClipCaption, Match, Video
+from transforms.matches.pairs import caption_matches, captions_of_clip
 
 A, B = Video("a", "a.mp4", "/a.mp4"), Video("b", "b.mp4", "/b.mp4")
 
 
 def selected(
     seed_id: str, similarity: float, time_us: int, **other: Any
-) -> CaptionedMatch:
-    row = CaptionedMatch(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
+) -> ClipCaption:
+    row = ClipCaption(seed_id, f"{seed_id}.png", "c", 1, similarity, time_us, A)
     return row._replace(**other)
 
 
@@ -19,10 +19,10 @@ def test_each_match_is_selected_with_each_caption() -> None:
     best = [Match("s", 0.9, A, 5), Match("s", 0.8, B, 3)]
     captions = [("b.png", "two"), ("a.png", "one"), ("c.png", "one")]
     assert list(caption_matches("s", captions, [best])) == [
-        CaptionedMatch("s", "a.png", "one", 1, 0.9, 5, A),
-        CaptionedMatch("s", "b.png", "two", 1, 0.9, 5, A),
-        CaptionedMatch("s", "a.png", "one", 2, 0.8, 3, B),
-        CaptionedMatch("s", "b.png", "two", 2, 0.8, 3, B),
+        ClipCaption("s", "a.png", "one", 1, 0.9, 5, A),
+        ClipCaption("s", "b.png", "two", 1, 0.9, 5, A),
+        ClipCaption("s", "a.png", "one", 2, 0.8, 3, B),
+        ClipCaption("s", "b.png", "two", 2, 0.8, 3, B),
     ]
 
 

@@ -9,7 +9,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 import transforms.coders  # noqa: F401  (registers the elements' coders)
-from clipseed.elements import Match, Seed, Video
+from clipseed.elements import ClipCaption, Match, Seed, Video
 from clipseed.errors import DeadLetter
 from clipseed.hashing import shard_of
 from clipseed.io import storage
@@ -22,7 +22,6 @@ from clipseed.run.writer import RunWriter
 from tests.support.tiny_run import clip_record
 from transforms.clips.reuse import BaseClips, open_shard, recaption
 from transforms.clips.write import _copied_records, _Outcome
-from transforms.matches.pairs import CaptionedMatch
 from transforms.matches.select import Selection
 from transforms.run.merge import (
     DropBaseVideos,
@@ -132,8 +131,8 @@ def test_videos_of_the_base_run_are_dropped() -> None:
 
 def row(
     seed_id: str, caption: str, time_us: int, similarity: float = 0.5
-) -> CaptionedMatch:
-    return CaptionedMatch(seed_id, f"{seed_id}.png", caption, 1, similarity, time_us, A)
+) -> ClipCaption:
+    return ClipCaption(seed_id, f"{seed_id}.png", caption, 1, similarity, time_us, A)
 
 
 def test_a_clip_is_captioned_with_what_is_chosen_now() -> None:
