@@ -129,7 +129,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         print(f"clipseed mine: {fault}", file=sys.stderr)
         return 1
     if dataflow.runs_later(options):
-        print(dataflow.describe(pipeline.runner.proto_pipeline, options, config.output))
+        print(dataflow.describe(dataflow.built_graph(pipeline), options, config.output))
         return 0
     return summary.report(config.output)
 

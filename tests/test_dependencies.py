@@ -74,7 +74,8 @@ def direct() -> set[str]:
     extras = project()["optional-dependencies"]
     lines = [*project()["dependencies"], *itertools.chain(*extras.values())]
     found = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in lines}
-    stubs = {name for name in found if name.startswith("types-")}  # read by mypy alone
+    # Read by mypy alone.
+    stubs = {n for n in found if n.startswith("types-") or n.endswith("-stubs")}
     return found - {project()["name"]} - stubs
 
 

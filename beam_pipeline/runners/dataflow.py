@@ -12,8 +12,9 @@ or a TPU, and no frame travels: `clipseed estimate-cost` estimates both.
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
@@ -27,6 +28,9 @@ from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.preflight import ConfigError
 from clipseed.flags import flags_of
 from clipseed.io.storage import is_remote
+
+if TYPE_CHECKING:
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
 _ACCELERATOR = "beam:resources:accelerator:v1"
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/.*)?")
@@ -101,28 +105,30 @@ def _check_given(options: PipelineOptions) -> None:
             raise ConfigError(f"--{name} {place}: give it as gs://BUCKET/FOLDER")
 
 
+def built_graph(pipeline: Pipeline) -> beam_runner_api_pb2.Pipeline:
+    """Return the graph of a pipeline that Dataflow's runner has built."""
+    return cast("DataflowRunner", pipeline.runner).proto_pipeline
+
+
 def describe(
     graph: beam_runner_api_pb2.Pipeline, options: PipelineOptions, output: str
 ) -> str:
     """Return a summary of what was built, one line per item."""
-    cloud, workers = (
-        options.view_as(kind) for kind in (GoogleCloudOptions, WorkerOptions)
-    )
-    template = cloud.template_location
+    template = options.view_as(GoogleCloudOptions).template_location
     built = f"a template in {template}" if template else "the job graph (dry run)"
     steps = [t for t in graph.components.transforms.values() if not t.subtransforms]
     lines = [
         ("built", f"{built}; nothing was submitted"),
         ("steps", str(len(steps))),
         ("images", ", ".join(sorted(images(graph)))),
-        ("workers", _workers(workers)),
+        ("workers", _workers(options.view_as(WorkerOptions))),
         *(("on " + hint, ", ".join(names)) for hint, names in hinted(graph).items()),
         ("output", output),
     ]
     return "\n".join(f"{name:>8}  {text}" for name, text in lines)
 
 
-def _workers(options: Any) -> str:
+def _workers(options: WorkerOptions) -> str:
     machine = options.machine_type or "machines of Dataflow's choice"
     bounds = [options.num_workers, options.max_num_workers]
     count = " to ".join(str(bound) for bound in bounds if bound)

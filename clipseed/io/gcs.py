@@ -12,9 +12,12 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from clipseed.errors import InputError
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Bucket, Client
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 # Failures of the machine, not of the input: dropping inputs for them would lose data.
@@ -43,19 +46,19 @@ def is_gs(uri: str) -> bool:
 
 
 @functools.cache
-def _client(emulator: str | None) -> Any:
+def _client(emulator: str | None) -> "Client":
     """Return this process's client.
 
     The emulator's address is the key of the cache: a client reads it once, when it is
     created.
     """
-    from google.cloud import storage
+    from google.cloud.storage import Client
 
     del emulator
-    return storage.Client()
+    return Client()
 
 
-def bucket_and_key(uri: str) -> tuple[Any, str]:
+def bucket_and_key(uri: str) -> "tuple[Bucket, str]":
     """Split a `gs://` URI into its bucket and the object's name, which may be ""."""
     name, _, key = uri.removeprefix("gs://").partition("/")
     if not name:
@@ -64,7 +67,7 @@ def bucket_and_key(uri: str) -> tuple[Any, str]:
         return _client(os.environ.get("STORAGE_EMULATOR_HOST")).bucket(name), key
 
 
-def blob_of(uri: str) -> Any:
+def blob_of(uri: str) -> "Blob":
     """Return the object of a `gs://` URI, whether it exists or not."""
     bucket, key = bucket_and_key(uri)
     if not key:

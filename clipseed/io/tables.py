@@ -10,7 +10,7 @@ row that cannot be read becomes a `BadRow` and never affects other rows.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from clipseed.io.text_tables import (
     text_rows,
     utf8_row,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 __all__ = [
     "BadRow",
@@ -150,8 +154,7 @@ def _required_format(uri: str) -> str:
 
 
 @contextmanager
-def _parquet(uri: str) -> Iterator[Any]:
-    """Open a `pyarrow.parquet.ParquetFile`."""
+def _parquet(uri: str) -> Iterator["pq.ParquetFile"]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -171,7 +174,8 @@ def _parquet_rows(uri: str, only: Sequence[str] | None) -> Iterator[Row | BadRow
 
     number = 0
     with _parquet(uri) as table:
-        batches = table.iter_batches(_PARQUET_BATCH_ROWS, columns=only)
+        columns = None if only is None else list(only)
+        batches = table.iter_batches(_PARQUET_BATCH_ROWS, columns=columns)
         try:
             for batch in batches:
                 for row in _batch_rows(batch, number + 1):
@@ -182,36 +186,42 @@ def _parquet_rows(uri: str, only: Sequence[str] | None) -> Iterator[Row | BadRow
             yield BadRow(number + 1, "truncated_table", message)
 
 
-def _batch_rows(batch: Any, first_number: int) -> Iterator[Row | BadRow]:
-    """Yield the rows of a `pyarrow.RecordBatch`."""
+def _batch_rows(batch: "pa.RecordBatch", first_number: int) -> Iterator[Row | BadRow]:
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     vectors = {n: c for n, c in columns.items() if _is_vector(c.type)}
     texts = {n: _cell_values(c) for n, c in columns.items() if n not in vectors}
     for i in range(batch.num_rows):
         cells = {name: as_text(values[i]) for name, values in texts.items()}
-        floats = {n: _float32_bytes(c[i]) for n, c in vectors.items() if c[i].is_valid}
+        floats = {
+            name: data
+            for name, column in vectors.items()
+            if (data := _float32_bytes(column[i])) is not None
+        }
         yield utf8_row(first_number + i, cells, floats)
 
 
-def _is_vector(kind: Any) -> bool:
-    import pyarrow.types as t
+def _is_vector(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
 
-    is_list = t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind)
-    return is_list and t.is_floating(kind.value_type)
+    lists = pa.ListType | pa.LargeListType | pa.FixedSizeListType
+    return isinstance(kind, lists) and pa.types.is_floating(kind.value_type)
 
 
-def _cell_values(column: Any) -> list[Any]:
+def _cell_values(column: "pa.Array") -> list[Any]:
     """Return Python values; text as bytes, so that a bad cell affects its row only."""
     import pyarrow as pa
     import pyarrow.types as t
 
-    if t.is_dictionary(column.type):
+    if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     if t.is_string(column.type) or t.is_large_string(column.type):
         column = column.cast(pa.large_binary())
     return column.to_pylist()
 
 
-def _float32_bytes(cell: Any) -> bytes:
+def _float32_bytes(cell: "pa.ListScalar") -> bytes | None:
+    """Return the vector of a cell as float32; None for an empty cell."""
+    if cell.values is None:
+        return None
     values = cell.values.to_numpy(zero_copy_only=False)
     return np.asarray(values, np.float32).tobytes()

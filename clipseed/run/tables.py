@@ -8,11 +8,14 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from clipseed.elements import Pair, RankedMatch
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _KINDS = {str: "string", int: "int64", float: "float32"}
 _SMALL = {"rank"}  # int32
@@ -69,7 +72,7 @@ def write_pairs_csv(path: str, pairs: Iterable[CsvPair]) -> int:
 
 
 def _write_parquet(
-    path: str, rows: Sequence[Any], element: Any, config_hash: str
+    path: str, rows: Sequence[_Row], element: type[_Row], config_hash: str
 ) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -84,11 +87,11 @@ def _write_parquet(
     return len(rows)
 
 
-def _schema(element: Any) -> Any:
+def _schema(element: type[NamedTuple]) -> "pa.Schema":
     """Return the Arrow schema of an element's fields."""
     import pyarrow as pa
 
-    def kind(name: str, annotation: Any) -> Any:
+    def kind(name: str, annotation: type) -> "pa.DataType":
         if name in _SMALL:
             return pa.int32()
         return getattr(pa, _KINDS[annotation])()

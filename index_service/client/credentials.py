@@ -5,11 +5,14 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from clipseed.errors import InputError
+
+if TYPE_CHECKING:
+    _Handler = grpc.RpcMethodHandler[Any, Any]  # of any method, so of any message
 
 _OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -99,13 +102,13 @@ class TokenInterceptor(grpc.ServerInterceptor):
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
-        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+        self._refusal: _Handler = grpc.unary_unary_rpc_method_handler(_refuse)
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        continuation: "Callable[[grpc.HandlerCallDetails], _Handler | None]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
+    ) -> "_Handler | None":
         """Pass a call on, or refuse it."""
         if handler_call_details.method.startswith(_OPEN_METHODS):
             return continuation(handler_call_details)
@@ -116,7 +119,7 @@ class TokenInterceptor(grpc.ServerInterceptor):
         return self._refusal
 
 
-def _refuse(_: Any, context: grpc.ServicerContext) -> None:
+def _refuse(_: object, context: grpc.ServicerContext) -> None:
     context.abort(grpc.StatusCode.UNAUTHENTICATED, "bad_token: send the server's token")
 
 

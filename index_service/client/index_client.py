@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -122,7 +122,7 @@ class IndexClient:
         for shard in self.shards:
             shard.close()
 
-    def check(self) -> list[Any]:
+    def check(self) -> list[wire.StatsResponse]:
         """Check that the shards belong together and fit the queries.
 
         Returns:

@@ -10,15 +10,19 @@ the call at once, as an `InputError` with the server's reason.
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from clipseed.errors import InputError
 from index_service.client.retries import Pace, is_overload, is_transient, retrying
 from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
+_Answer = TypeVar("_Answer", bound=Message)
+# A method of a replica's stub.
+_Method = Callable[[IndexServiceStub], Callable[..., _Answer]]
 _ANSWER_BYTES = 256 << 20
 
 
@@ -66,7 +70,7 @@ class ShardClient:
         for channel in self._channels:
             channel.close()
 
-    def search(self, request: Any) -> Any:
+    def search(self, request: wire.SearchRequest) -> wire.SearchResponse:
         """Return the `SearchResponse` to a `SearchRequest`.
 
         Raises:
@@ -75,7 +79,7 @@ class ShardClient:
         """
         return self._call(lambda stub: stub.Search, request)
 
-    def stats(self) -> Any:
+    def stats(self) -> wire.StatsResponse:
         """Return the shard's `StatsResponse`.
 
         Raises:
@@ -84,7 +88,7 @@ class ShardClient:
         """
         return self._call(lambda stub: stub.Stats, wire.StatsRequest())
 
-    def _call(self, method: Callable[[Any], Any], request: Any) -> Any:
+    def _call(self, method: _Method[_Answer], request: Message) -> _Answer:
         try:
             return self._retrying(self._ask_each, method, request)
         except grpc.RpcError as error:
@@ -94,7 +98,7 @@ class ShardClient:
                 "replica, or raise the client's patience"
             ) from error
 
-    def _ask_each(self, method: Callable[[Any], Any], request: Any) -> Any:
+    def _ask_each(self, method: _Method[_Answer], request: Message) -> _Answer:
         """Ask the replicas, the current one first, until one answers.
 
         Raises:

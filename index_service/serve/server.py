@@ -116,16 +116,15 @@ class IndexServer:
                 "cannot_listen", f"cannot listen on {address}; choose another port"
             ) from error
 
-    def _set_health(
-        self, status: "health_pb2.HealthCheckResponse.ServingStatus"
-    ) -> None:
+    def _set_health(self, status: int) -> None:
+        """Set the health of the server and of the service to a `ServingStatus`."""
         for name in ("", SERVICE):
             self._health.set(name, status)
 
 
 def _grpc_server(config: ServerConfig) -> grpc.Server:
     limits = config.limits
-    interceptors = []
+    interceptors: list[grpc.ServerInterceptor] = []
     if config.security.token_file:
         interceptors.append(TokenInterceptor(read_token(config.security.token_file)))
     return grpc.server(

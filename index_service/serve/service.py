@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -57,7 +57,9 @@ class IndexService(rpc.IndexServiceServicer):
 
     # --- the methods ------------------------------------------------------------------
 
-    def Search(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Search(
+        self, request: wire.SearchRequest, context: grpc.ServicerContext
+    ) -> wire.SearchResponse:
         """See `search.proto`."""
         began_s = time.perf_counter()
         with self._admitted(context):
@@ -67,7 +69,9 @@ class IndexService(rpc.IndexServiceServicer):
         self._queries += len(answer.matches.counts)
         return to_wire(answer)
 
-    def Stats(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Stats(
+        self, request: wire.StatsRequest, context: grpc.ServicerContext
+    ) -> wire.StatsResponse:
         """See `search.proto`."""
         manifest = self._versions.current.manifest
         return wire.StatsResponse(
@@ -87,7 +91,9 @@ class IndexService(rpc.IndexServiceServicer):
             build=manifest.build,
         )
 
-    def Reload(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Reload(
+        self, request: wire.ReloadRequest, context: grpc.ServicerContext
+    ) -> wire.ReloadResponse:
         """See `search.proto`."""
         try:
             previous, version = self.reload(
@@ -125,7 +131,9 @@ class IndexService(rpc.IndexServiceServicer):
         finally:
             self._places.release()
 
-    def _answer(self, request: Any, context: grpc.ServicerContext) -> Answer:
+    def _answer(
+        self, request: wire.SearchRequest, context: grpc.ServicerContext
+    ) -> Answer:
         try:
             search = read_request(request, self._versions.current, self._limits)
         except InputError as error:
@@ -137,7 +145,7 @@ class IndexService(rpc.IndexServiceServicer):
             future = self.batcher.submit(search)
         except Overloaded:
             self._overloaded(context, "queue_full", "the queue is full")
-        context.add_callback(future.cancel)
+        context.add_callback(lambda: _cancel(future))
         try:
             return future.result()
         except InputError as error:
@@ -200,7 +208,14 @@ class IndexService(rpc.IndexServiceServicer):
         raise AssertionError("abort raises")
 
 
-def read_request(request: Any, searcher: Searcher, limits: Limits) -> Request:
+def _cancel(future: Future[Answer]) -> None:
+    """Drop a search whose client has left, unless it has begun."""
+    future.cancel()
+
+
+def read_request(
+    request: wire.SearchRequest, searcher: Searcher, limits: Limits
+) -> Request:
     """Check a `SearchRequest` against the index, and decode it.
 
     Whatever would yield an answer that looks right but means nothing is refused here.

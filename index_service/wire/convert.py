@@ -1,7 +1,5 @@
 """Convert answers to messages and back."""
 
-from typing import Any
-
 import numpy as np
 
 from index_service.search.matches import Matches
@@ -9,7 +7,7 @@ from index_service.serve.batching import Answer
 from index_service.wire import search_pb2 as wire
 
 
-def to_wire(answer: Answer) -> Any:
+def to_wire(answer: Answer) -> wire.SearchResponse:
     """Convert an answer to a `SearchResponse`."""
     matches = answer.matches
     return wire.SearchResponse(
@@ -21,7 +19,7 @@ def to_wire(answer: Answer) -> Any:
     )
 
 
-def from_wire(response: Any) -> Answer:
+def from_wire(response: wire.SearchResponse) -> Answer:
     """Convert a `SearchResponse` to an answer."""
     matches = Matches(
         np.array(response.counts, np.int64),

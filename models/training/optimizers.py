@@ -6,12 +6,13 @@ warm-up of 1.5 epochs (section 5.2); CLIP4Clip by Adam with two learning rates.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
 import optax
 from flax import nnx
+from jax.typing import ArrayLike
 
 from clipseed.errors import InputError
 
@@ -57,11 +58,12 @@ class OptimizerConfig:
             )
 
 
-def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+def schedule(config: OptimizerConfig, steps: int) -> Callable[[ArrayLike], jax.Array]:
     """Return the learning rate by step: a linear rise, then half a cosine to 0."""
     warmup = round(config.warmup * steps)
 
-    def rate(step: Any) -> Any:
+    def rate(step: ArrayLike) -> jax.Array:
+        step = jax.numpy.asarray(step)
         up = (step + 1) / max(1, warmup)
         done = (step - warmup) / max(1, steps - warmup)
         down = 0.5 * (1 + jax.numpy.cos(math.pi * jax.numpy.clip(done, 0, 1)))

@@ -125,8 +125,9 @@ class Embed(beam.PTransform):
     accelerator: str = ""
 
     def expand(self, chunks: beam.PCollection) -> Any:
-        """Runs the embedder on every chunk."""
-        inference = RunInference(EmbedderHandler(self.embedder, self.stage))
+        """Run the embedder on every chunk."""
+        handler = EmbedderHandler(self.embedder, self.stage)
+        inference: beam.PTransform = RunInference(handler)
         if self.accelerator:
             inference = inference.with_resource_hints(accelerator=self.accelerator)
         return (
