@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Where a caption comes from: an image that looks like a frame of the clip, a captioner
+# of images, or speech in the clip.
+TRANSFERRED, PSEUDOLABEL, ASR = "transferred", "pseudolabel", "asr"
+
 
 class SeedRow(NamedTuple):
     """One row of a seeds source: an image by reference, and one caption.
@@ -99,16 +103,19 @@ class RankedMatch(NamedTuple):
 
 
 class ClipCaption(NamedTuple):
-    """A selected match with one caption of its seed.
+    """A caption of a clip that is to be cut: what every caption source yields.
 
     Attributes:
-        seed_id: of the seed.
-        image: reference of the seed's image.
-        caption: one of its captions.
-        rank: 1 for the seed's best match.
-        similarity: of the matched frame.
-        time_us: of the matched frame.
+        seed_id: of the seed, for a transferred caption; else "".
+        image: reference of the seed's image, likewise.
+        caption: UTF-8 text.
+        rank: 1 for the seed's best match, or for the clip's best caption.
+        similarity: of the matched frame; for other sources the caption's score.
+        time_us: of the matched frame, or of what the caption was made from.
         video: that it is in.
+        source: `TRANSFERRED`, `PSEUDOLABEL` or `ASR`.
+        start_us: of the clip; -1 if it is cut around `time_us`.
+        end_us: of the clip, exclusive; -1 likewise.
     """
 
     seed_id: str
@@ -118,6 +125,15 @@ class ClipCaption(NamedTuple):
     similarity: float
     time_us: int
     video: Video
+    source: str = TRANSFERRED
+    start_us: int = -1
+    end_us: int = -1
+
+    @property
+    def place(self) -> int | tuple[int, int]:
+        """The boundaries of the clip, or the time that it is cut around."""
+        given = self.start_us, self.end_us
+        return self.time_us if given == (-1, -1) else given
 
 
 class Pair(NamedTuple):
@@ -127,12 +143,15 @@ class Pair(NamedTuple):
         video: as the corpus names it.
         start_us: of the clip.
         end_us: of the clip, exclusive.
-        caption: byte for byte as in the seeds.
+        caption: byte for byte as in its source.
         clip_id: names the record of the clip in `clips/`.
-        image: reference of the seed's image.
+        seed_id: of the seed, for a transferred caption; else "".
+        image: reference of the seed's image, likewise.
         rank: of the match among those of its seed, from 1.
-        time_us: of the matched frame.
+        similarity: see `ClipCaption`.
+        time_us: see `ClipCaption`.
         sound: the verdict on the sound of the clip.
+        source: see `ClipCaption`.
     """
 
     video: str
@@ -147,6 +166,7 @@ class Pair(NamedTuple):
     similarity: float
     time_us: int
     sound: str
+    source: str = TRANSFERRED
 
 
 class ImageChunk(NamedTuple):

@@ -29,6 +29,7 @@ MEL_FRAME_COUNT = "melspec/frame_count"
 EMBEDDER = "embedder"
 # Parallel lists, one entry per caption.
 CAPTION = "caption/string"
+CAPTION_SOURCE = "caption/source"  # left out where all captions are transferred
 SEED_ID = "seed/id"
 SEED_IMAGE = "seed/image"
 SIMILARITY = "match/similarity"

@@ -13,19 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clipseed.elements import TRANSFERRED
 from clipseed.run import clip_layout as key
 from clipseed.run.clip_layout import LOG_OFFSET, MEL_BINS, MEL_FRAMES_PER_S
 from clipseed.run.example_fields import Fields, bad_record
 
 
 class Caption(NamedTuple):
-    """A caption of a clip, and the match that it was transferred by.
+    """A caption of a clip, and the match that it was transferred by, if it was.
 
     Attributes:
         seed_image: reference of the seed's image.
-        similarity: stored as float32.
+        similarity: stored as float32; for other sources the caption's score.
         rank: of the match among those of the seed, from 1.
         time_us: of the matched frame, in the video.
+        source: `TRANSFERRED`, `PSEUDOLABEL` or `ASR`.
     """
 
     text: str
@@ -34,6 +36,7 @@ class Caption(NamedTuple):
     similarity: float
     rank: int
     time_us: int
+    source: str = TRANSFERRED
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +218,9 @@ def _context(record: ClipRecord) -> dict[str, tuple[str, list]]:
         key.SEED_ID: [caption.seed_id for caption in captions],
         key.SEED_IMAGE: [caption.seed_image for caption in captions],
     }
+    sources = [caption.source for caption in captions]
+    if any(source != TRANSFERRED for source in sources):
+        texts[key.CAPTION_SOURCE] = sources
     return (
         {name: ("int64_list", values) for name, values in ints.items()}
         | {name: ("float_list", values) for name, values in floats.items()}
@@ -253,7 +259,14 @@ def _read_captions(fields: Fields) -> tuple[Caption, ...]:
         fields.values(key.SIMILARITY, "float_list"),
         fields.values(key.RANK, "int64_list"),
         fields.values(key.TIME, "int64_list"),
+        _read_sources(fields),
     )
     if len({len(column) for column in columns}) > 1:
         raise bad_record("captions and their matches differ in number")
     return tuple(Caption(*row) for row in zip(*columns, strict=True))
+
+
+def _read_sources(fields: Fields) -> list[str]:
+    if key.CAPTION_SOURCE in fields:
+        return fields.texts(key.CAPTION_SOURCE)
+    return [TRANSFERRED] * len(fields.texts(key.CAPTION))

@@ -19,6 +19,10 @@ class Fields:
         self._context = example.context.feature
         self._lists = example.feature_lists.feature_list
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether a context key is there."""
+        return key in self._context
+
     def values(self, key: str, kind: str) -> list:
         """Return all values of a context key."""
         if key not in self._context:

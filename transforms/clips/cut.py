@@ -50,6 +50,7 @@ class CutClip(NamedTuple):
     """A clip as cut.
 
     Attributes:
+        part: that was to be cut.
         start_us: where it starts in the video.
         end_us: where it ends; early where the video turned out to end early.
         times_us: the matched frames that it was cut for.
@@ -60,6 +61,7 @@ class CutClip(NamedTuple):
         sound: at 16 kHz, with its verdict.
     """
 
+    part: tuple[int, int]
     start_us: int
     end_us: int
     times_us: tuple[int, ...]
@@ -71,6 +73,8 @@ class CutClip(NamedTuple):
 
 
 Parts = dict[tuple[int, int], tuple[int, ...]]
+# What to cut: a part of the video, or the one around a time.
+Place = int | tuple[int, int]
 
 
 def part_around(time_us: int, duration_us: int, clip_us: int) -> tuple[int, int]:
@@ -94,26 +98,31 @@ def plan_parts(ends: Iterable[tuple[int, int]], clip_us: int) -> Parts:
 
 
 def cut_clips(
-    source: Source, times_us: Sequence[int], config: CutConfig
+    source: Source, places: Sequence[Place], config: CutConfig
 ) -> Iterator[CutClip]:
-    """Yield a clip for each distinct video part around the given times.
+    """Yield a clip for each distinct video part that is given, or around a given time.
 
     The video is opened once. Where it breaks or ends before its header says, the parts
-    there are moved back to what can be shown; a clip is short only if the video is.
+    around times there are moved back to what can be shown, and are short only if the
+    video is; parts that are given are cut short.
 
     Raises:
         InputError: as `open_video`, or `decode_timeout`.
     """
     deadline_s = time.monotonic() + config.limit_s
     duration_us = probe(source).duration_us
-    parts = plan_parts(((t, duration_us) for t in times_us), config.clip_us)
+    times_us = [place for place in places if isinstance(place, int)]
+    around = plan_parts(((t, duration_us) for t in times_us), config.clip_us)
+    given: Parts = {place: () for place in places if not isinstance(place, int)}
+    parts = dict(sorted((given | around).items()))
     with open_video(source) as container:
         decoder = VideoDecoder(container, deadline_s)
         cut_short: list[tuple[int, int]] = []
         for part, clip in _cut(source, decoder, duration_us, parts, config):
             if clip is None:
                 continue
-            if clip.end_us < part[1] - _TOLERANCE_US and clip.start_us > 0:
+            ends_early = clip.end_us < part[1] - _TOLERANCE_US
+            if ends_early and clip.start_us > 0 and part not in given:
                 cut_short.extend((t, clip.end_us) for t in parts[part])
             else:
                 yield clip
@@ -148,7 +157,7 @@ def _cut(
         window = buffer.window(*part, reached_us, breaks, decoder.period_us)
         if window is None:
             return part, None
-        clip = buffer.clip(window, parts[part], duration_us, sounds[part], part[0])
+        clip = buffer.clip(window, part, parts[part], duration_us, sounds[part])
         return part, clip
 
     for sampled in sample(decoder, instants):
@@ -216,25 +225,34 @@ class _FrameBuffer:
     def clip(
         self,
         window: tuple[int, int],
+        part: tuple[int, int],
         times_us: tuple[int, ...],
         duration_us: int,
         sound: Sound,
-        sound_start_us: int,
     ) -> CutClip:
-        """Pick the frame on screen at each of the clip's instants."""
+        """Pick the frame on screen at each of the clip's instants.
+
+        Args:
+            window: what is shown of the part.
+            part: that was to be cut.
+            times_us: that it is cut around.
+            duration_us: of the video.
+            sound: of the part.
+        """
         assert self._size_px is not None
         instants = clip_instants(*window, self._config.fps)
         rows = (max(0, bisect.bisect_right(self._times, t) - 1) for t in instants)
         frames = [self._jpegs[row] for row in rows]
         width_px, height_px = self._size_px
         return CutClip(
+            part,
             *window,
             times_us,
             duration_us,
             frames,
             height_px,
             width_px,
-            _trim(sound, *(t - sound_start_us for t in window)),
+            _trim(sound, *(t - part[0] for t in window)),
         )
 
 

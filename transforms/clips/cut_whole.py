@@ -92,4 +92,5 @@ def _cut_sound(source: Source, start_us: int, end_us: int, duration_us: int) -> 
     sound = read_sound(source, start_us, end_us, SAMPLE_RATE_HZ)
     if not len(sound.samples):
         raise InputError("broken_sound", sound.message)
-    return CutClip(start_us, end_us, (start_us,), duration_us, [], 0, 0, sound)
+    part = start_us, end_us
+    return CutClip(part, *part, (start_us,), duration_us, [], 0, 0, sound)

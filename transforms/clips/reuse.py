@@ -47,7 +47,9 @@ def open_shard(run: Run | None, path: str) -> Iterator[BaseClips | None]:
 def captions_from(matches: Sequence[ClipCaption]) -> tuple[Caption, ...]:
     """Return the captions of a clip's record."""
     return tuple(
-        Caption(m.caption, m.seed_id, m.image, m.similarity, m.rank, m.time_us)
+        Caption(
+            m.caption, m.seed_id, m.image, m.similarity, m.rank, m.time_us, m.source
+        )
         for m in matches
     )
 

@@ -1,4 +1,4 @@
-"""The cutting step: captioned matches to TFRecord shards of clips.
+"""The cutting step: captions of every source to TFRecord shards of clips.
 
 Clips are never shuffled: the worker that cuts a shard's clips writes them, video by
 video, and the file appears by a rename.
@@ -21,7 +21,7 @@ from clipseed.run.files import CLIPS, shard_path
 from clipseed.run.reader import Run
 from clipseed.run.writer import RunWriter
 from transforms import progress
-from transforms.clips.cut import CutClip, CutConfig, cut_clips
+from transforms.clips.cut import CutClip, CutConfig, Place, cut_clips
 from transforms.clips.reuse import BaseClips, captions_from, open_shard, recaption
 from transforms.clips.to_record import record_of
 from transforms.matches.pairs import captions_of_clip
@@ -116,7 +116,7 @@ class _WriteShardFn(beam.DoFn):
         ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
         for video, group in groupby(ordered, key=lambda row: row.video):
             rows = list(group)
-            waiting = {row.time_us for row in rows}
+            waiting = {row.place for row in rows}
             outcome.cuts += len(waiting)
             try:
                 if base is not None and not video.uri:
@@ -133,19 +133,19 @@ class _WriteShardFn(beam.DoFn):
         self,
         video: Video,
         rows: list[ClipCaption],
-        waiting: set[int],
+        waiting: set[Place],
         outcome: "_Outcome",
     ) -> Iterator[bytes]:
         config = self._config
         with local_copy(video.uri, config.fetch) as path:
             for clip in self._isolation.iterate(
                 cut_clips,
-                sorted(waiting),
+                list(waiting),
                 config.cut,
                 file=path,
                 limit_s=config.cut.limit_s,
             ):
-                done = waiting & set(clip.times_us)
+                done = waiting & {clip.part, *clip.times_us}
                 waiting -= done
                 if clip.sound.verdict == BROKEN:
                     outcome.note_broken_sound(video, clip)
@@ -153,7 +153,7 @@ class _WriteShardFn(beam.DoFn):
                     reason = f"sound_{clip.sound.verdict}"
                     outcome.drop(video, done, reason, clip.sound.message)
                     continue
-                captions = captions_of_clip(r for r in rows if r.time_us in done)
+                captions = captions_of_clip(r for r in rows if r.place in done)
                 record = make_record(clip, captions, config)
                 outcome.add(record, captions, len(done))
                 yield encode(record)
@@ -162,7 +162,7 @@ class _WriteShardFn(beam.DoFn):
 def _copied_records(
     video: Video,
     rows: list[ClipCaption],
-    waiting: set[int],
+    waiting: set[Place],
     base: BaseClips,
     outcome: "_Outcome",
 ) -> Iterator[bytes]:
@@ -176,8 +176,8 @@ def _copied_records(
             outcome.take_over(base, "read_sound", video, record.start_us)
         outcome.add(record, captions, len(record.times_us))
         yield encode(record)
-    for time_us in sorted(waiting):
-        outcome.take_over(base, "write_clips", video, time_us)
+    for place in waiting:
+        outcome.take_over(base, "write_clips", video, _start_us(place))
 
 
 class _Outcome:
@@ -207,32 +207,37 @@ class _Outcome:
                 row.similarity,
                 row.time_us,
                 record.sound_verdict,
+                row.source,
             )
             for row in rows
         )
 
     def drop(
-        self, video: Video, times: Iterable[int], reason: str, message: str
+        self, video: Video, places: Iterable[Place], reason: str, message: str
     ) -> None:
-        for time_us in sorted(times):
-            key = _place(video, time_us)
+        for place in places:
+            key = _key(video, _start_us(place))
             self.rejected.append(DeadLetter("write_clips", key, reason, message))
 
     def take_over(
         self, base: BaseClips, stage: str, video: Video, time_us: int
     ) -> None:
-        key = _place(video, time_us)
+        key = _key(video, time_us)
         message = "The base run has neither this clip nor a reason why."
         missing = DeadLetter(stage, key, "not_in_base_run", message)
         self.rejected.append(dead_letter_of(base.run, stage, key) or missing)
 
     def note_broken_sound(self, video: Video, clip: CutClip) -> None:
-        key = _place(video, clip.start_us)
+        key = _key(video, clip.start_us)
         message = f"{clip.sound.message} The clip is kept, with what could be decoded."
         self.rejected.append(DeadLetter("read_sound", key, "broken_sound", message))
 
 
-def _place(video: Video, time_us: int) -> str:
+def _start_us(place: Place) -> int:
+    return place if isinstance(place, int) else place[0]
+
+
+def _key(video: Video, time_us: int) -> str:
     """Return the key of dead letters about a time of a video."""
     return f"{video.reference}@{time_us / 1e6:.3f}s"
 
@@ -241,7 +246,7 @@ def _place(video: Video, time_us: int) -> str:
 class WriteClips(beam.PTransform):
     """`ClipCaption` to `Pair`; tags `files`, `reports`, `rejected` and `cuts`.
 
-    `cuts` counts the matched frames to cut around, a number a shard.
+    `cuts` counts the places to cut, a number a shard.
 
     Attributes:
         config: what is written.

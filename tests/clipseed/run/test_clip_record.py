@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clipseed.elements import ASR
 from clipseed.errors import InputError
 from clipseed.run.clip_layout import LOG_OFFSET
 from clipseed.run.clip_record import Caption, ClipRecord, decode, encode
@@ -66,6 +67,13 @@ def test_round_trip_is_exact(record: ClipRecord) -> None:
             np.testing.assert_array_equal(value, expected)
         else:
             assert value == expected, field.name
+
+
+def test_sources_are_written_where_one_is_not_transferred() -> None:
+    mixed = (CAPTIONS[0], CAPTIONS[1]._replace(source=ASR))
+    data = encode(dataclasses.replace(RECORD, captions=mixed))
+    assert decode(data).captions == mixed
+    assert b"caption/source" in data and b"caption/source" not in encode(RECORD)
 
 
 def test_bytes_are_deterministic() -> None:

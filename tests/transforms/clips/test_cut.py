@@ -83,6 +83,24 @@ def test_a_short_video_gives_a_short_clip(tmp_path: Path) -> None:
     assert clip.sound.verdict == "none" and not len(clip.sound.samples)
 
 
+def test_given_parts_are_cut_as_they_are_and_cut_short_at_the_end(
+    tmp_path: Path,
+) -> None:
+    frames = scenes(6, 6)
+    path = write_video(tmp_path / "a.mp4", frames, sound=tone(12))
+    parts = [(1 * S, 11 * S), (2 * S, 5 * S), (9 * S, 20 * S), (30 * S, 34 * S)]
+    clips = list(cut_clips(str(path), parts, CONFIG))
+    assert [clip.part for clip in clips] == parts[:3]
+    assert [(clip.start_us, clip.end_us) for clip in clips] == [
+        *parts[:2],
+        (9 * S, 12 * S),
+    ]
+    for clip in clips:
+        count = (clip.end_us - clip.start_us) * 25 // S
+        assert len(clip.frames) == count and len(clip.sound.samples) == count * 640
+        assert_shows(clip.frames[0], frames[clip.start_us * RATE // S])
+
+
 @pytest.mark.parametrize("harm", ["corrupt", "truncated"])
 def test_parts_move_back_from_where_a_video_breaks(tmp_path: Path, harm: str) -> None:
     frames = scenes(10, 10, 10)

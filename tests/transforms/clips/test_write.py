@@ -10,7 +10,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from clipseed.elements import ClipCaption, Pair, Video
+from clipseed.elements import ASR, ClipCaption, Pair, Video
 from clipseed.hashing import shard_of
 from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import Caption, ClipRecord, decode
@@ -49,7 +49,8 @@ def config(run_dir: str = "", require_sound: bool = False) -> ClipsConfig:
 
 def cut_clip(samples: np.ndarray, verdict: str) -> CutClip:
     sound = Sound(verdict, samples, "")
-    return CutClip(2 * S, 3 * S, (2 * S, 5), 9 * S, [b"1", b"2"], 32, 43, sound)
+    part = 2 * S, 3 * S
+    return CutClip(part, *part, (2 * S, 5), 9 * S, [b"1", b"2"], 32, 43, sound)
 
 
 def test_a_record_joins_clip_and_captions() -> None:
@@ -198,6 +199,30 @@ def test_required_sound_drops_and_tells(
     }
     check(config(str(tmp_path), require_sound=True), rows, wanted)
     assert {clip.video for clip in read_clips(tmp_path)} == {"loud.mp4"}
+
+
+def test_captions_that_name_the_boundaries_get_them(
+    videos: dict[str, Video], tmp_path: Path
+) -> None:
+    said = ClipCaption("", "", "hello", 1, -0.5, 2 * S, videos["loud"], ASR)
+    rows = [
+        said._replace(start_us=2 * S, end_us=6 * S),
+        said._replace(start_us=2 * S, end_us=7 * S, caption="hello again"),
+        said._replace(start_us=90 * S, end_us=94 * S, caption="after the end"),
+    ]
+    wanted = {
+        "pairs": [
+            pair(rows[0], 2 * S, 6 * S, "ok")._replace(source=ASR),
+            pair(rows[1], 2 * S, 7 * S, "ok")._replace(source=ASR),
+        ],
+        "rejected": [("write_clips", "loud.mp4@90.000s", "no_frames")],
+        "cuts": [3],
+    }
+    check(config(str(tmp_path)), rows, wanted)
+    clips = read_clips(tmp_path)
+    assert [clip.times_us for clip in clips] == [(), ()]
+    assert [len(clip.frames) for clip in clips] == [8, 10]
+    assert {clip.captions[0].source for clip in clips} == {ASR}
 
 
 def test_damage_is_told_and_the_rest_is_kept(tmp_path: Path) -> None:
