@@ -29,6 +29,7 @@ from beam_pipeline.mining.stages import (
 )
 from beam_pipeline.report import summary
 from beam_pipeline.report.progress import showing_progress
+from beam_pipeline.report.terminal import show
 from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
@@ -129,7 +130,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         print(f"clipseed mine: {fault}", file=sys.stderr)
         return 1
     if dataflow.runs_later(options):
-        print(dataflow.describe(dataflow.built_graph(pipeline), options, config.output))
+        show(dataflow.describe(dataflow.built_graph(pipeline), options, config.output))
         return 0
     return summary.report(config.output)
 

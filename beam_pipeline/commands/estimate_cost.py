@@ -1,15 +1,11 @@
 """`clipseed estimate-cost`: the cost of mining a corpus, and what it assumes."""
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from beam_pipeline.cost_model import Assumptions, Corpus, Costs, estimate
+from beam_pipeline.report.terminal import Block, show, table
 from clipseed.flags import CommandLine, flag, flags, flags_of
 
 _SHARD_BYTES = 1e9
@@ -41,34 +37,38 @@ def run(arguments: Sequence[str]) -> int:
     """Run `clipseed estimate-cost`; return the exit status."""
     given = COMMAND_LINE.parse(arguments)
     costs = estimate(given, given, given.sampling, given.gpu)
-    print(describe(given, costs, given.sampling, given.gpu))
-    if sys.stdout.isatty():
-        print()
-        Console().print(assumptions_table(given))
-    else:
-        print("\nassumptions (each is a flag)")
-        print(describe_assumptions(given))
+    print(_heading(given, given.sampling, given.gpu), end="\n\n")
+    show(costs_block(costs))
+    print()
+    show(assumptions_block(given))
     return 0
 
 
-def describe(corpus: Corpus, costs: Costs, sampling: str, gpu: str) -> str:
-    """Return the costs as text."""
-    shards = max(1, math.ceil(costs.stored_bytes["clips"] / _SHARD_BYTES))
-    lines = [
+def _heading(corpus: Corpus, sampling: str, gpu: str) -> str:
+    return (
         f"{corpus.videos:,.0f} videos, {corpus.hours:,.0f} hours, {corpus.seeds:,.0f} "
-        f"seeds; sampling {sampling}; GPUs: {gpu}",
-        "",
-        f"{'core hours':24}{sum(costs.core_hours.values()):16,.0f}",
-        *(f"  {name:22}{hours:16,.0f}" for name, hours in costs.core_hours.items()),
-        f"{'GPU hours':24}{costs.gpu_hours:16,.0f}",
-        f"{'shuffled':24}{size(sum(costs.shuffle_bytes.values())):>16}",
-        *(f"  {name:22}{size(n):>16}" for name, n in costs.shuffle_bytes.items()),
-        f"{'memory a worker':24}{size(costs.worker_bytes):>16}",
-        *(f"{name + ', stored':24}{size(n):>16}"
-          for name, n in costs.stored_bytes.items()),
-        f"{'--num_shards':24}{shards:16,d}  for files of about {size(_SHARD_BYTES)}",
-    ]  # fmt: skip
-    return "\n".join(lines)
+        f"seeds; sampling {sampling}; GPUs: {gpu}"
+    )
+
+
+def costs_block(costs: Costs) -> Block:
+    """Return the costs, one per line."""
+    shards = max(1, math.ceil(costs.stored_bytes["clips"] / _SHARD_BYTES))
+    note = f"for files of about {size(_SHARD_BYTES)}"
+    rows = [
+        ("core hours", f"{sum(costs.core_hours.values()):,.0f}"),
+        *((f"  {name}", f"{hours:,.0f}") for name, hours in costs.core_hours.items()),
+        ("GPU hours", f"{costs.gpu_hours:,.0f}"),
+        ("shuffled", size(sum(costs.shuffle_bytes.values()))),
+        *((f"  {name}", size(n)) for name, n in costs.shuffle_bytes.items()),
+        ("memory a worker", size(costs.worker_bytes)),
+        *((f"{name}, stored", size(n)) for name, n in costs.stored_bytes.items()),
+        ("--num_shards", f"{shards:,d}"),
+    ]
+    lines = [f"{name:24}{amount:>16}" for name, amount in rows]
+    drawn = table("", ["cost", "amount"], rows, numbers=["amount"])
+    drawn.caption = f"--num_shards: {note}"
+    return Block("\n".join([*lines[:-1], f"{lines[-1]}  {note}"]), drawn)
 
 
 def size(count: float) -> str:
@@ -82,22 +82,17 @@ def size(count: float) -> str:
     return f"{count / 1000**power:,.3g} {_UNITS[power]}"
 
 
-def assumptions_table(given: Assumptions) -> Table:
-    """Return the constants as a table for a terminal."""
-    table = Table(title="Assumptions (each is a flag)", title_justify="left")
-    for title in ("Flag", "Value", "Meaning", "Source"):
-        table.add_column(title, justify="right" if title == "Value" else "left")
-    for cells in _assumptions(given):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def describe_assumptions(given: Assumptions) -> str:
-    """Return the constants as lines of plain text."""
-    return "\n".join(
+def assumptions_block(given: Assumptions) -> Block:
+    """Return the constants, one per line."""
+    rows = list(_assumptions(given))
+    lines = [
         f"  {name:20} {value:>10}  {meaning} [{source}]"
-        for name, value, meaning, source in _assumptions(given)
-    )
+        for name, value, meaning, source in rows
+    ]
+    title = "assumptions (each is a flag)"
+    columns = ["flag", "value", "meaning", "source"]
+    drawn = table(title.capitalize(), columns, rows, numbers=["value"])
+    return Block("\n".join([title, *lines]), drawn)
 
 
 def _assumptions(given: Assumptions) -> Iterator[tuple[str, str, str, str]]:

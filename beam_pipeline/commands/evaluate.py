@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from beam_pipeline.commands.cut_benchmark import Protocol, Split
+from beam_pipeline.report.terminal import markdown_table, show
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
 
@@ -97,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"clipseed evaluate: {error.message}", file=sys.stderr)
         return 2
-    print(report.text)
+    show(markdown_table(report.text))
     if given.output:
         given.output.write_text(report.json)
         given.output.with_suffix(".md").write_text(report.text + "\n")

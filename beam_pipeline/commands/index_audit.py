@@ -3,6 +3,9 @@
 import sys
 from collections.abc import Sequence
 
+from rich.text import Text
+
+from beam_pipeline.report.terminal import Block, show, table
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
 
@@ -42,22 +45,23 @@ def run(arguments: Sequence[str]) -> int:
     """Run `clipseed index audit`; return 0, or 2 for what cannot be used."""
     given = COMMAND_LINE.parse(arguments)
     try:
-        print(audit(given))
+        for block in audit(given):
+            show(block)
     except InputError as error:
         print(f"clipseed index audit: {error.message}", file=sys.stderr)
         return 2
     return 0
 
 
-def audit(given: AuditFlags) -> str:
-    """Return a table of settings, recall and speed.
+def audit(given: AuditFlags) -> list[Block]:
+    """Return what was audited, and a table of settings, recall and speed.
 
     Raises:
         InputError: the index or the queries cannot be used.
     """
     import numpy as np
 
-    from index_service.build.compare import compare, format_rows
+    from index_service.build.compare import COLUMNS, as_cells, compare, format_rows
     from index_service.build.read_embeddings import read_embeddings
     from index_service.search.open_index import open_index
     from index_service.store.embeddings import check_queries
@@ -69,12 +73,15 @@ def audit(given: AuditFlags) -> str:
     sample = queries.vectors[np.unique(rows)]
     check_queries(sample, manifest.dimension)
     threshold = manifest.threshold if given.threshold is None else given.threshold
-    lines = [
+    notes = [
         f"{manifest.count:,} seeds of dimension {manifest.dimension}, "
         f"{len(sample):,} queries, pairs above {threshold}; * as built, with recall "
         f"{manifest.audit.recall:.4f} above {manifest.threshold}"
     ]
     if manifest.vectors != "float32":
         stored = manifest.vectors
-        lines.append(f"Recall here is of the pairs of the stored {stored} vectors.")
-    return "\n".join([*lines, format_rows(compare(index, sample, threshold))])
+        notes.append(f"Recall here is of the pairs of the stored {stored} vectors.")
+    found = compare(index, sample, threshold)
+    drawn = table("", COLUMNS, map(as_cells, found), numbers=COLUMNS[1:])
+    heading = "\n".join(notes)
+    return [Block(heading, Text(heading)), Block(format_rows(found), drawn)]

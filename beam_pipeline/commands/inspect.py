@@ -1,22 +1,23 @@
 """`clipseed inspect`: what a run holds, in figures and in pictures."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from beam_pipeline.report import run_tables
 from beam_pipeline.report.contact_sheet import draw_sheet, printable
-from beam_pipeline.report.examples import clip_times, load_examples, survey
+from beam_pipeline.report.examples import load_examples, survey
 from beam_pipeline.report.summary import summary
+from beam_pipeline.report.terminal import say, show
 from clipseed.elements import Pair
-from clipseed.errors import DeadLetter, InputError
+from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
 from clipseed.io import storage
 from clipseed.io.gcs import is_gs
-from clipseed.run.accounting import PAIRS, StageAccount
+from clipseed.run.accounting import PAIRS
 from clipseed.run.manifest import MiningFacts
 from clipseed.run.reader import Run
 
 _MAX_EXAMPLES = 200
-_LINE_CHARS = 200
 
 
 @flags
@@ -71,79 +72,26 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(problem: str, status: int = 1) -> int:
-    _say(f"clipseed inspect: {printable(problem)}", to_error=True)
+    say(f"clipseed inspect: {printable(problem)}", to_error=True)
     return status
-
-
-def _say(text: str, to_error: bool = False) -> None:
-    """Print; escape with a backslash what the encoding of the terminal lacks."""
-    stream = sys.stderr if to_error else sys.stdout
-    encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
-
-
-# --- figures -------------------------------------------------------------------------
 
 
 def _print_run(run: Run, mining: MiningFacts, count: int) -> list[Pair]:
     """Print all but the pictures; return the pairs to draw."""
-    _say(summary(run.uri, mining))
-    _say(f"\n{accounting_text(mining.accounting)}\n\n{rejected_text(run)}")
+    show(summary(run.uri, mining))
+    say("")
+    show(run_tables.accounting(mining.accounting))
+    say("")
+    show(run_tables.rejected(run))
     first, chosen = survey(run.pairs(), count)
-    _say(f"\n{pairs_text(first, mining.counts[PAIRS])}")
+    say("")
+    show(run_tables.pairs(first, mining.counts[PAIRS]))
     return chosen
-
-
-def accounting_text(stages: Iterable[StageAccount]) -> str:
-    """Return what came into each stage, what went out, and what was dropped why."""
-    lines = [f"{'accounting':16s}  {'in':>8s}  {'out':>8s}  dropped"]
-    for stage in stages:
-        dropped = [f"{count} {why}" for why, count in stage.dropped.items() if count]
-        note = "" if stage.balanced else "  (DOES NOT BALANCE)"
-        figures = f"{stage.stage:14s}  {stage.inputs:8d}  {stage.outputs:8d}"
-        lines.append(f"  {figures}  {', '.join(dropped)}{note}".rstrip())
-    return "\n".join(lines)
-
-
-def rejected_text(run: Run) -> str:
-    """Return the dead letters by stage and reason, with an example each."""
-    counts: dict[tuple[str, str], int] = {}
-    first: dict[tuple[str, str], DeadLetter] = {}
-    for dead_letter in run.dead_letters():
-        kind = dead_letter.stage, dead_letter.reason
-        counts[kind] = counts.get(kind, 0) + 1
-        first.setdefault(kind, dead_letter)
-    if not counts:
-        return "nothing was rejected"
-    lines = [
-        f"  {counts[kind]:5d}  {kind[0]}: {kind[1]}, such as "
-        + _one_line(f"{dead_letter.key}: {dead_letter.message}")
-        for kind, dead_letter in sorted(first.items())
-    ]
-    return "\n".join(["rejected", *lines])
-
-
-def pairs_text(first: Sequence[Pair], count: int) -> str:
-    """Return the first pairs, a line each, of so many."""
-    lines = [
-        f"  {clip_times(pair)}  {pair.similarity:.3f}  #{pair.rank:<2d} "
-        f"{pair.sound:7s}  {_one_line(pair.video)}  {_one_line(pair.caption)}"
-        for pair in first
-    ]
-    return "\n".join([f"pairs, {len(lines)} of {count}", *lines])
-
-
-def _one_line(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= _LINE_CHARS else text[: _LINE_CHARS - 1] + "…"
-
-
-# --- pictures ------------------------------------------------------------------------
 
 
 def _save_sheet(run: Run, pairs: list[Pair], sheet: str | None) -> None:
     if sheet is None and is_gs(run.uri):
-        return _say("\ncontact sheet  none: name a local file with --sheet")
+        return say("\ncontact sheet  none: name a local file with --sheet")
     uri = sheet or storage.join(run.uri, "contact_sheet.png")
     mining = run.mining
     title = (
@@ -159,7 +107,7 @@ def _save_sheet(run: Run, pairs: list[Pair], sheet: str | None) -> None:
             f"the contact sheet cannot be written to {uri} ({error}): give --sheet"
         )
         raise InputError("unwritable", message) from error
-    _say(f"\ncontact sheet  {uri}")
+    say(f"\ncontact sheet  {uri}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from beam_pipeline.commands.index_clips import ABOUT, embedder_of
+from beam_pipeline.report.terminal import Block, show, table
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
+
+if TYPE_CHECKING:
+    from clipseed.run.clip_record import ClipRecord
 
 
 @flags
@@ -34,14 +38,13 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"clipseed search: {error.message}", file=sys.stderr)
         return 2
-    for place, (similarity, clip) in enumerate(found, start=1):
-        print(f"{place:>3}  {similarity:.3f}  {_where(clip)}")
+    show(_table(found))
     if given.sheet:
         _draw(given.text, found, given.sheet)
     return 0
 
 
-def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
+def search(text: str, index_dir: Path, top_k: int) -> "list[tuple[float, ClipRecord]]":
     """Return the clips nearest to a description, with their similarities.
 
     Raises:
@@ -70,12 +73,28 @@ def search(text: str, index_dir: Path, top_k: int) -> list[tuple[float, Any]]:
     return list(zip(matches.similarities.tolist(), records, strict=True))
 
 
-def _where(clip: Any) -> str:
-    extent = f"{clip.start_us / 1e6:.1f}-{clip.end_us / 1e6:.1f} s"
-    return f"{clip.video}  {extent}  ({clip.captions[0].text})"
+def _table(found: "list[tuple[float, ClipRecord]]") -> Block:
+    lines = [
+        f"{place:>3}  {similarity:.3f}  {_where(clip)}"
+        for place, (similarity, clip) in enumerate(found, start=1)
+    ]
+    rows = [
+        [f"{similarity:.3f}", clip.video, _extent(clip), clip.captions[0].text]
+        for similarity, clip in found
+    ]
+    columns = ["similarity", "video", "clip", "caption"]
+    return Block("\n".join(lines), table("", columns, rows, numbers=columns[:1]))
 
 
-def _draw(text: str, found: list[tuple[float, Any]], path: Path) -> None:
+def _where(clip: "ClipRecord") -> str:
+    return f"{clip.video}  {_extent(clip)}  ({clip.captions[0].text})"
+
+
+def _extent(clip: "ClipRecord") -> str:
+    return f"{clip.start_us / 1e6:.1f}-{clip.end_us / 1e6:.1f} s"
+
+
+def _draw(text: str, found: "list[tuple[float, ClipRecord]]", path: Path) -> None:
     from io import BytesIO
 
     from PIL import Image

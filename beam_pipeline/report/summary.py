@@ -2,6 +2,7 @@
 
 import sys
 
+from beam_pipeline.report.terminal import Block, facts, show
 from clipseed.run.accounting import (
     CLIPS,
     CLIPS_US,
@@ -24,11 +25,11 @@ from clipseed.run.manifest import IndexFacts, MiningFacts
 from clipseed.run.reader import Run
 
 
-def summary(run_dir: str, mining: MiningFacts) -> str:
+def summary(run_dir: str, mining: MiningFacts) -> Block:
     """Return the figures of a run, a line each."""
     counts = mining.counts
     verdicts = counts.sound_verdicts.items()
-    lines = [
+    rows = [
         ("seeds", f"{counts[SEEDS]} of {counts[SEED_ROWS]} rows"),
         ("videos", _videos(mining)),
         ("frames", f"{counts[FRAMES]}{_reused(counts)}"),
@@ -42,7 +43,7 @@ def summary(run_dir: str, mining: MiningFacts) -> str:
         ("seconds", f"{mining.seconds:.1f}"),
         ("output", run_dir),
     ]  # fmt: skip
-    return "\n".join(f"{name:>8}  {text}" for name, text in lines)
+    return facts(rows)
 
 
 def _videos(mining: MiningFacts) -> str:
@@ -91,7 +92,7 @@ def failure(mining: MiningFacts) -> str | None:
 def report(run_dir: str) -> int:
     """Print the summary of a finished run; return the exit status."""
     mining = Run.open(run_dir, verify="nothing").mining
-    print(summary(run_dir, mining))
+    show(summary(run_dir, mining))
     problem = failure(mining)
     if problem:
         print(f"clipseed mine: {problem}: see rejected/ in the output", file=sys.stderr)

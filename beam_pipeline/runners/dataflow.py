@@ -26,6 +26,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.preflight import ConfigError
+from beam_pipeline.report.terminal import Block, facts
 from clipseed.flags import flags_of
 from clipseed.io.storage import is_remote
 
@@ -112,12 +113,12 @@ def built_graph(pipeline: Pipeline) -> beam_runner_api_pb2.Pipeline:
 
 def describe(
     graph: beam_runner_api_pb2.Pipeline, options: PipelineOptions, output: str
-) -> str:
+) -> Block:
     """Return a summary of what was built, one line per item."""
     template = options.view_as(GoogleCloudOptions).template_location
     built = f"a template in {template}" if template else "the job graph (dry run)"
     steps = [t for t in graph.components.transforms.values() if not t.subtransforms]
-    lines = [
+    rows = [
         ("built", f"{built}; nothing was submitted"),
         ("steps", str(len(steps))),
         ("images", ", ".join(sorted(images(graph)))),
@@ -125,7 +126,7 @@ def describe(
         *(("on " + hint, ", ".join(names)) for hint, names in hinted(graph).items()),
         ("output", output),
     ]
-    return "\n".join(f"{name:>8}  {text}" for name, text in lines)
+    return facts(rows)
 
 
 def _workers(options: WorkerOptions) -> str:

@@ -14,6 +14,7 @@ from index_service.search.exact import Pairs
 from index_service.search.index import Index
 from index_service.search.scann_index import ScannSettings
 
+COLUMNS = ("settings", "pair recall", "queries/s", "x exact")
 _BATCH = 256
 
 
@@ -59,14 +60,22 @@ def compare(index: Index, queries: np.ndarray, threshold: float) -> list[Row]:
 
 def format_rows(rows: Sequence[Row]) -> str:
     """Format rows as a text table."""
-    width = max(len(row.settings) for row in rows)
-    lines = [f"{'settings':<{width}}  pair recall  queries/s  x exact"]
-    lines += [
-        f"{r.settings:<{width}}  {r.recall:>11.4f}  {r.queries_per_s:>9,.0f}  "
-        f"{r.ratio:>7.2f}"
-        for r in rows
-    ]
-    return "\n".join(lines)
+    cells = [COLUMNS, *map(as_cells, rows)]
+    width = max(len(settings) for settings, *_ in cells)
+    return "\n".join(
+        f"{settings:<{width}}  {recall:>11}  {speed:>9}  {ratio:>7}"
+        for settings, recall, speed, ratio in cells
+    )
+
+
+def as_cells(row: Row) -> tuple[str, str, str, str]:
+    """Return the cells of a row in the order of `COLUMNS`."""
+    return (
+        row.settings,
+        f"{row.recall:.4f}",
+        f"{row.queries_per_s:,.0f}",
+        f"{row.ratio:.2f}",
+    )
 
 
 def _timed(

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from beam_pipeline.cli import main
-from beam_pipeline.commands.estimate_cost import assumptions_table, size
+from beam_pipeline.commands.estimate_cost import assumptions_block, size
 from beam_pipeline.cost_model import Assumptions, Corpus, estimate, queries_s
 from benchmarks.mining.stages import element_bytes
 from clipseed.flags import flags_of
@@ -95,7 +95,7 @@ def test_each_assumption_can_be_given(
 
 def test_a_terminal_shows_the_assumptions_as_a_table() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(assumptions_table(Assumptions(part_s=7.0)))
+    console.print(assumptions_block(Assumptions(part_s=7.0)).drawn)
     text = console.export_text()
     assert all(f" --{flag.name} " in text for flag in flags_of(Assumptions))
     (row,) = (line for line in text.splitlines() if "--part_s " in line)

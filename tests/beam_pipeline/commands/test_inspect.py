@@ -11,6 +11,7 @@ from PIL import Image
 from beam_pipeline import mine
 from beam_pipeline.commands import inspect
 from beam_pipeline.demo.corpus import AS_OF, FILMS, render_corpus
+from beam_pipeline.report import run_tables
 from beam_pipeline.report.contact_sheet import HEADER_PX, ROW_PX
 from clipseed.io import storage
 from clipseed.run.accounting import PAIRS, StageAccount
@@ -105,9 +106,9 @@ def test_prints_what_a_run_holds(
     assert not (run_dir / "contact_sheet.png").exists()
 
 
-def test_an_accounting_that_does_not_balance_is_told() -> None:
-    text = inspect.accounting_text([StageAccount("embed", 3, 1, {"a": 1, "b": 0})])
-    assert text.splitlines()[1].split() == (
+def test_an_accounting_that_does_not_balance_says_so() -> None:
+    block = run_tables.accounting([StageAccount("embed", 3, 1, {"a": 1, "b": 0})])
+    assert block.plain.splitlines()[1].split() == (
         ["embed", "3", "1", "1", "a", "(DOES", "NOT", "BALANCE)"]
     )
 
