@@ -9,26 +9,16 @@ row that cannot be read becomes a `BadRow` and never affects other rows.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from clipseed.errors import InputError
-from clipseed.io.storage import open_binary
+from clipseed.io.parquet_table import open_parquet, parquet_rows
 from clipseed.io.text_tables import (
     BadRow,
     Row,
-    as_text,
     read_plain_tsv,
     text_columns,
     text_rows,
-    utf8_row,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 __all__ = [
     "BadRow",
@@ -49,7 +39,7 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_PARQUET_BATCH_ROWS = 1024
+_SHOWN_COLUMNS, _SHOWN_CHARS = 20, 40
 
 
 def table_format(uri: str) -> str | None:
@@ -72,7 +62,7 @@ def read_columns(uri: str) -> tuple[str, ...]:
     form = _required_format(uri)
     if form != "parquet":
         return text_columns(uri, form)
-    with _parquet(uri) as table:
+    with open_parquet(uri) as table:
         return tuple(table.schema_arrow.names)
 
 
@@ -85,16 +75,16 @@ def read_rows(uri: str, only: Sequence[str] | None = None) -> Iterator[Row | Bad
             reads these only; text formats have to read all.
 
     Raises:
-        InputError: `unknown_table_format`; `unreadable_table` for a damaged Parquet
-            file.
+        InputError: `unknown_table_format`; for Parquet, `unreadable_table` if it is
+            damaged, and `expands_too_much`.
     """
     form = _required_format(uri)
-    return _parquet_rows(uri, only) if form == "parquet" else text_rows(uri, form)
+    return parquet_rows(uri, only) if form == "parquet" else text_rows(uri, form)
 
 
 def read_metadata(uri: str) -> dict[str, str]:
     """Return the key-value metadata of a Parquet table; non-UTF-8 is escaped."""
-    with _parquet(uri) as table:
+    with open_parquet(uri) as table:
         metadata = table.schema_arrow.metadata or {}
     return {
         key.decode(errors="backslashreplace"): value.decode(errors="backslashreplace")
@@ -134,9 +124,16 @@ def require_column(
         raise InputError(
             "missing_column",
             f"{uri} has no {field} column (looked for {', '.join(aliases)}); "
-            f"its columns are: {', '.join(columns)}",
+            f"its columns are: {_some(columns)}",
         )
     return found
+
+
+def _some(columns: Sequence[str]) -> str:
+    """Return the names as a message can hold them."""
+    shown = [name[:_SHOWN_CHARS] for name in columns[:_SHOWN_COLUMNS]]
+    more = len(columns) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _required_format(uri: str) -> str:
@@ -148,80 +145,3 @@ def _required_format(uri: str) -> str:
             f"{', '.join(_FORMATS)} (text tables also with .gz)",
         )
     return form
-
-
-# --- Parquet -------------------------------------------------------------------------
-
-
-@contextmanager
-def _parquet(uri: str) -> Iterator["pq.ParquetFile"]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_binary(uri) as file:
-        try:
-            table = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                "unreadable_table", f"{uri} is not a Parquet file: {error}"
-            ) from None
-        with table:
-            yield table
-
-
-def _parquet_rows(uri: str, only: Sequence[str] | None) -> Iterator[Row | BadRow]:
-    import pyarrow as pa
-
-    number = 0
-    with _parquet(uri) as table:
-        columns = None if only is None else list(only)
-        batches = table.iter_batches(_PARQUET_BATCH_ROWS, columns=columns)
-        try:
-            for batch in batches:
-                for row in _batch_rows(batch, number + 1):
-                    number = row.number
-                    yield row
-        except (pa.ArrowException, OSError) as error:
-            message = f"{uri} cannot be read after row {number}: {error}; copy it again"
-            yield BadRow(number + 1, "truncated_table", message)
-
-
-def _batch_rows(batch: "pa.RecordBatch", first_number: int) -> Iterator[Row | BadRow]:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    vectors = {n: c for n, c in columns.items() if _is_vector(c.type)}
-    texts = {n: _cell_values(c) for n, c in columns.items() if n not in vectors}
-    for i in range(batch.num_rows):
-        cells = {name: as_text(values[i]) for name, values in texts.items()}
-        floats = {
-            name: data
-            for name, column in vectors.items()
-            if (data := _float32_bytes(column[i])) is not None
-        }
-        yield utf8_row(first_number + i, cells, floats)
-
-
-def _is_vector(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    lists = pa.ListType | pa.LargeListType | pa.FixedSizeListType
-    return isinstance(kind, lists) and pa.types.is_floating(kind.value_type)
-
-
-def _cell_values(column: "pa.Array") -> list[Any]:
-    """Return Python values; text as bytes, so that a bad cell affects its row only."""
-    import pyarrow as pa
-    import pyarrow.types as t
-
-    if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary_decode()
-    if t.is_string(column.type) or t.is_large_string(column.type):
-        column = column.cast(pa.large_binary())
-    return column.to_pylist()
-
-
-def _float32_bytes(cell: "pa.ListScalar") -> bytes | None:
-    """Return the vector of a cell as float32; None for an empty cell."""
-    if cell.values is None:
-        return None
-    values = cell.values.to_numpy(zero_copy_only=False)
-    return np.asarray(values, np.float32).tobytes()

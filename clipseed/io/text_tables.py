@@ -4,21 +4,22 @@ A row that cannot be read (not UTF-8, wrong number of cells, broken quoting or J
 becomes a `BadRow` among the good ones and never affects them. pandas, Polars and Arrow
 read these formats too, but a bad byte or a stray quote fails their whole table or
 swallows the rows after it.
+
+What a table may cost is bounded, since it may come from a stranger: see `text_lines`
+and `csv_records`.
 """
 
-import csv
 import gzip
-import io
 import json
 import math
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from clipseed.errors import InputError
-from clipseed.io.storage import open_binary
+from clipseed.io.csv_records import csv_records
+from clipseed.io.text_lines import MAX_ROW_CHARS, read_lines
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _BROKEN_STREAM = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -79,8 +80,11 @@ def read_plain_tsv(uri: str, columns: Sequence[str]) -> Iterator[Row | BadRow]:
     """
 
     def rows() -> Iterator[Row | BadRow]:
-        lines = (line for line in _lines(uri, newline="\n") if line.strip())
+        lines = (line for line in read_lines(uri, newline="\n") if line.strip())
         for number, line in enumerate(lines, start=1):
+            if len(line) >= MAX_ROW_CHARS:
+                yield _too_long(number)
+                continue
             cells = line.removesuffix("\n").removesuffix("\r").split("\t")
             yield _row(number, columns, cells)
 
@@ -114,18 +118,9 @@ def as_text(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _lines(uri: str, newline: str) -> Iterator[str]:
-    """Yield lines with their ends; bytes that are not UTF-8 become surrogates.
-
-    The surrogates show which row is bad; a strict decoder would fail the whole stream.
-    """
-    with open_binary(uri) as raw:
-        zipped = uri.lower().endswith(".gz")
-        stream = gzip.GzipFile(fileobj=raw) if zipped else raw
-        with io.TextIOWrapper(
-            stream, "utf-8-sig", errors="surrogateescape", newline=newline
-        ) as text:
-            yield from text
+def _too_long(number: int) -> BadRow:
+    message = f"the line has {MAX_ROW_CHARS} characters or more; shorten its cells"
+    return BadRow(number, "row_too_long", message)
 
 
 def _is_utf8(texts: Iterable[str]) -> bool:
@@ -146,6 +141,10 @@ def _until_break(uri: str, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRo
     except _BROKEN_STREAM as error:
         message = f"{uri} is truncated after row {number}: {error}; copy it again"
         yield BadRow(number + 1, "truncated_table", message)
+    except InputError as error:
+        if error.reason != "expands_too_much":
+            raise
+        yield BadRow(number + 1, error.reason, error.message)
 
 
 def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | BadRow:
@@ -161,7 +160,7 @@ def _row(number: int, columns: Sequence[str], cells: Sequence[str]) -> Row | Bad
 
 
 def _csv_header(uri: str, form: str) -> tuple[str, ...]:
-    header = next(_csv_records(_lines(uri, newline=""), _DELIMITERS[form]), None)
+    header = next(csv_records(read_lines(uri, newline=""), _DELIMITERS[form]), None)
     if header is None:
         raise InputError("empty_table", f"{uri} has no header row; add one")
     if isinstance(header, InputError):
@@ -170,52 +169,26 @@ def _csv_header(uri: str, form: str) -> tuple[str, ...]:
 
 
 def _csv_rows(uri: str, form: str) -> Iterator[Row | BadRow]:
-    records = _csv_records(_lines(uri, newline=""), _DELIMITERS[form])
+    """Yield rows; what follows a row that is too long, up to a good one, is part of it.
+
+    It would otherwise become a dead letter for each line of one huge cell.
+    """
+    records = csv_records(read_lines(uri, newline=""), _DELIMITERS[form])
     header = next(records, None)
     if not isinstance(header, list):
         return  # `text_columns` reports why
-    for number, cells in enumerate(records, start=1):
-        if isinstance(cells, InputError):
-            yield BadRow(number, cells.reason, cells.message)
-        else:
-            yield _row(number, header, cells)
-
-
-def _csv_records(
-    lines: Iterator[str], delimiter: str
-) -> Iterator[list[str] | InputError]:
-    """Yield the cells of each record; blank lines are skipped.
-
-    A stray quote makes a parser swallow the lines after it. Therefore, when a record
-    cannot be parsed, only its first line is dropped and the lines after it are read
-    again.
-    """
-    waiting: deque[str] = deque()
-    while True:
-        taken: list[str] = []
-        try:
-            source = _take(waiting, lines, taken)
-            cells = next(csv.reader(source, delimiter=delimiter, strict=True), None)
-        except csv.Error as error:
-            waiting.extendleft(reversed(taken[1:]))
-            yield InputError(
-                "bad_csv", f"{error}; double the quotes inside a quoted cell"
-            )
+    number, in_long_row = 1, False
+    for cells in records:
+        row = (
+            BadRow(number, cells.reason, cells.message)
+            if isinstance(cells, InputError)
+            else _row(number, header, cells)
+        )
+        if in_long_row and isinstance(row, BadRow):
             continue
-        if cells is None:
-            return
-        if cells:
-            yield cells
-
-
-def _take(waiting: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
-    """Yield lines, the waiting ones first, and append each to `taken`."""
-    while True:
-        line = waiting.popleft() if waiting else next(lines, None)
-        if line is None:
-            return
-        taken.append(line)
-        yield line
+        yield row
+        in_long_row = isinstance(row, BadRow) and row.reason == "row_too_long"
+        number += 1
 
 
 # --- JSONL ---------------------------------------------------------------------------
@@ -235,8 +208,11 @@ def _jsonl_columns(uri: str) -> tuple[str, ...]:
 
 
 def _jsonl_rows(uri: str) -> Iterator[Row | BadRow]:
-    lines = (line for line in _lines(uri, newline="\n") if line.strip())
+    lines = (line for line in read_lines(uri, newline="\n") if line.strip())
     for number, line in enumerate(lines, start=1):
+        if len(line) >= MAX_ROW_CHARS:
+            yield _too_long(number)
+            continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:

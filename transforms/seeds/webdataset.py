@@ -21,6 +21,7 @@ from clipseed.io.storage import localize
 
 _STAGE = "read_seeds"
 _IMAGES = ("jpg", "jpeg", "png", "webp")
+_READ = frozenset((*_IMAGES, "txt", "json"))
 _MAX_TEXT_BYTES = 1 << 20  # A larger file cannot be a caption.
 _BLOCK_BYTES = 512
 _STATUS = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -51,7 +52,7 @@ def read_shard(uri: str) -> Iterator[SeedRow | DeadLetter]:
         with tar:
             members = _whole_members(tar, path)
             for key, group in groupby(members, key=_sample_key):
-                sample = {_extension(member): member for member in group}
+                sample = {end: m for m in group if (end := _extension(m)) in _READ}
                 yield _sample(tar, uri, f"{posixpath.basename(uri)}/{key}", sample)
             if not _ended_well(tar, path):
                 yield _broken(uri)
@@ -87,12 +88,13 @@ def _whole_members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]
     """Yield the plain files of a tar that are complete."""
     size_bytes = os.path.getsize(path)
     read_to = 0
-    members = iter(tar)
     while True:
         try:
-            member = next(members, None)
+            member = tar.next()
         except _DAMAGED:
             return  # `_ended_well` reports it.
+        # It would grow by a kilobyte per member; the stubs do not know it.
+        tar.members.clear()  # type: ignore[attr-defined]
         if member is None or member.offset_data + member.size > size_bytes:
             return
         if member.size < 0 or tar.offset <= read_to:

@@ -1,5 +1,8 @@
 import gzip
 import os
+import time
+import tracemalloc
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipseed.errors import InputError
+from clipseed.io import text_lines
 from clipseed.io.tables import (
     BadRow,
     Row,
@@ -20,6 +24,7 @@ from clipseed.io.tables import (
     require_column,
     table_format,
 )
+from clipseed.io.text_lines import MAX_ROW_CHARS
 from tests.support.paths import DATA
 
 
@@ -166,6 +171,116 @@ def test_a_file_that_is_no_table_is_refused(
     with pytest.raises(InputError) as caught:
         read_columns(write(tmp_path / name, data))
     assert caught.value.reason == reason
+
+
+# --- what a table may cost -----------------------------------------------------------
+
+
+def peak_bytes(read: Callable[[], object]) -> int:
+    """Return the most memory that Python held at once beyond what it held before."""
+    tracemalloc.start()
+    try:
+        read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+LONG = 8 * MAX_ROW_CHARS
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("t.csv", b"a,b\n1,x\n2,", b"\n3,y\n"),
+        ("t.csv", b'a,b\n1,x\n2,"', b'"\n3,y\n'),
+        ("t.jsonl", b'{"a":1,"b":"x"}\n{"a":2,"b":"', b'"}\n{"a":3,"b":"y"}\n'),
+        ("t.csv.gz", b"a,b\n1,x\n2,", b"\n3,y\n"),
+    ],
+)
+def test_a_row_that_is_too_long_fails_alone(
+    tmp_path: Path, name: str, before: bytes, after: bytes
+) -> None:
+    data = before + b"s" * LONG + after
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    uri = write(tmp_path / name, data)
+    found: list[object] = []
+    assert peak_bytes(lambda: found.extend(summary(uri))) < 8 * MAX_ROW_CHARS
+    assert found == [["1", "x"], "row_too_long", ["3", "y"]]
+
+
+def test_a_line_of_a_plain_tsv_that_is_too_long_fails_alone(tmp_path: Path) -> None:
+    uri = write(tmp_path / "t.tsv", b"x\tu\n" + b"s" * LONG + b"\tu\ny\tu\n")
+    rows = list(read_plain_tsv(uri, ("caption", "image")))
+    assert [getattr(row, "reason", "ok") for row in rows] == [
+        "ok",
+        "row_too_long",
+        "ok",
+    ]
+
+
+def test_a_cell_of_many_lines_is_one_bad_row(tmp_path: Path) -> None:
+    cell = b'"' + b"x\n" * 80_000 + b'"'
+    uri = write(tmp_path / "t.csv", b"a,b\n1,x\n" + cell + b",2\n3,y\n")
+    assert summary(uri) == [["1", "x"], "row_too_long", ["3", "y"]]
+    assert [row.number for row in read_rows(uri)] == [1, 2, 3]
+
+
+def test_lines_that_swallow_each_other_are_read_in_proportion(tmp_path: Path) -> None:
+    uri = write(tmp_path / "t.csv", b"a,b\n1,x\n" + b'x","\n' * 200_000 + b"3,y\n")
+    start_s = time.process_time()
+    first, *others = summary(uri)
+    assert first == ["1", "x"] and len(others) < 20
+    assert time.process_time() - start_s < 5
+
+
+def test_gzip_that_expands_without_end_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_lines, "_MAX_EXPANDED_CHARS", 1 << 18)
+    data = b"a,b\n1,x\n" + b"\n" * (1 << 19)
+    uri = write(tmp_path / "t.csv.gz", gzip.compress(data, 9))
+    rows = list(read_rows(uri))
+    assert [getattr(row, "reason", "ok") for row in rows] == ["ok", "expands_too_much"]
+
+
+def test_no_message_quotes_what_is_in_a_table(tmp_path: Path) -> None:
+    secret = b"hunter2"
+    for name, data in (
+        ("a.csv", b"a,b\n" + secret + b'\n"' + secret + b'"x\n' + secret * 300_000),
+        ("b.jsonl", b'{"a":1}\n' + secret + b"\n" + secret * 300_000),
+    ):
+        rows = list(read_rows(write(tmp_path / name, data)))
+        messages = [row.message for row in rows if isinstance(row, BadRow)]
+        assert messages and not any("hunter2" in message for message in messages)
+
+
+def test_parquet_cells_that_repeat_are_held_once(tmp_path: Path) -> None:
+    cells_of_1_mb = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 2000 + [1], pa.int32()), pa.array(["x" * 1_000_000, "u"])
+    )
+    uri = str(tmp_path / "t.parquet")
+    table = pa.table({"s": cells_of_1_mb})
+    pq.write_table(table, uri, dictionary_pagesize_limit=1 << 30, store_schema=False)
+    before = pa.total_allocated_bytes()
+    rows = read_rows(uri)
+    assert isinstance(next(rows), Row)
+    assert pa.total_allocated_bytes() - before < 100e6
+
+
+def test_a_parquet_cell_that_is_too_long_fails_alone(tmp_path: Path) -> None:
+    uri = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"s": ["x", "s" * (MAX_ROW_CHARS + 1), "y"]}), uri)
+    assert summary(uri) == [["x"], "row_too_long", ["y"]]
+
+
+def test_a_parquet_of_values_without_end_is_refused(tmp_path: Path) -> None:
+    uri = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"s": pa.nulls(20_000_000, pa.string())}), uri)
+    with pytest.raises(InputError) as caught:
+        next(read_rows(uri))
+    assert caught.value.reason == "expands_too_much"
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:

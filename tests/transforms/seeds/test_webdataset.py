@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_member_names_that_are_not_utf8_can_be_written_down(tmp_path: Path) -> N
     uri = shard(tmp_path / "s.tar", [("k\udcff.jpg", b"K"), ("k\udcff.txt", b"hi")])
     (seed,), _ = seeds_and_rejected(uri)
     assert seed.reference == "s.tar/k\\xff.jpg"
+
+
+def test_memory_does_not_grow_with_the_members_of_a_shard(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar"
+    headers = (tarfile.TarInfo(f"one.{i}").tobuf() for i in range(10_000))
+    path.write_bytes(b"".join(headers) + bytes(1024))
+    tracemalloc.start()
+    try:
+        seeds, rejected = seeds_and_rejected(str(path))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not seeds and [r.reason for r in rejected] == ["missing_image"]
+    assert peak_bytes < 2e6
 
 
 def test_links_in_a_shard_are_not_followed(tmp_path: Path) -> None:
