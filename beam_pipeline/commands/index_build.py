@@ -193,7 +193,7 @@ def _seeds(
     given: BuildFlags, embedder: "Embedder | None", beam_flags: list[str]
 ) -> "Embeddings":
     """Embed seed images by the steps of `clipseed mine`."""
-    from beam_pipeline.mining.embed_seeds import embed_seed_files
+    from beam_pipeline.embed_seeds import embed_seed_files
     from index_service.build.read_embeddings import Embeddings
 
     assert given.seeds and given.embedder and embedder

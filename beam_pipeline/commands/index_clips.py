@@ -61,8 +61,8 @@ def embed_into(
     """
     from index_service.build.build_index import IndexConfig, build_index
     from models.data.loader import EvaluationData
-    from models.retrieval.encoder import retrieval_encoder
     from models.retrieval.evaluate import embed_clips
+    from models.retrieval.task import retrieval_encoder
     from models.training.load import load_trained
 
     encoder = retrieval_encoder(load_trained(model))

@@ -53,7 +53,7 @@ def search(text: str, index_dir: Path, top_k: int) -> "list[tuple[float, ClipRec
     from clipseed.run.clip_record import decode
     from clipseed.run.reader import Run
     from index_service.search.open_index import open_index
-    from models.retrieval.encoder import retrieval_encoder
+    from models.retrieval.task import retrieval_encoder
     from models.training.load import load_trained
 
     try:

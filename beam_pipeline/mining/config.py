@@ -107,7 +107,7 @@ def check_beam_flags(command_line: CommandLine[Any], flags: list[str]) -> list[s
         SystemExit: 2, after one line on stderr, if Beam does not know one.
     """
     # Not above: the help of a flag must not take the seconds that Beam's import takes.
-    from beam_pipeline.runners.beam_flags import known_flags, spell_out, unknown_flags
+    from beam_pipeline.mining.beam_flags import known_flags, spell_out, unknown_flags
 
     beam_flags = spell_out(flags)
     command_line.refuse(unknown_flags(beam_flags), known_flags())

@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass
 
 from beam_pipeline.mining.config import MineConfig
-from index_service.build.tune import Audit
 from index_service.client.addresses import is_served, parse_shards
 from index_service.client.index_client import ClientConfig, ClientSecurity, IndexClient
 from index_service.search.open_index import open_index
 from index_service.store import index_directory
 from index_service.store.index_directory import IndexManifest
+from index_service.store.tuning import Audit
 from models.embedders.base import Embedder
 
 _CHECK_PATIENCE_S = 10.0

@@ -23,8 +23,9 @@ from benchmarks.made_world.scenes import (
 )
 from models.data.clip_inputs import ClipInputs
 from models.data.loader import EvaluationData
-from models.retrieval.encoder import Encoder, retrieval_encoder
+from models.retrieval.encoder import Encoder
 from models.retrieval.metrics import ranks
+from models.retrieval.task import retrieval_encoder
 from models.training.load import load_trained
 
 _WORDS = {

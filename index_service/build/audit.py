@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from index_service.search import exact
+from index_service.store.tuning import Recall
 
 PAIRS_BASIS = "pairs_above_threshold"
 TOP_BASIS = "top_10"
@@ -22,23 +23,6 @@ _BLOCK_QUERIES = 256
 
 # A search: (queries, threshold, k) to pairs, all of them where k is None.
 Find = Callable[[np.ndarray, float, int | None], exact.Pairs]
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Recall on the queries of one source.
-
-    Attributes:
-        source: `queries` (the caller's) or `seeds`.
-        queries: number of queries.
-        pairs: pairs that exact search finds, without those of a seed with itself.
-        recall: share of the pairs that the index finds.
-    """
-
-    source: str
-    queries: int
-    pairs: int
-    recall: float
 
 
 @dataclass(frozen=True)

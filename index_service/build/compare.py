@@ -12,7 +12,7 @@ from index_service.build.tune import DEPTHS, LEAF_SHARES, visits
 from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.index import Index
-from index_service.search.scann_index import ScannSettings
+from index_service.store.tuning import ScannSettings
 
 COLUMNS = ("settings", "pair recall", "queries/s", "x exact")
 _BATCH = 256

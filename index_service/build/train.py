@@ -8,12 +8,13 @@ import numpy as np
 
 from clipseed.errors import InputError
 from index_service.build.audit import EXACT_BASIS, Sample, draw_sample, lowest, measure
-from index_service.build.tune import MIN_DEPTH, Audit, Goal, Trial, cost, tune
+from index_service.build.tune import MIN_DEPTH, Goal, cost, tune
 from index_service.search import exact
 from index_service.search.exact import Pairs
-from index_service.search.scann_index import ScannIndex, ScannSettings
+from index_service.search.scann_index import ScannIndex
 from index_service.store import footprint
 from index_service.store.footprint import Storage, Vectors
+from index_service.store.tuning import Audit, ScannSettings, Trial
 
 # Coarse codes take half the time. Finer ones are tried when the coarse ones rank many
 # wrong seeds before the right ones, so that longer lists are needed.

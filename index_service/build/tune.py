@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index_service.build.audit import EXACT_BASIS, Recall, Sample, lowest, measure
+from index_service.build.audit import EXACT_BASIS, Sample, lowest, measure
 from index_service.search import scann_index
 from index_service.search.exact import Pairs
 from index_service.search.scann_index import (
     MAX_DEPTH,
     SPILL,
-    Reorder,
     ScannIndex,
-    ScannSettings,
 )
+from index_service.store.tuning import Audit, Recall, Reorder, ScannSettings, Trial
 
 _LOG = logging.getLogger(__name__)
 MIN_DEPTH = 64
@@ -44,41 +43,6 @@ class Goal:
     threshold: float
     recall: float
     margin: float
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting that was tried.
-
-    Attributes:
-        settings: the settings.
-        recall: on the tuning half, of the worst source.
-        recall_held_out: on the held-out half; None if the tuning half fell short.
-        queries_per_s: for information only; has no influence on the choice.
-    """
-
-    settings: ScannSettings
-    recall: float
-    recall_held_out: float | None
-    queries_per_s: float
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The measured recall of an index.
-
-    Attributes:
-        recall: held out, of the worst source; 1 for an exact index of float32.
-        recall_basis: `pairs_above_threshold`; `top_10` (the nearest seeds of each
-            query, if the sample has too few pairs above the threshold); `exact`.
-        held_out: the recall by source of queries.
-        trials: settings tried, in order.
-    """
-
-    recall: float
-    recall_basis: str
-    held_out: tuple[Recall, ...] = ()
-    trials: tuple[Trial, ...] = ()
 
 
 def tune(

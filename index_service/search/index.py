@@ -7,8 +7,8 @@ import numpy as np
 
 from index_service.search.exact import Pairs
 from index_service.search.matches import Matches
-from index_service.search.scann_index import ScannSettings
 from index_service.store.index_directory import IndexManifest
+from index_service.store.tuning import ScannSettings
 
 
 class Index(Protocol):

@@ -1,13 +1,13 @@
 """ScaNN: train, save, load, and find candidate pairs that are then scored exactly."""
 
 import ctypes
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from index_service.search import exact
+from index_service.store.tuning import Reorder, ScannSettings
 
 MAX_DEPTH = 1024
 _BLOCK_QUERIES = 1024
@@ -24,33 +24,6 @@ _SOAR_LAMBDA = 1.5
 # absl::SetMinLogLevel(LogSeverityAtLeast), of the absl that ScaNN 1.4.2 is built with.
 _SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE"
 _LOG_ERRORS = 2
-
-Reorder = Literal["bfloat16", "none"]
-
-
-@dataclass(frozen=True)
-class ScannSettings:
-    """How ScaNN searches.
-
-    Attributes:
-        leaves: partitions of the tree; 0 for no tree (every code is scored).
-        leaves_to_search: partitions visited by a query; 0 without a tree.
-        depth: candidates returned per query.
-        reorder: how ScaNN orders candidates: by its bfloat16 copy of the vectors (then
-            few need an exact score), or by their codes alone.
-        block_dims: dimensions that share 4 bits of a seed's code.
-    """
-
-    leaves: int
-    leaves_to_search: int
-    depth: int
-    reorder: Reorder = "bfloat16"
-    block_dims: int = 2
-
-    def words(self) -> str:
-        """Describe the settings: `31 of 1000 leaves, depth 64`."""
-        tree = f"{self.leaves_to_search} of {self.leaves} leaves, "
-        return f"{tree if self.leaves else ''}depth {self.depth}"
 
 
 def _scann() -> Any:

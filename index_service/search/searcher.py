@@ -10,10 +10,11 @@ from clipseed.errors import InputError
 from index_service.search import exact, scann_index
 from index_service.search.exact import Pairs
 from index_service.search.matches import Matches
-from index_service.search.scann_index import ScannIndex, ScannSettings
+from index_service.search.scann_index import ScannIndex
 from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
 from index_service.store.index_directory import IndexManifest
+from index_service.store.tuning import ScannSettings
 
 
 class Searcher:

@@ -10,12 +10,12 @@ from clipseed.errors import InputError
 from index_service.search import exact
 from index_service.search.exact import Pairs
 from index_service.search.matches import Matches, merge_matches
-from index_service.search.scann_index import ScannSettings
 from index_service.search.searcher import Searcher, check_embedder, load_index
 from index_service.store import index_directory
 from index_service.store.embeddings import check_queries
 from index_service.store.index_directory import IndexManifest
 from index_service.store.shards import is_shard_name, shard_name
+from index_service.store.tuning import ScannSettings
 
 
 class ShardedSearcher:

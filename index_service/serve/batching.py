@@ -30,14 +30,7 @@ import numpy as np
 
 from clipseed.errors import InputError
 from index_service.search.matches import Matches, slice_matches
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The matches of one request, and the version of the index they are from."""
-
-    version: str
-    matches: Matches
+from index_service.wire.convert import Answer
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from clipseed.errors import InputError
 from index_service.search.searcher import Searcher, check_request
 from index_service.serve.batching import (
-    Answer,
     Batcher,
     Overloaded,
     Request,
@@ -26,7 +25,7 @@ from index_service.serve.versions import Versions
 from index_service.store.embeddings import check_queries
 from index_service.wire import search_pb2 as wire
 from index_service.wire import search_pb2_grpc as rpc
-from index_service.wire.convert import to_wire
+from index_service.wire.convert import Answer, to_wire
 
 RETRY_HINT = "retry-after-ms"
 _RETRY_AFTER_MS = 50

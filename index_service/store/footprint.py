@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from clipseed.errors import InputError
-from index_service.search.scann_index import Reorder
+from index_service.store.tuning import Reorder
 
 Vectors = Literal["float32", "bfloat16"]
 _VALUE_BYTES = {"float32": 4, "bfloat16": 2}

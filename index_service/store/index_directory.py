@@ -20,10 +20,8 @@ import numpy as np
 
 from clipseed.errors import InputError
 from clipseed.hashing import checksum, content_id
-from index_service.build.audit import Recall
-from index_service.build.tune import Audit, Trial
-from index_service.search.scann_index import ScannSettings
 from index_service.store.footprint import Vectors
+from index_service.store.tuning import Audit, Recall, ScannSettings, Trial
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

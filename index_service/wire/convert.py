@@ -1,10 +1,18 @@
 """Convert answers to messages and back."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from index_service.search.matches import Matches
-from index_service.serve.batching import Answer
 from index_service.wire import search_pb2 as wire
+
+
+class Answer(NamedTuple):
+    """The matches of one request, and the version of the index they are from."""
+
+    version: str
+    matches: Matches
 
 
 def to_wire(answer: Answer) -> wire.SearchResponse:

@@ -1,25 +1,19 @@
 """A trained retrieval model, ready to encode clips and captions on the host.
 
-encoder = retrieval_encoder(load_trained("model"))
+encoder = retrieval_encoder(load_trained("model"))  # models.retrieval.task
 similarities = encoder.texts(["a dog runs"]) @ encoder.clips(clips).T
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from flax import nnx
 
-from clipseed.errors import InputError
 from models.data.clip_inputs import ClipInputs
 from models.data.segments import SegmentConfig
 from models.retrieval.model import RetrievalModel
-from models.retrieval.task import RetrievalTask
 from models.tokenizers.base import Tokenizer
-
-if TYPE_CHECKING:
-    from models.training.load import Trained
 
 _TEXTS_PER_BATCH = 64
 
@@ -72,19 +66,3 @@ class Encoder:
         rows = self._tokenizer.encode(distinct).ids
         _, counts = np.unique(rows, axis=0, return_counts=True)
         return int(counts[counts > 1].sum())
-
-
-def retrieval_encoder(trained: "Trained") -> Encoder:
-    """Return the encoder of a trained model.
-
-    Raises:
-        InputError: `not_retrieval` for a model of another task.
-    """
-    task = trained.config.task
-    if not isinstance(task, RetrievalTask):
-        raise InputError(
-            "not_retrieval",
-            f"a model trained by {type(task).__name__} does not embed clips and texts; "
-            "name a retrieval model",
-        )
-    return Encoder(trained.model, trained.tokenizer, task.segment)

@@ -1,28 +1,36 @@
 """The evaluation of a retrieval model as text and JSON."""
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from clipseed.errors import InputError
 from models.data.clip_inputs import Modality
 from models.data.loader import EvaluationData
 from models.data.segments import SegmentConfig
-from models.retrieval.encoder import retrieval_encoder
+from models.retrieval.encoder import Encoder
 from models.retrieval.evaluate import embed_run, evaluate
 from models.retrieval.results_table import as_json, as_markdown
-from models.training.history import setting
+from models.training.history import TrainedOn, setting
 from models.training.task import EvaluationOptions, Report
-
-if TYPE_CHECKING:
-    from models.training.load import Trained
 
 _MODALITIES: Mapping[str, Modality] = {"V": "video", "A": "audio"}
 # How many missing clips the text names; the JSON names all.
 _NAMED = 10
 
 
-def report(trained: "Trained", run_dir: str, options: EvaluationOptions) -> Report:
+def report(
+    encoder: Encoder,
+    lineage: Sequence[TrainedOn],
+    run_dir: str,
+    options: EvaluationOptions,
+) -> Report:
     """Measure retrieval on a run.
+
+    Args:
+        encoder: of the model.
+        lineage: the data that the model has seen.
+        run_dir: the run.
+        options: how to measure.
 
     Returns:
         A table, beside the paper's rows if the run was cut from a benchmark. The JSON
@@ -33,7 +41,6 @@ def report(trained: "Trained", run_dir: str, options: EvaluationOptions) -> Repo
         InputError: the run cannot be read; `no_modality` if the model does not take
             the modality.
     """
-    encoder = retrieval_encoder(trained)
     modality, masked = _modality(options.modality, encoder.segment)
     data = EvaluationData(run_dir, encoder.segment, options.segments)
     embedded = embed_run(encoder, data, options.batch_size, masked)
@@ -43,11 +50,11 @@ def report(trained: "Trained", run_dir: str, options: EvaluationOptions) -> Repo
     protocol, label = "", options.modality or ""
     if data.run.benchmark is not None:
         name = data.run.benchmark.name
-        how = setting(trained.lineage, name)
+        how = setting(lineage, name)
         facts |= {
             "benchmark": name,
             "setting": how,
-            "trained_on": [row._asdict() for row in trained.lineage],
+            "trained_on": [row._asdict() for row in lineage],
         }
         protocol, label = name.partition("/")[0], f"{modality}, {how}"
     table = as_markdown(figures, protocol, label)

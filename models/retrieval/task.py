@@ -10,8 +10,10 @@ from flax import nnx
 
 from clipseed.errors import InputError
 from models.data.clip_inputs import CaptionedClips
+from models.retrieval.encoder import Encoder
 from models.retrieval.losses import nce_loss
 from models.retrieval.model import RetrievalModel
+from models.retrieval.report import report
 from models.tokenizers.base import CAPTION_TOKENS
 from models.training.clip_task import ClipTask
 from models.training.gradients import Loss, cached
@@ -76,9 +78,24 @@ class RetrievalTask(ClipTask):
         self, trained: "Trained", run_dir: str, options: EvaluationOptions
     ) -> Report:
         """See `Task`; recall and ranks in both directions."""
-        from models.retrieval.report import report
+        encoder = Encoder(trained.model, trained.tokenizer, self.segment)
+        return report(encoder, trained.lineage, run_dir, options)
 
-        return report(trained, run_dir, options)
+
+def retrieval_encoder(trained: "Trained") -> Encoder:
+    """Return the encoder of a trained model.
+
+    Raises:
+        InputError: `not_retrieval` for a model of another task.
+    """
+    task = trained.config.task
+    if not isinstance(task, RetrievalTask):
+        raise InputError(
+            "not_retrieval",
+            f"a model trained by {type(task).__name__} does not embed clips and texts; "
+            "name a retrieval model",
+        )
+    return Encoder(trained.model, trained.tokenizer, task.segment)
 
 
 def embed(model: RetrievalModel, batch: CaptionedClips) -> Embedded:

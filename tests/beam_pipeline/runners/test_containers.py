@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from setuptools import find_packages
 
+from beam_pipeline.flex_template import as_json, metadata
 from beam_pipeline.mining.config import COMMAND_LINE, MineConfig, parse_mine
-from beam_pipeline.runners.flex_template import as_json, metadata
 from clipseed.flags import flags_of
 from tests.support.paths import ROOT
 
@@ -31,9 +31,7 @@ SWITCHES = [name for name, found in PATTERNS.items() if found == ["^(true|false)
 
 def test_the_metadata_file_is_what_the_flags_say() -> None:
     made = (ROOT / "flex_template" / "metadata.json").read_text()
-    remedy = (
-        "python -m beam_pipeline.runners.flex_template > flex_template/metadata.json"
-    )
+    remedy = "python -m beam_pipeline.flex_template > flex_template/metadata.json"
     assert made == as_json() + "\n", f"flags have changed: {remedy}"
 
 

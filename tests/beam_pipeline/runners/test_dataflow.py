@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from PIL import Image
 
+from beam_pipeline.flex_template import launch
 from beam_pipeline.mine import run
 from beam_pipeline.mining.config import parse_mine
 from beam_pipeline.runners.dataflow import (
@@ -20,7 +21,6 @@ from beam_pipeline.runners.dataflow import (
     is_dataflow,
     runs_later,
 )
-from beam_pipeline.runners.flex_template import launch
 from clipseed.io import storage
 from clipseed.io.listing import list_files
 from tests.support.made_media import still

@@ -11,12 +11,12 @@ import pytest
 from clipseed.errors import InputError
 from index_service.search.matches import Matches
 from index_service.serve.batching import (
-    Answer,
     Batcher,
     Overloaded,
     Request,
     search_together,
 )
+from index_service.wire.convert import Answer
 
 
 def ask(count: int, k: int = 1, threshold: float | None = None) -> Request:

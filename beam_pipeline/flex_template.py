@@ -1,6 +1,6 @@
 """The flex template of `clipseed mine`: its parameters, and its launch.
 
-python -m beam_pipeline.runners.flex_template > flex_template/metadata.json
+python -m beam_pipeline.flex_template > flex_template/metadata.json
 
 A flex template's parameters arrive as `--name=value`, switches as `--name=true`, which
 the parser takes as it takes `--name`. The launcher adds Dataflow's flags, among them a
