@@ -107,7 +107,7 @@ class ClipCaption(NamedTuple):
 
     Attributes:
         seed_id: of the seed, for a transferred caption; else "".
-        image: reference of the seed's image, likewise.
+        image: reference of the seed's image; else "" too.
         caption: UTF-8 text.
         rank: 1 for the seed's best match, or for the clip's best caption.
         similarity: of the matched frame; for other sources the caption's score.
@@ -115,7 +115,7 @@ class ClipCaption(NamedTuple):
         video: that it is in.
         source: `TRANSFERRED`, `PSEUDOLABEL` or `ASR`.
         start_us: of the clip; -1 if it is cut around `time_us`.
-        end_us: of the clip, exclusive; -1 likewise.
+        end_us: of the clip, exclusive; -1 where `start_us` is.
     """
 
     seed_id: str
@@ -146,7 +146,7 @@ class Pair(NamedTuple):
         caption: byte for byte as in its source.
         clip_id: names the record of the clip in `clips/`.
         seed_id: of the seed, for a transferred caption; else "".
-        image: reference of the seed's image, likewise.
+        image: reference of the seed's image; else "" too.
         rank: of the match among those of its seed, from 1.
         similarity: see `ClipCaption`.
         time_us: see `ClipCaption`.

@@ -1,6 +1,6 @@
 """Rows of Parquet tables, one by one; use them through `clipseed.io.tables`.
 
-A table may come from a stranger: a few bytes can stand for any number of values. By
+A table may come from a stranger: a few bytes can encode any number of values. By
 its footer a table may expand at most `_MAX_EXPANSION` times, text that repeats is
 held once, and a row has at most `MAX_ROW_CHARS` bytes of text. A footer that declares
 less than its pages hold is not noticed.

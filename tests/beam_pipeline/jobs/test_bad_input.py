@@ -1,7 +1,7 @@
 """Bad input through the whole job: a clear reason, and nothing else is lost.
 
 Each video shows a scene of its own, and there is a seed of each scene: what could be
-used of a file is told by the pairs it gives.
+used of a file shows in its pairs.
 """
 
 import csv
@@ -39,11 +39,11 @@ class Outcome:
         self.counts, self.accounting = run.mining.counts, run.mining.accounting
         self.reasons: dict[str, list[str]] = {}
         self.messages: dict[str, str] = {}
-        for letter in run.dead_letters():
-            assert letter.message
-            key = letter.key.partition("@")[0]
-            self.reasons.setdefault(key, []).append(letter.reason)
-            self.messages[key] = letter.message
+        for dead_letter in run.dead_letters():
+            assert dead_letter.message
+            key = dead_letter.key.partition("@")[0]
+            self.reasons.setdefault(key, []).append(dead_letter.reason)
+            self.messages[key] = dead_letter.message
         self.pairs = pairs(directory)
 
     def of(self, caption: str) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def test_decoders_that_hang_are_ended(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A corpus of one good seed and one good video."""
+    """Return a corpus of one good seed and one good video."""
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "a.mp4", film(1, 1, width=96, height=72))
     Image.fromarray(still(1)).save(tmp_path / "a.png")

@@ -33,7 +33,7 @@ MAX_VIDEO_BYTES = 560_000
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where temporary files are made, empty."""
+    """Return the folder where temporary files are made, empty."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -42,7 +42,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two films, three scenes, a manifest: sound.mp4 shows 1 then 2, mute.mp4 3."""
+    """Return two films of three scenes: sound.mp4 shows 1 then 2, mute.mp4 shows 3."""
     root = tmp_path_factory.mktemp("corpus")
     (root / "videos").mkdir()
     two_scenes = np.concatenate([film(1, 4), film(2, 10)])
@@ -64,7 +64,7 @@ def mine(root: str, output: str, *flags: str) -> int:
 
 @pytest.fixture(scope="module")
 def local_run(corpus: Path) -> dict[str, bytes]:
-    """The files of an undisturbed run on local files."""
+    """Return the files of an undisturbed run on local files."""
     assert mine(str(corpus), f"{corpus}/run") == 0
     return files(f"{corpus}/run")
 
@@ -86,7 +86,7 @@ def files(root: str) -> dict[str, bytes]:
 
 
 def results(run: dict[str, bytes]) -> dict[str, bytes]:
-    """What does not tell where seeds and videos lie."""
+    """Return what does not depend on where seeds and videos are."""
     kept = ("pairs.csv", "clips/", "rejected/", "index/")
     return {name: data for name, data in run.items() if name.startswith(kept)}
 
@@ -101,7 +101,7 @@ def rows(run: dict[str, bytes], table: str, tmp_path: Path) -> list[dict[str, ob
 
 
 def objects(bucket: str) -> set[str]:
-    """The names of all objects, hidden ones too."""
+    """Return the names of all objects, hidden ones too."""
     return {blob.name for blob in bucket_and_key(bucket)[0].list_blobs()}
 
 
@@ -129,8 +129,8 @@ def test_a_bad_bucket_gives_what_local_files_give(
     assert len(films) == 2 and max(films) <= 2
 
 
-def letters(run: dict[str, bytes]) -> dict[str, list[str]]:
-    """Reasons and messages of dead letters, by video."""
+def messages(run: dict[str, bytes]) -> dict[str, list[str]]:
+    """Return reasons and messages of dead letters, by video."""
     lines = [
         json.loads(line)
         for name, data in run.items()
@@ -153,9 +153,9 @@ def test_a_film_larger_than_the_scratch_disk_costs_itself_alone(
     limit = f"--scratch_gib={(large - 1) / 2**30}"
     assert mine(remote, str(tmp_path / "run"), limit) == 0
     run = files(str(tmp_path / "run"))
-    (name, (letter,)) = letters(run).popitem()
-    assert name == "videos/sound.mp4" and letter.startswith("too_large ")
-    assert "--scratch_gib" in letter
+    (name, (message,)) = messages(run).popitem()
+    assert name == "videos/sound.mp4" and message.startswith("too_large ")
+    assert "--scratch_gib" in message
     assert {row["video"] for row in rows(run, "pairs", tmp_path)} == {"videos/mute.mp4"}
     assert os.listdir(scratch) == []
 
@@ -165,7 +165,7 @@ def test_a_film_larger_than_the_scratch_disk_costs_itself_alone(
 
 @contextlib.contextmanager
 def killed_when_it_opens(suffix: str) -> Iterator[list[int]]:
-    """Kills, once, the decoder that has a file open whose name ends so."""
+    """Kill, once, the decoder that has a file open whose name ends so."""
     victims: list[int] = []
     done = threading.Event()
 
@@ -204,7 +204,7 @@ def test_decoders_that_die_or_hang_cost_one_film_each(
         limits = ("--video_timeout_s=3", "--part_s=120")
         assert mine(remote, str(output), *limits) == 0
     run = files(str(output))
-    found = letters(run)
+    found = messages(run)
     assert len(victims) == 1
     assert sorted(found) == ["killed.WEBM", "slow.webm"]
     (killed,), (slow,) = found["killed.WEBM"], found["slow.webm"]
@@ -217,7 +217,7 @@ def test_decoders_that_die_or_hang_cost_one_film_each(
 
 @pytest.fixture(scope="module")
 def real_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real images, videos and a model, as they would lie in a bucket."""
+    """Real images, videos and a model, as a bucket would hold them."""
     if not DATA.is_dir():
         pytest.skip("../shared/data is not here")
     root = tmp_path_factory.mktemp("real")

@@ -23,13 +23,13 @@ from transforms.matches.select import Selection, order, select_matches
 from transforms.run.merge import SEEDS_DIFFER
 
 KEYINT = {"x264-params": "keyint=10:scenecut=0"}
-# By manifest; the last one repeats a video.
+# By manifest; a video of the first is in the last again.
 OLD, MIDDLE, NEW = ("early", "mute", "text"), ("broken",), ("late", "short", "early")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films of which the new ones show the seeds better than the old ones.
+    """Return films of which the new ones show the seeds better than the old ones.
 
     Two images share a caption, so that of a clip's matches one has none of its own.
     """
@@ -76,7 +76,7 @@ def contents(run_dir: Path, folder: str) -> dict[str, bytes]:
 
 
 def facts(run_dir: Path) -> tuple[c.Counts, Any, int]:
-    """What `run.json` says of the result and not of how it came about."""
+    """Return what `run.json` says of the result and not of how it came about."""
     mining = Run.open(run_dir).mining
     assert all(stage.balanced for stage in mining.accounting)
     sums = {k: n for k, n in mining.counts.sums.items() if n and k != c.PARTS_REUSED}
@@ -102,7 +102,7 @@ def chosen(run_dir: Path) -> set[tuple[str, str, int]]:
 
 
 def without(corpus: Path, videos: Sequence[str], *run_flags: str) -> int:
-    """Runs while some videos are not there."""
+    """Run while some videos are not there."""
     for video in videos:
         (corpus / f"{video}.mp4").rename(corpus / f"{video}.away")
     try:

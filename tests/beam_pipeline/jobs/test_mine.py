@@ -63,7 +63,7 @@ def by_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def right_at_rank_1(run_dir: Path) -> set[str]:
-    """Captions of near-duplicate seeds whose first match is in its scene."""
+    """Return captions of near-duplicate seeds whose first match is in its scene."""
     first = {r["caption"]: r for r in table(run_dir, "pairs") if r["rank"] == 1}
     right = set()
     for row in truth():
@@ -107,11 +107,11 @@ class TestEachRun:
             assert stage.inputs == stage.outputs + sum(stage.dropped.values()), stage
 
     def test_the_corrupt_video_is_used_up_to_its_break(self, run_dir: Path) -> None:
-        letters = list(Run.open(run_dir).dead_letters())
-        assert [(letter.key, letter.reason) for letter in letters] == [
+        rejected = list(Run.open(run_dir).dead_letters())
+        assert [(dead_letter.key, dead_letter.reason) for dead_letter in rejected] == [
             ("decord_corrupted.mp4", "broken_video")
         ]
-        assert "At 2.80 s" in letters[0].message
+        assert "At 2.80 s" in rejected[0].message
 
     def test_pairs_csv_is_the_four_columns_of_the_pairs(self, run_dir: Path) -> None:
         with (run_dir / "pairs.csv").open(newline="") as file:
@@ -160,10 +160,10 @@ print(json.dumps([list(run.pairs()), list(run.matches()), list(run.dead_letters(
 """
     absent = ("apache_beam", "tensorflow", "jax", "av", "google.cloud")
     told = run_without((*absent, "transforms", "models"), code, str(by_descriptor))
-    pairs, matches, letters, clips = json.loads(told)
+    pairs, matches, rejected, clips = json.loads(told)
     assert pairs == table_rows(by_descriptor, "pairs")
     assert matches == table_rows(by_descriptor, "matches")
-    assert [letter[1:3] for letter in letters] == [
+    assert [dead_letter[1:3] for dead_letter in rejected] == [
         ["decord_corrupted.mp4", "broken_video"]
     ]
     assert [clip[0] for clip in clips] == [
@@ -179,7 +179,7 @@ def table_rows(run_dir: Path, name: str) -> list[list[Any]]:
 
 
 def scene_at(path: Path, times_s: list[float]) -> list[np.ndarray]:
-    """What a plain sequential decode shows at given times: uint8 [h, w, 3]."""
+    """Return what a plain sequential decode shows at given times: uint8 [h, w, 3]."""
     shown: list[tuple[float, np.ndarray]] = []
     with av.open(str(path), metadata_errors="ignore") as container:
         origin = Fraction(container.start_time or 0, 1_000_000)
@@ -240,7 +240,7 @@ def test_sound_agrees_with_the_source(by_descriptor: Path) -> None:
 
 
 def mono_16k(path: Path) -> np.ndarray:
-    """The whole sound by libswresample, from the container's start: float32 [n]."""
+    """Return all sound by libswresample, from the container's start: float32 [n]."""
     parts: list[np.ndarray] = []
     with av.open(str(path), metadata_errors="ignore") as container:
         stream = container.streams.audio[0]
@@ -260,7 +260,7 @@ def mono_16k(path: Path) -> np.ndarray:
 
 
 def real_seeds() -> tuple[list[str], list[str], np.ndarray]:
-    """Images, captions and embeddings of pairs.csv, an image and caption once."""
+    """Return the distinct images and captions of pairs.csv, and their embeddings."""
     keys = list(dict.fromkeys((r["image"], r["caption"]) for r in truth()))
     images = []
     for name, _ in keys:
@@ -281,7 +281,7 @@ def real_frames() -> dict[tuple[str, int], np.ndarray]:
 
 
 def write_100k_seeds(path: Path, frames: dict[tuple[str, int], np.ndarray]) -> None:
-    """The real seeds and distractors around them and around some frames."""
+    """Return the real seeds and distractors around them and around some frames."""
     names, texts, real = real_seeds()
     rng = np.random.default_rng(0)
     few = [v for (name, _), v in frames.items() if name.startswith(("vas_", "vf_"))]

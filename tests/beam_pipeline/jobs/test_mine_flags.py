@@ -95,7 +95,7 @@ def test_every_scene_is_found_once(base: Path) -> None:
 
 @pytest.fixture(scope="module")
 def examples(base: Path) -> dict[bytes, Any]:
-    """The SequenceExamples of the run, by caption."""
+    """Return the SequenceExamples of the run, by caption."""
     import tensorflow as tf
 
     made = {}
@@ -162,7 +162,7 @@ def test_sound_has_the_length_and_energy_of_the_source(
 
 
 def results(run_dir: Path) -> dict[str, bytes]:
-    """Every file of a run but `run.json`, which tells the time."""
+    """Return every file of a run but `run.json`, which holds the time."""
     files = [path for path in run_dir.rglob("*") if path.is_file()]
     by_name = {str(path.relative_to(run_dir)): path.read_bytes() for path in files}
     del by_name["run.json"]

@@ -96,7 +96,7 @@ def test_seeds_of_the_index_without_a_caption_are_counted(
 
 @pytest.fixture
 def servers(index: Path) -> Iterator[list[list[Process]]]:
-    """Replicas of each shard, as processes."""
+    """Yield replicas of each shard, as processes."""
     with ExitStack() as stack:
         yield [
             [stack.enter_context(server_process(shard)) for _ in range(REPLICAS)]

@@ -1,4 +1,4 @@
-"""A killed job goes on where it was, and ends with the bytes of one never disturbed."""
+"""A killed job resumes where it was, and ends with the bytes of one never disturbed."""
 
 import contextlib
 import csv
@@ -64,12 +64,12 @@ def mine(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> Path:
 
 @pytest.fixture(scope="module")
 def whole(corpus: Path) -> Path:
-    """A run that nothing disturbed."""
+    """Return a run that nothing disturbed."""
     return mine(corpus, corpus / "whole")
 
 
 def result(run_dir: Path) -> dict[str, bytes]:
-    """Every file that `run.json` lists."""
+    """Return every file that `run.json` lists."""
     return {
         file.path: (run_dir / file.path).read_bytes()
         for file in Run.open(run_dir, verify="checksums").manifest.files
@@ -77,7 +77,7 @@ def result(run_dir: Path) -> dict[str, bytes]:
 
 
 def counts(run_dir: Path) -> dict[Counter, int]:
-    """The sums of a run but for where the frames came from."""
+    """Return the sums of a run but for where the frames came from."""
     mining = Run.open(run_dir).mining
     assert all(stage.balanced for stage in mining.accounting)
     return {k: n for k, n in mining.counts.sums.items() if k != PARTS_REUSED}
@@ -88,7 +88,7 @@ def parts_reused(run_dir: Path) -> int:
 
 
 def whole_parts(run_dir: Path) -> int:
-    """How many parts of videos are kept with all their chunks."""
+    """Return how many video parts are stored with all their chunks."""
     count = 0
     for file in run_dir.glob("work/frames/*/*.part"):
         lengths = json.loads(file.read_bytes()[32:])["lengths"]  # behind its SHA-256
@@ -117,7 +117,7 @@ def while_cutting(run_dir: Path) -> bool:
 
 
 def kill_and_finish(corpus: Path, output: Path, *points: Point) -> None:
-    """Kills one attempt after the other; the last one goes on from there."""
+    """Kill one attempt after the other; the last one resumes from there."""
     kept = 0
     for point in points:
         kill_when(partial(point, output), flags(corpus, output))
@@ -170,7 +170,7 @@ def matches(run_dir: Path) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def unreadable(folder: Path) -> Iterator[None]:
-    """Films that cannot be decoded, of the same sizes and times of change."""
+    """Yield films that cannot be decoded, of the same sizes and times of change."""
     originals = {path: path.read_bytes() for path in folder.glob("*.mp4")}
     times = {path: path.stat().st_mtime_ns for path in originals}
     try:

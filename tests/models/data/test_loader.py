@@ -41,7 +41,7 @@ PLAIN = AugmentConfig(
 
 
 class ByLetter:
-    """A tokenizer of letters."""
+    """A tokenizer whose tokens are characters."""
 
     size = 130
 

@@ -21,7 +21,7 @@ from tests.support.tiny_config import TINY_CLIP4CLIP, write_config
 from tests.support.tiny_run import clip_record, write_run
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")
-CAPTIONS = [f"a {word} wall" for word in ("black", "dim", "grey", "white")]
+CAPTIONS = [f"a {word} wall" for word in ("black", "dim", "gray", "white")]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The published layout's reference, its tables grown to bytes and 32 words."""
+    """Return the reference checkpoint, its tables grown to all bytes and 32 words."""
     if not DATA.is_dir():
         pytest.skip("../shared/data is not here")
     folder = tmp_path_factory.mktemp("clip")

@@ -1,4 +1,4 @@
-"""Training end to end on made clips: learn, go on, stop at bad numbers, search."""
+"""Training end to end on made clips: learn, resume, stop at bad numbers, search."""
 
 import csv
 import dataclasses
@@ -32,7 +32,7 @@ from tests.support.paths import ROOT
 from tests.support.tiny_run import clip_record, write_run
 
 CLIPS = 6
-WORDS = ("black", "dark", "dim", "grey", "pale", "white")
+WORDS = ("black", "dark", "dim", "gray", "pale", "white")
 
 
 def small(run_dir: Path, settings: Sequence[str] = (), **changes: Any) -> TrainConfig:
@@ -151,7 +151,7 @@ reads, read = itertools.count(1), RunClips.read
 def fail(*_):
     raise MemoryError("of the device")
 
-def read_late(run, number):  # Reading goes on when something fails.
+def read_late(run, number):  # Reading continues when something fails.
     count = next(reads)
     time.sleep(4 if count in (11, 12) else 0.05)
     data = read(run, number)
