@@ -13,7 +13,8 @@ the decoder, and far instants are reached by a seek. Streams without presentatio
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Generator, Iterable, Iterator
 
 import av.video.frame
 
@@ -88,8 +89,7 @@ class _Planner:
             yield from self._take(unit)
             if self._instants.next_us is None:
                 break
-        while self._instants.due(self._decoder.end_us):
-            yield from self._reach()
+        yield from self._reach(self._decoder.end_us)
         yield from self._flush()
 
     def _is_far(self) -> bool:
@@ -124,8 +124,7 @@ class _Planner:
         self._pending.append(unit)
         self._pending_bytes += unit.packet.size
         self._position_us = unit.time_us
-        while self._instants.due(unit.decode_us):
-            yield from self._reach()
+        yield from self._reach(unit.decode_us)
         if self._pending_bytes > _MOST_PENDING_BYTES:
             yield from self._decode_ahead()
 
@@ -159,15 +158,22 @@ class _Planner:
             yield from self._emit(self._decoder.decode(unit))
         self._inside = [t for t in self._inside if t >= target_us]
 
-    def _reach(self) -> Iterator[Sampled]:
-        """Decodes up to the frame on screen at the next instant."""
-        instant_us = self._instants.advance()
+    def _reach(self, until_us: int) -> Iterator[Sampled]:
+        """Decodes up to the frames on screen at the instants before a time."""
+        while self._instants.due(until_us):
+            instant_us = self._instants.advance()
+            next_us = yield from self._reach_one(instant_us)
+            # The same frame is on screen until then: a header may say, for a day.
+            self._instants.skip(min(until_us, next_us))
+
+    def _reach_one(self, instant_us: int) -> Generator[Sampled, None, float]:
+        """Decodes up to the frame on screen; returns when the next one shows."""
         shown = (u for u in self._pending if not u.packet.is_discard)
         times = [u.time_us for u in shown] + self._inside
         if self._shown is not None:
             times.append(self._shown[0])
         if not times:
-            return
+            return instant_us
         target_us = max((t for t in times if t <= instant_us), default=min(times))
         yield from self._begin()
         if not self._wanted or self._wanted[-1][0] != target_us:
@@ -175,6 +181,7 @@ class _Planner:
         yield from self._serve_shown()
         ends = [i for i, u in enumerate(self._pending) if u.time_us == target_us]
         yield from self._decode(ends[-1] + 1 if ends else 0, target_us)
+        return min((t for t in times if t > instant_us), default=math.inf)
 
     def _emit(self, frames: Iterable[av.video.frame.VideoFrame]) -> Iterator[Sampled]:
         for frame in frames:

@@ -4,6 +4,7 @@ import bisect
 import itertools
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from tests.support.made_media import film, tone, truncate, write_video
 from tests.support.paths import DATA
 from transforms.media.container import open_video
-from transforms.media.frame_sampler import sample
+from transforms.media.frame_sampler import _Planner, sample
 from transforms.media.video_decoder import VideoDecoder
 
 VIDEOS = DATA / "videos"
@@ -318,6 +319,26 @@ def test_old_x264_in_444_is_right_after_a_late_start() -> None:
         late = list(sample(decoder, instants))
     assert decoder.breaks == []
     assert [s.time_us for s in late][:3] == [4_000_000, 4_050_000, 4_100_000]
+
+
+def test_a_frame_that_shows_for_a_day_costs_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One edited duration made half a million steps of a file of 10 KB."""
+    day = 86_400 * 25
+    path = made(tmp_path / "day.mp4", count=9, stamps=[*range(6), *range(day, day + 3)])
+    steps = []
+    reach_one = _Planner._reach_one
+
+    def counted(planner: _Planner, instant_us: int) -> Any:
+        steps.append(instant_us)
+        return (yield from reach_one(planner, instant_us))
+
+    monkeypatch.setattr(_Planner, "_reach_one", counted)
+    with open_video(str(path)) as container:
+        decoder = VideoDecoder(container)
+        found = list(sample(decoder, range(0, 10**12, 500_000)))
+    assert len(found) == 4 and len(steps) <= 9
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
