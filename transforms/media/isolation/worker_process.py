@@ -22,6 +22,7 @@ Python's own code. Its main program is this module.
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import os
 import pickle
@@ -298,9 +299,9 @@ def _receive_call(calls: socket.socket) -> tuple[MediaFile | None, Any] | None:
 
 def _our_code() -> list[str]:
     """Return the folders of the packages that decoding may still import from."""
-    names = ("clipseed", "models", "transforms")
-    packages = (sys.modules[name] for name in names if name in sys.modules)
-    return [path for package in packages for path in package.__path__]
+    specs = map(importlib.util.find_spec, ("clipseed", "models", "transforms"))
+    places = (spec.submodule_search_locations for spec in specs if spec is not None)
+    return [path for found in places for path in found or ()]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from clipseed.errors import InputError
+from models.pretrained.resizing import squeeze
 from transforms.media.isolation.containment import TooManyFailures, canary
 from transforms.media.isolation.worker_process import Isolation
 from transforms.media.media_file import MediaFile
+from transforms.media.sample_frames import SamplingConfig, extract_frames
+from transforms.media.video_parts import video_parts
 
 
 def count(n: int) -> Iterator[int]:
@@ -257,3 +260,20 @@ def test_abandoned_call_does_not_leak_into_the_next(child: Isolation) -> None:
         assert item == 0
         break
     assert list(child.iterate(count, 2, limit_s=10)) == [0, 1]
+
+
+def test_a_later_call_may_need_code_that_the_first_did_not(
+    child: Isolation, tmp_path: Path
+) -> None:
+    """Packages that the first call does not load were closed to all later ones."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"no video")
+    first = child.iterate(video_parts, 9.0, file=str(path), limit_s=9)
+    with pytest.raises(InputError, match="not_a_video"):
+        list(first)
+    assert child._child is not None
+    process = child._child._process
+    config = SamplingConfig(1.0, "exact", squeeze(8), 9.0, 9.0)
+    with pytest.raises(InputError, match="not_a_video"):
+        list(child.iterate(extract_frames, 0, 9, config, file=str(path), limit_s=9))
+    assert child._child._process is process
