@@ -18,6 +18,9 @@ from beam_pipeline.mining.index_source import built_index, external_index
 from beam_pipeline.mining.merge import find_base_run, refusing_other_seeds
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.mining.stages import (
+    Tables,
+    account_for_seeds,
+    account_for_videos,
     count_dead_letters,
     count_videos,
     embed_seeds,
@@ -37,7 +40,6 @@ from clipseed.errors import InputError
 from clipseed.io.download import downloads_deleted
 from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
-from transforms.frames.outcomes import AccountForVideos
 from transforms.media.isolation.containment import fault_in
 from transforms.run.manifest import WriteRunManifest
 from transforms.run.merge import ReadBaseRun
@@ -51,7 +53,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         reads = ReadBaseRun(plan.base_run, plan.build.min_similarity)
         base = seeds.seeds | reads
     corpus = split_corpus(pipeline, plan, base)
-    ledgers = [seeds.ledger, corpus.ledger]
+    ledgers, embedded = [seeds.ledger, corpus.ledger], None
     if plan.index is None:
         embedded = embed_seeds(seeds, plan)
         ledgers.append(embedded.ledger)
@@ -64,16 +66,19 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
         matches = (matches, base.matches) | "BaseMatches" >> beam.Flatten()
     clips = select_and_cut(matches, seeds.seeds, plan)
     ledgers += [mined.ledger, clips.ledger]
-    reports = (corpus.reports, mined.reports) | "AllReports" >> beam.Flatten()
-    videos = reports | AccountForVideos()
+    videos = account_for_videos(pipeline, corpus, mined)
+    seed_outcomes = account_for_seeds(pipeline, seeds, embedded)
     rejected = [each for ledger in ledgers for each in ledger.rejected]
     dead_letters = (*rejected, videos.rejected) | "DeadLetters" >> beam.Flatten()
     tallies = [tally for ledger in ledgers for tally in ledger.tallies]
     tallies += [count_videos(videos.outcomes), count_dead_letters(dead_letters)]
-    if base is not None:  # Its dead letters are in its tallies already.
+    outcomes = videos.outcomes
+    if base is not None:  # Its dead letters and videos are in its tallies already.
         dead_letters = (dead_letters, base.rejected) | "BaseLetters" >> beam.Flatten()
+        outcomes = (outcomes, base.videos) | "BaseVideos" >> beam.Flatten()
         tallies.append(base.tallies)
-    tables = write_tables(plan, matches, clips.pairs, dead_letters)
+    rows = Tables(matches, clips.pairs, dead_letters, outcomes, seed_outcomes)
+    tables = write_tables(plan, rows)
     files = (*tables, clips.files, *index.files) | "Files" >> beam.Flatten()
     sums = tallies | "Tallies" >> beam.Flatten()
     _ = pipeline | WriteRunManifest(

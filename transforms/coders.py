@@ -6,7 +6,9 @@ from clipseed.elements import ClipCaption, Match, Pair, Seed, SeedRow, Video, Vi
 from clipseed.errors import DeadLetter
 from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
+from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 from transforms.seeds.load_images import SeedBatch
+from transforms.seeds.outcomes import SeedTrace
 
 for _element in (
     ClipCaption,
@@ -17,8 +19,11 @@ for _element in (
     RunFile,
     Seed,
     SeedBatch,
+    SeedOutcome,
     SeedRow,
+    SeedTrace,
     Video,
+    VideoOutcome,
     VideoPart,
 ):
     coders.registry.register_coder(_element, coders.RowCoder)

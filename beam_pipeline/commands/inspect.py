@@ -15,6 +15,7 @@ from clipseed.io import storage
 from clipseed.io.gcs import is_gs
 from clipseed.run.accounting import PAIRS
 from clipseed.run.manifest import MiningFacts
+from clipseed.run.outcomes import unaccounted
 from clipseed.run.reader import Run
 
 _MAX_EXAMPLES = 200
@@ -25,7 +26,10 @@ class InspectFlags:
     """All flags of `clipseed inspect`."""
 
     directory: str = flag("Run directory, local or gs://", positional=True)
-    verify: bool = flag("Also compare the checksums of all files", default=False)
+    verify: bool = flag(
+        "Also compare the checksums of all files, and account for every input by id",
+        default=False,
+    )
     sheet: str | None = flag(
         "PNG file of the contact sheet, local or gs://",
         default=None,
@@ -63,6 +67,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         files = f"{len(problems)} of {len(run.manifest.files)} files"
         return _fail(f"{files} are missing or damaged: copy them again, or mine again")
     try:
+        lost = list(unaccounted(run)) if given.verify else []
+        for problem in lost:
+            _fail(problem)
+        if lost:
+            return _fail(f"{len(lost)} inputs or results are not accounted for")
         chosen = _print_run(run, mining, given.examples)
         if chosen and not given.no_sheet:
             _save_sheet(run, chosen, given.sheet)

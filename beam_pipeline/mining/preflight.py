@@ -28,6 +28,8 @@ RUN_ENTRIES = (
     files.MATCHES,
     files.CLIPS,
     files.REJECTED,
+    files.VIDEOS,
+    files.SEEDS,
     files.INDEX,
     "work",
     "contact_sheet.png",

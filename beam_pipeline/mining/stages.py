@@ -1,6 +1,6 @@
 """The stages of the mining graph: each takes collections and names what comes out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
@@ -29,15 +29,17 @@ from clipseed.run.accounting import (
     clips_with_sound,
     dead_letters,
 )
+from clipseed.run.outcomes import VideoOutcome
 from transforms.clips.write import WriteClips
 from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos
-from transforms.frames.outcomes import VideoOutcome
+from transforms.frames.outcomes import AccountForVideos, VideoTraces
 from transforms.matches.join_captions import JoinCaptions
 from transforms.matches.select import SelectMatches
 from transforms.run.merge import BaseRun, DropBaseVideos, seeds_fingerprint
 from transforms.run.tables import RunTables
 from transforms.seeds.load_images import LoadSeeds
+from transforms.seeds.outcomes import AccountForSeeds, SeedTraces
 from transforms.seeds.read import ReadSeeds
 from transforms.tally import Tally
 from transforms.videos.list_videos import ListVideos
@@ -62,12 +64,14 @@ class LoadedSeeds(NamedTuple):
         seeds: `Seed`s, one per caption.
         images: `ImageChunk`s to embed.
         embedded: `EmbeddedChunk`s of seeds that brought their embeddings.
+        traces: for their outcomes.
         ledger: of the stage.
     """
 
     seeds: beam.PCollection
     images: beam.PCollection
     embedded: beam.PCollection
+    traces: SeedTraces
     ledger: Ledger
 
 
@@ -82,11 +86,13 @@ class Corpus(NamedTuple):
     """The corpus, split into parts.
 
     Attributes:
+        videos: `Video`s.
         parts: `VideoPart`s.
         reports: a `PartReport` per video that could not be split.
         ledger: of the stage.
     """
 
+    videos: beam.PCollection
     parts: beam.PCollection
     reports: beam.PCollection
     ledger: Ledger
@@ -132,7 +138,8 @@ def load_seeds(pipeline: beam.Pipeline, plan: Plan) -> LoadedSeeds:
         loaded.seeds | "Fingerprint" >> Tally(SEEDS_FINGERPRINT, seeds_fingerprint),
     ]
     ledger = Ledger([read.rejected, loaded.rejected], tallies)
-    return LoadedSeeds(loaded.seeds, loaded.images, loaded.embedded, ledger)
+    traces = SeedTraces(read.batches, loaded.seeds, loaded.rejected, None)
+    return LoadedSeeds(loaded.seeds, loaded.images, loaded.embedded, traces, ledger)
 
 
 def embed_seeds(loaded: LoadedSeeds, plan: Plan) -> EmbeddedSeeds:
@@ -161,7 +168,7 @@ def split_corpus(pipeline: beam.Pipeline, plan: Plan, base: BaseRun | None) -> C
     build = plan.build
     split = videos | SplitVideos(plan.sampling, build.fetch, build.isolate, plan.kept)
     ledger = Ledger([*rejected, split.rejected], [videos | "VideosIn" >> Tally(VIDEOS)])
-    return Corpus(split.parts, split.reports, ledger)
+    return Corpus(videos, split.parts, split.reports, ledger)
 
 
 def match_corpus(
@@ -205,11 +212,27 @@ def select_and_cut(
     return CutClips(written.pairs, written.files, ledger)
 
 
+def account_for_videos(
+    pipeline: beam.Pipeline, corpus: Corpus, mined: MinedFrames
+) -> Any:
+    """Return the `VideoOutcome`s, and dead letters under `rejected`."""
+    traces = VideoTraces(corpus.videos, corpus.parts, corpus.reports, mined.reports)
+    return pipeline | AccountForVideos(traces)
+
+
+def account_for_seeds(
+    pipeline: beam.Pipeline, loaded: LoadedSeeds, embedded: EmbeddedSeeds | None
+) -> beam.PCollection:
+    """Return the `SeedOutcome`s."""
+    chunks = None if embedded is None else embedded.chunks
+    return pipeline | AccountForSeeds(loaded.traces._replace(embedded=chunks))
+
+
 def count_videos(outcomes: beam.PCollection) -> beam.PCollection:
     """Count the videos mined, failed, and broken but mined, from `VideoOutcome`s."""
 
     def count(video: VideoOutcome) -> list[tuple[Counter, int]]:
-        mined = [(VIDEOS_MINED, 1), (VIDEOS_BROKEN, int(video.breaks > 0))]
+        mined = [(VIDEOS_MINED, 1), (VIDEOS_BROKEN, int(video.damages > 0))]
         return mined if video.frames else [(VIDEOS_FAILED, 1)]
 
     return (
@@ -224,23 +247,30 @@ def count_dead_letters(rejected: beam.PCollection) -> beam.PCollection:
     return rejected | "Letters" >> Tally(lambda r: dead_letters(r.stage, r.reason))
 
 
-def write_tables(
-    plan: Plan,
-    matches: beam.PCollection,
-    pairs: beam.PCollection,
-    rejected: beam.PCollection,
-) -> list[beam.PCollection]:
+class Tables(NamedTuple):
+    """What the tables of a run are made of: each a collection of its rows' elements."""
+
+    matches: beam.PCollection
+    pairs: beam.PCollection
+    rejected: beam.PCollection
+    videos: beam.PCollection
+    seeds: beam.PCollection
+
+
+def write_tables(plan: Plan, rows: Tables) -> list[beam.PCollection]:
     """Write the tables of a run; return collections of the `RunFile`s written."""
     tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
     write = tables.matches(plan.selection, plan.info.embedder_id)
     return [
-        _keyed(matches, "seed_id") | "WriteMatches" >> write,
-        _keyed(pairs, "video_id") | "WritePairs" >> tables.pairs(),
-        _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
+        _keyed(rows, "matches", "seed_id") | "WriteMatches" >> write,
+        _keyed(rows, "pairs", "video_id") | "WritePairs" >> tables.pairs(),
+        _keyed(rows, "rejected", "key") | "WriteRejected" >> tables.rejected(),
+        _keyed(rows, "videos", "video_id") | "WriteVideos" >> tables.videos(),
+        _keyed(rows, "seeds", "image") | "WriteSeeds" >> tables.seeds(),
     ]
 
 
-def _keyed(elements: beam.PCollection, field: str) -> beam.PCollection:
-    return elements | f"KeyBy_{field}" >> beam.Map(
+def _keyed(rows: Tables, table: str, field: str) -> beam.PCollection:
+    return getattr(rows, table) | f"Key_{table}" >> beam.Map(
         lambda element: (getattr(element, field), element)
     )

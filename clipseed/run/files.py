@@ -1,6 +1,7 @@
 """What the files of a run directory are called, and how a manifest describes them.
 
-pairs.csv  pairs/  matches/  clips/  rejected/  index/  run.json (written last)
+pairs.csv  pairs/  matches/  clips/  rejected/  videos/  seeds/  index/
+run.json (written last)
 """
 
 import os
@@ -11,6 +12,8 @@ from clipseed.hashing import checksum
 RUN_JSON = "run.json"
 PAIRS_CSV = "pairs.csv"
 PAIRS, MATCHES, CLIPS, REJECTED = "pairs", "matches", "clips", "rejected"
+# What came of each input.
+VIDEOS, SEEDS = "videos", "seeds"
 INDEX = "index"
 
 _SUFFIXES = {
@@ -18,6 +21,8 @@ _SUFFIXES = {
     MATCHES: ".parquet",
     CLIPS: ".tfrecord",
     REJECTED: ".jsonl",
+    VIDEOS: ".parquet",
+    SEEDS: ".parquet",
 }
 
 

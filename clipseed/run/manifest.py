@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from clipseed.run.accounting import Counts, StageAccount, account_for
 from clipseed.run.files import RunFile
 
-FORMAT = "clipseed-run/2"
+FORMAT = "clipseed-run/3"
 
 
 class MissingClip(NamedTuple):

@@ -28,9 +28,12 @@ from clipseed.run.files import (
     PAIRS_CSV,
     REJECTED,
     RUN_JSON,
+    SEEDS,
+    VIDEOS,
     RunFile,
 )
 from clipseed.run.manifest import FORMAT, MiningFacts, RunManifest
+from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 from clipseed.run.tfrecord import read_records
 
 Verify = Literal["nothing", "sizes", "checksums"]
@@ -95,7 +98,7 @@ class Run:
         return self.manifest.mining
 
     def uris(self, folder: str) -> list[str]:
-        """Return the files of `pairs`, `matches`, `clips` or `rejected`, in order."""
+        """Return the files of a table such as `pairs`, or of `clips`, in order."""
         files = self.manifest.files_of(folder)
         return [storage.join(self.uri, file.path) for file in files]
 
@@ -103,8 +106,9 @@ class Run:
         """Return the file that the rows of a key are in.
 
         Args:
-            folder: `pairs` and `clips` are keyed by video id, `matches` by seed id,
-                `rejected` by the key of the dead letter.
+            folder: `pairs`, `clips` and `videos` are keyed by video id, `matches` by
+                seed id, `seeds` by the image's reference, `rejected` by the key of the
+                dead letter.
             key: see `folder`.
         """
         uris = self.uris(folder)
@@ -133,6 +137,22 @@ class Run:
             InputError: `not_mined` or `damaged_run`.
         """
         return self._rows(REJECTED, tables.read_dead_letters)
+
+    def videos(self) -> Iterator[VideoOutcome]:
+        """Yield what came of each video that passed the filters.
+
+        Raises:
+            InputError: `not_mined` or `damaged_run`.
+        """
+        return self._rows(VIDEOS, tables.read_videos)
+
+    def seeds(self) -> Iterator[SeedOutcome]:
+        """Yield what came of each seed image.
+
+        Raises:
+            InputError: `not_mined` or `damaged_run`.
+        """
+        return self._rows(SEEDS, tables.read_seeds)
 
     def pairs_csv(self) -> Iterator[tables.CsvPair]:
         """Yield the rows of `pairs.csv`, which every run has."""

@@ -1,4 +1,4 @@
-"""The tables of a run: `pairs/` and `matches/` in Parquet, `rejected/`, `pairs.csv`.
+"""The tables of a run: `pairs.csv`, `rejected/`, and the others in Parquet.
 
 Writers take rows in their final order and a local path; readers take a URI and yield
 the rows of one file.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from clipseed.elements import Pair, RankedMatch
 from clipseed.errors import DeadLetter, InputError
 from clipseed.io import storage
+from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,16 @@ def write_pairs(path: str, pairs: Sequence[Pair], config_hash: str) -> int:
 def write_matches(path: str, matches: Sequence[RankedMatch], config_hash: str) -> int:
     """Write a shard of `matches/`, as `write_pairs` does."""
     return _write_parquet(path, matches, RankedMatch, config_hash)
+
+
+def write_videos(path: str, videos: Sequence[VideoOutcome], config_hash: str) -> int:
+    """Write a shard of `videos/`, as `write_pairs` does."""
+    return _write_parquet(path, videos, VideoOutcome, config_hash)
+
+
+def write_seeds(path: str, seeds: Sequence[SeedOutcome], config_hash: str) -> int:
+    """Write a shard of `seeds/`, as `write_pairs` does."""
+    return _write_parquet(path, seeds, SeedOutcome, config_hash)
 
 
 def write_dead_letters(path: str, rejected: Iterable[DeadLetter]) -> int:
@@ -115,6 +126,16 @@ def read_pairs(uri: str) -> Iterator[Pair]:
 def read_matches(uri: str) -> Iterator[RankedMatch]:
     """Yield the rows of a shard of `matches/`; raise as `read_pairs` does."""
     return _read_parquet(uri, RankedMatch)
+
+
+def read_videos(uri: str) -> Iterator[VideoOutcome]:
+    """Yield the rows of a shard of `videos/`; raise as `read_pairs` does."""
+    return _read_parquet(uri, VideoOutcome)
+
+
+def read_seeds(uri: str) -> Iterator[SeedOutcome]:
+    """Yield the rows of a shard of `seeds/`; raise as `read_pairs` does."""
+    return _read_parquet(uri, SeedOutcome)
 
 
 def read_dead_letters(uri: str) -> Iterator[DeadLetter]:

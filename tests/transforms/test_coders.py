@@ -16,8 +16,10 @@ from clipseed.elements import ClipCaption, Match, Pair, Seed, SeedRow, Video, Vi
 from clipseed.errors import DeadLetter
 from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
+from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 from models.embedders.registry import load_embedder
 from transforms.seeds.load_images import SeedBatch
+from transforms.seeds.outcomes import SeedTrace
 
 # What pickles every element that is not of a primitive type.
 PICKLING = re.compile("FastPrimitives|Pickle|Dill")
@@ -79,12 +81,15 @@ def test_reshuffled_elements_are_rows(graph: Graph) -> None:
 
 def test_grouped_elements_are_rows(graph: Graph) -> None:
     of_beam = re.compile(
-        "/ReshufflePerKey/|Combine|KeepBest|AddParts|AddUp|CountOutcomes"
+        "/ReshufflePerKey/|Combine|KeepBest|AddParts|AddUp|CountOutcomes|AddTraces"
     )
     grouped = graph.inputs(GROUP)
     ours = {name: coder for name, coder in grouped.items() if not of_beam.search(name)}
     shard = "TupleCoder[VarIntCoder, NullableCoder[RowCoder]]"
-    tables = ("WriteMatches", "WritePairs", "WriteRejected", "WriteClips")
+    tables = (
+        *("WriteMatches", "WritePairs", "WriteRejected", "WriteClips"),
+        *("WriteVideos", "WriteSeeds"),
+    )
     sides = "TupleCoder[NullableCoder[RowCoder], NullableCoder[ListCoder[RowCoder]]]"
     assert ours == {
         **{f"{table}/GroupIntoShards/Group": shard for table in tables},
@@ -106,8 +111,9 @@ def test_combined_elements_are_rows_or_numbers(graph: Graph) -> None:
         ),
         "AccountForVideos/AddParts": (
             "TupleCoder[TupleCoder[StrUtf8Coder, StrUtf8Coder], "
-            "TupleCoder[VarIntCoder, VarIntCoder]]"
+            f"TupleCoder[{', '.join(['VarIntCoder'] * 5)}]]"
         ),
+        "AccountForSeeds/AddTraces": "TupleCoder[StrUtf8Coder, RowCoder]",
     }
 
 
@@ -122,6 +128,7 @@ def test_partial_results_are_rows_or_numbers(graph: Graph) -> None:
     assert of_rows == {
         "SelectMatches/KeepBest": "ListCoder[RowCoder]",
         "BuildIndex/SampleParts/CombinePerKey": "ListCoder[RowCoder]",
+        "AccountForSeeds/AddTraces": "ListCoder[RowCoder]",
     }
 
 
@@ -141,6 +148,9 @@ ROW = SeedRow("a.png", "/a.png", 'a "caption",\n\t— ünïcödé', 7, 9, b"\0\x
         DeadLetter("probe", "film.mp4", "not_a_video", "It is a text."),
         Counter("probe", "dead_letters", "not_a_video"),
         RunFile("clips/x.tfrecord", 3, 2**40, "0f"),
+        VideoOutcome("id", "film.mp4", 1, 2, 2, 3, 0),
+        SeedOutcome("seed", "a.png", 2, 1, 1, 1),
+        SeedTrace("seed", embedded=1),
         ClipCaption("seed", "a.png", "a\0caption", 1, 0.7, 0, VIDEO),
         Pair("film.mp4", 0, 1, "c", "clip", "id", "seed", "a.png", 1, 0.7, 0, "ok"),
     ],

@@ -77,7 +77,7 @@ def embed_chunk(
     rejected = [
         DeadLetter(
             stage,
-            f"{_name(chunk.source)}@{chunk.keys[i]}",
+            _name(chunk.source, chunk.keys[i]),
             "embedding_failed" if i in messages else "no_embedding",
             messages.get(i, "The embedder gave a vector of zeros, NaN or infinity."),
         )
@@ -104,8 +104,11 @@ def _embed_rows(
         yield from _embed_rows(images, embedder, raw, middle, end)
 
 
-def _name(source: Any) -> str:
-    return getattr(source, "reference", str(source))
+def _name(source: Any, key: Any) -> str:
+    """Return what a dead letter calls an image: a seed's reference, or its place."""
+    if isinstance(key, tuple):
+        return key[1]
+    return f"{getattr(source, 'reference', source)}@{key}"
 
 
 @dataclass(eq=False)

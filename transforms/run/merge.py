@@ -20,7 +20,8 @@ from clipseed.elements import Match, Seed, Video
 from clipseed.errors import DeadLetter
 from clipseed.run import tables
 from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter
-from clipseed.run.files import MATCHES, REJECTED
+from clipseed.run.files import MATCHES, REJECTED, VIDEOS
+from clipseed.run.outcomes import VideoOutcome
 from clipseed.run.reader import Run
 from transforms.tally import Tally
 from transforms.videos.manifest import duplicate
@@ -79,11 +80,13 @@ class BaseRun(NamedTuple):
     Attributes:
         matches: `Match`es of its videos.
         rejected: dead letters of its corpus; counted in `tallies` already.
+        videos: `VideoOutcome`s; also counted in `tallies`.
         tallies: `(Counter, sum)` pairs, to be added to those of the same counters.
     """
 
     matches: beam.PCollection
     rejected: beam.PCollection
+    videos: beam.PCollection
     tallies: beam.PCollection
 
 
@@ -120,8 +123,14 @@ class ReadBaseRun(beam.PTransform):
             | "DeadLetter"
             >> beam.FlatMap(_corpus_dead_letters).with_output_types(DeadLetter)
         )
+        videos = (
+            pipeline
+            | "VideoFiles" >> beam.Create(self.run.uris(VIDEOS))
+            | "Videos"
+            >> beam.FlatMap(tables.read_videos).with_output_types(VideoOutcome)
+        )
         sums = pipeline | "Sums" >> beam.Create(corpus_sums(self.run))
-        return BaseRun(matches, rejected, sums)
+        return BaseRun(matches, rejected, videos, sums)
 
 
 def _checked_matches(

@@ -1,6 +1,6 @@
-"""Elements to the tables of a run: matches, pairs and dead letters."""
+"""Elements to the tables of a run: matches, pairs, dead letters, outcomes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,8 @@ import apache_beam as beam
 from clipseed.elements import Match, Pair
 from clipseed.errors import DeadLetter
 from clipseed.run import tables
-from clipseed.run.files import MATCHES, PAIRS, REJECTED
+from clipseed.run.files import MATCHES, PAIRS, REJECTED, SEEDS, VIDEOS
+from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 from clipseed.run.writer import RunWriter
 from transforms.matches.select import Selection, rank_matches
 from transforms.run.shards import WriteShards
@@ -50,6 +51,16 @@ class RunTables:
         """`(key, DeadLetter)` to `rejected/`."""
         return self._write(REJECTED, DeadLetter, write_rejected)
 
+    def videos(self) -> beam.PTransform:
+        """`(video_id, VideoOutcome)` to `videos/`."""
+        write = partial(write_outcomes, tables.write_videos, self.config_hash)
+        return self._write(VIDEOS, VideoOutcome, write)
+
+    def seeds(self) -> beam.PTransform:
+        """`(image, SeedOutcome)` to `seeds/`."""
+        write = partial(write_outcomes, tables.write_seeds, self.config_hash)
+        return self._write(SEEDS, SeedOutcome, write)
+
     def _write(self, folder: str, element: Any, write: Any) -> WriteShards:
         writer = RunWriter(self.run_dir)
         return WriteShards(writer, folder, self.num_shards, element, write)
@@ -71,6 +82,16 @@ def write_pairs(path: str, pairs: Iterable[Pair], config_hash: str) -> int:
     """Write pairs by video and time, the most similar first."""
     rows = sorted(pairs, key=lambda p: (*p[:3], -p.similarity, p.caption))
     return tables.write_pairs(path, rows, config_hash)
+
+
+def write_outcomes(
+    write: Callable[[str, Sequence[Any], str], int],
+    config_hash: str,
+    path: str,
+    outcomes: Iterable[tuple],
+) -> int:
+    """Write what came of inputs, by id, with the writer of their table."""
+    return write(path, sorted(outcomes), config_hash)
 
 
 def write_rejected(path: str, rejected: Iterable[DeadLetter]) -> int:

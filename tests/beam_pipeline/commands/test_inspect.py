@@ -106,6 +106,22 @@ def test_prints_what_a_run_holds(
     assert not (run_dir / "contact_sheet.png").exists()
 
 
+def test_an_input_without_a_result_or_a_reason_is_named(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sums still agree: only the join by id shows it."""
+    for path in (run_dir / "rejected").iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if '"probe"' not in line]
+        rewrite(run_dir, path, "".join(kept).encode())
+    assert inspect.run([str(run_dir), "--no_sheet"]) == 0
+    assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "has no frame and has no dead letter" in said[0]
+    assert "1 inputs or results are not accounted for" in said[1]
+
+
 def test_an_accounting_that_does_not_balance_says_so() -> None:
     block = run_tables.accounting([StageAccount("embed", 3, 1, {"a": 1, "b": 0})])
     assert block.plain.splitlines()[1].split() == (
@@ -207,7 +223,7 @@ def test_damage_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().err
     assert f"{shard.name} does not exist" in said
     # 4 tables of 2, pairs.csv, and the index: vectors, ids, manifest
-    assert "1 of 12 files are missing or damaged" in said
+    assert "1 of 16 files are missing or damaged" in said
 
 
 def test_damage_of_the_index_is_named(
@@ -231,7 +247,7 @@ def test_damage_of_the_index_is_named(
     assert inspect.run([str(run_dir), "--verify", "--no_sheet"]) == 1
     said = capsys.readouterr().err
     assert "vectors.npy has another checksum" in said
-    assert "1 of 12 files are missing or damaged" in said
+    assert "1 of 16 files are missing or damaged" in said
 
 
 def test_damage_met_while_drawing_is_told(
@@ -265,8 +281,8 @@ def test_a_table_of_rubbish_is_told(
         (None, "does not exist"),
         (b'{"format": ', "its run.json is damaged"),
         (b"\xff", "its run.json is damaged"),
-        (b"[]", "of format clipseed-run/2"),
-        (b'{"format": "clipseed-run/1"}', "of format clipseed-run/2"),
+        (b"[]", "of format clipseed-run/3"),
+        (b'{"format": "clipseed-run/1"}', "of format clipseed-run/3"),
     ],
 )
 def test_an_unfinished_run_is_refused(

@@ -188,8 +188,8 @@ def spoil(path: Path, old: bytes, new: bytes) -> None:
                            b"a dog runs", b"a cat runs"), "checksum"),
         (lambda run: (run / "run.json").unlink(), "not a finished run"),
         (lambda run: (run / "run.json").write_text("[1]"), "has the format None"),
-        (lambda run: spoil(run / "run.json", b"clipseed-run/2", b"clipseed-run/3"),
-         "clipseed-run/3"),
+        (lambda run: spoil(run / "run.json", b"clipseed-run/3", b"clipseed-run/9"),
+         "clipseed-run/9"),
         (lambda run: spoil(run / "run.json", b'"bytes"', b'"size"'), "is not a file"),
     ],
 )  # fmt: skip

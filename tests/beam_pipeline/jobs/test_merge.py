@@ -89,6 +89,9 @@ def assert_same_result(merged: Path, whole: Path) -> None:
         assert contents(merged, folder) == contents(whole, folder)
     assert mined.matches(merged) == mined.matches(whole)
     assert mined.pairs(merged) == mined.pairs(whole)
+    one, other = Run.open(merged), Run.open(whole)
+    assert list(one.videos()) == list(other.videos())
+    assert list(one.seeds()) == list(other.seeds())
     assert facts(merged) == facts(whole)
     assert inspect([str(merged), "--verify", "--no_sheet"]) == 0
 
