@@ -60,6 +60,8 @@ def _set(node: Any, path: list[str], value: Any, whole: str) -> Any:
             "bad_override", f"no field {whole!r}: {name!r} is not one of {known}"
         )
     old = getattr(node, name)
+    if not rest and typing.get_type_hints(type(node))[name] is float:
+        old = float(old)  # A configuration may spell it as a whole number.
     new = _set(old, rest, value, whole) if rest else _like(old, value, whole)
     return dataclasses.replace(node, **{name: new})
 

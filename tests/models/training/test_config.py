@@ -30,6 +30,12 @@ def test_published_configurations_are_the_papers() -> None:
         assert from_json(like, as_json(config)) == config
 
 
+@pytest.mark.parametrize("name", ["base", "tiny", "clip4clip"])
+def test_a_part_of_an_epoch_is_enough(name: str) -> None:
+    """Though a configuration spells its own as a whole number."""
+    assert load_config(name, ["epochs=0.5"]).epochs == 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "setting", "said"),
     [
