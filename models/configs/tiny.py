@@ -39,6 +39,6 @@ config = TrainConfig(
         augment=AugmentConfig(flip=False, time_frames=8, frequency_bins=8),
     ),
     optimizer=OptimizerConfig(kind="adam", learning_rate=1e-3, warmup=0.1),
-    batch_size=32,
+    batch_size=16,
     epochs=40,
 )

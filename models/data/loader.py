@@ -10,6 +10,7 @@ the same batch.
 """
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from models.tokenizers.base import Tokenizer
 _AHEAD = 2
 # Joins captions on their way through tf.data; no text has it.
 _BETWEEN = "\0"
+_ROUNDING = 1e-9  # of a share that is a whole number of clips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +123,13 @@ class TrainingData:
             hosts: how many there are.
 
         Raises:
-            InputError: `bad_record`, naming it, where a record cannot be used;
+            InputError: `batch_too_large` if a run has fewer clips than its share of a
+                batch; `bad_record`, naming it, where a record cannot be used;
                 `nothing_to_learn` for a clip without all that the model takes.
         """
         import tensorflow as tf
 
+        self._check_batch(batch)
         mine = slice(host * (batch // hosts), (host + 1) * (batch // hosts))
         sizes = [len(run) for run in self.runs]
 
@@ -142,6 +146,23 @@ class TrainingData:
         drawn = tf.data.Dataset.range(first_step, steps).flat_map(plan)
         dataset = _in_batches(drawn, self._load, batch // hosts)
         return self._iterate(dataset, rows, first_step)
+
+    def _check_batch(self, batch: int) -> None:
+        """Check that no clip would be its own negative.
+
+        Raises:
+            InputError: `batch_too_large`.
+        """
+        for run, weight in zip(self.runs, self._weights, strict=True):
+            share = weight / sum(self._weights)
+            if math.ceil(batch * share - _ROUNDING) > len(run):
+                most = math.floor(len(run) / share + _ROUNDING)
+                raise InputError(
+                    "batch_too_large",
+                    f"of a batch of {batch} more clips would come from {run.run_dir} "
+                    f"than the {len(run)} that it has, so that one would be its own "
+                    f"negative: set batch_size to {most} or less, or train on more",
+                )
 
     def _iterate(
         self, dataset: Any, rows: Any, first_step: int

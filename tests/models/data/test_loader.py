@@ -149,6 +149,17 @@ def test_training_samples_are_segments_of_their_clips(run_dir: Path) -> None:
     assert len(seen) > CLIPS
 
 
+def test_no_clip_is_its_own_negative(run_dir: Path) -> None:
+    """Of each run a batch takes at most what it has."""
+    one, three = (Source(str(run_dir), weight) for weight in (1.0, 3.0))
+    for sources, most in (([one], 7), ([one, three], 9)):
+        data = TrainingData(sources, SEGMENT, PLAIN, ByLetter())
+        data.batches(most, 0, 1)
+        with pytest.raises(InputError, match=rf"batch_size to {most} or") as caught:
+            data.batches(most + 1, 0, 1)
+        assert caught.value.reason == "batch_too_large"
+
+
 def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> None:
     batches = list(EvaluationData(str(run_dir), SEGMENT, count=3).batches(5))
     assert [len(batch.ids) for batch in batches] == [5, 2]
