@@ -16,19 +16,27 @@ from clipseed.errors import InputError
 from clipseed.io import storage
 from models.training.step import TrainState
 
+CHECKPOINTS = "checkpoints"
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """Return the steps of the finished checkpoints of a local run, without opening."""
+    folders = (directory / CHECKPOINTS).glob("*")
+    return sorted(int(folder.name) for folder in folders if folder.name.isdigit())
+
 
 class Checkpoints:
     """The checkpoints of one run, by step.
 
     Args:
-        directory: local or `gs://`; checkpoints go to `checkpoints/` in it.
+        directory: local or `gs://`; checkpoints go to a folder in it.
         keep: number of checkpoints to keep, the latest ones.
     """
 
     def __init__(self, directory: str, keep: int = 2) -> None:
         import orbax.checkpoint as ocp
 
-        place = storage.join(directory, "checkpoints")
+        place = storage.join(directory, CHECKPOINTS)
         if not storage.is_remote(place):
             place = str(Path(place).absolute())  # orbax requires it
         self._place = place

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 from models.training.step import Metrics
 
+EVENTS = "tensorboard"
+
 
 class TrainLog:
     """Writes `metrics.csv` and TensorBoard events to an output directory.
@@ -25,7 +27,7 @@ class TrainLog:
 
     def __init__(self, directory: Path, first_step: int, steps: int, every: int):
         self._path = directory / "metrics.csv"
-        self._events = directory / "tensorboard"
+        self._events = directory / EVENTS
         self._first_step, self._steps, self._every = first_step, steps, every
 
     def __enter__(self) -> "TrainLog":

@@ -10,6 +10,7 @@ the configuration; nothing here knows of a model.
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +25,11 @@ from clipseed.errors import InputError
 from clipseed.run.reader import Run
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training import sharding
-from models.training.checkpoints import Checkpoints
+from models.training.checkpoints import CHECKPOINTS, Checkpoints, saved_steps
 from models.training.config import TrainConfig
 from models.training.history import write_lineage
 from models.training.load import CONFIG, TOKENIZER, load_into, read_tokenizer
-from models.training.log import TrainLog
+from models.training.log import EVENTS, TrainLog
 from models.training.optimizers import make_optimizer, mask_of
 from models.training.overrides import as_json
 from models.training.step import Metrics, TrainState, divide, make_step
@@ -57,13 +58,20 @@ def train(config: TrainConfig, output: str) -> Metrics:
     config = dataclasses.replace(config, task=config.task.adopted())
     sharding.check_batch(config.batch_size, config.micro_batch)
     directory = Path(output)
-    tokenizer = _prepare(config, directory)
+    begun = _is_begun(config, directory)
+    tokenizer = (
+        read_tokenizer(output)
+        if begun
+        else config.task.make_tokenizer(_captions(config))
+    )
     data = config.task.training_data(config.data, tokenizer, config.seed)
-    write_lineage(output, config.init, data.runs)
     steps = config.steps(len(data))
     mesh = sharding.data_mesh()
     graph, optimizer, state = start(config, steps, mesh)
     step_fn = make_step(config.task, graph, optimizer, config.micro_batch)
+    if not begun:
+        _begin(config, tokenizer, directory)
+    write_lineage(output, config.init, data.runs)
     with Checkpoints(output, config.keep) as checkpoints:
         if checkpoints.latest is not None:
             state = checkpoints.restore(state)
@@ -113,26 +121,41 @@ def start(
     return graph, optimizer, sharding.place(state, mesh, config.shard_from)
 
 
-def _prepare(config: TrainConfig, directory: Path) -> CaptionTokenizer:
-    """Write settings and tokenizer, or compare them with those that are there."""
-    directory.mkdir(parents=True, exist_ok=True)
-    settings = as_json(config)
+def _is_begun(config: TrainConfig, directory: Path) -> bool:
+    """Tell whether a directory holds the beginning of this run.
+
+    What has not reached a checkpoint cannot be resumed, so that a command which failed
+    at its start can be corrected and given again.
+
+    Raises:
+        InputError: `other_config` if it holds the beginning of another run.
+    """
     path = directory / CONFIG
-    if path.exists():
-        before = json.loads(path.read_text())
-        names = (settings.keys() | before.keys()) - set(_FREE)
-        differ = sorted(k for k in names if before.get(k) != settings.get(k))
-        if differ:
-            raise InputError(
-                "other_config",
-                f"{directory} holds a run with another {', '.join(differ)}; resume "
-                "with the same settings, or choose another output",
-            )
-        return read_tokenizer(str(directory))
-    tokenizer = config.task.make_tokenizer(_captions(config))
+    if not path.exists():
+        return False
+    before, settings = json.loads(path.read_text()), as_json(config)
+    saved = saved_steps(directory)
+    if not any(saved) and not (saved and before.get("epochs") == 0):
+        return False
+    names = (settings.keys() | before.keys()) - set(_FREE)
+    differ = sorted(k for k in names if before.get(k) != settings.get(k))
+    if differ:
+        raise InputError(
+            "other_config",
+            f"{directory} holds a run with another {', '.join(differ)}; resume "
+            "with the same settings, or choose another output",
+        )
+    return True
+
+
+def _begin(config: TrainConfig, tokenizer: CaptionTokenizer, directory: Path) -> None:
+    """Write settings and tokenizer, in place of those of a failed start."""
+    if (directory / CONFIG).exists():
+        for name in (CHECKPOINTS, EVENTS):
+            shutil.rmtree(directory / name, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / TOKENIZER).write_text(tokenizer.to_json())
-    path.write_text(json.dumps(settings, indent=2) + "\n")
-    return tokenizer
+    (directory / CONFIG).write_text(json.dumps(as_json(config), indent=2) + "\n")
 
 
 def _captions(config: TrainConfig) -> Iterator[str]:

@@ -213,15 +213,29 @@ def test_another_configuration_is_refused(trained: Path, run_dir: Path) -> None:
         train(other, str(trained))
 
 
+def test_a_failed_start_leaves_nothing(run_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for wrong, reason in (
+        ({"init": str(tmp_path / "absent")}, "no_checkpoint"),
+        ({"batch_size": CLIPS + 1}, "batch_too_large"),
+    ):
+        with pytest.raises(InputError) as caught:
+            train(small(run_dir, epochs=1, **wrong), str(output))
+        assert caught.value.reason == reason
+
+
 def test_numbers_that_are_not_finite_stop_the_run(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, tmp_path: Path
 ) -> None:
     settings = ["task.mel_deviation=1e-45"]  # Divided by, it overflows.
     wild = small(run_dir, settings, optimizer=OptimizerConfig())
     with pytest.raises(InputError, match=r"not_finite.*step 1;.*clip\d") as caught:
         train(wild, str(tmp_path / "out"))
     assert all(f"clip{i}" in caught.value.message for i in range(CLIPS))
+    # The state before it is kept; corrected settings start over in its place.
     assert (tmp_path / "out" / "checkpoints" / "0").exists()
+    assert np.isfinite(train(small(run_dir, epochs=1), str(tmp_path / "out")).loss)
+    assert [row["step"] for row in rows(tmp_path / "out")] == ["1"]
 
 
 def test_wrong_settings_are_said(
