@@ -6,15 +6,19 @@ clipseed evaluate model --protocol msr_vtt --annotations DIR --videos DIR
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from beam_pipeline.commands.cut_benchmark import Protocol, Split
 from beam_pipeline.report.terminal import markdown_table, show
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
+
+if TYPE_CHECKING:
+    from models.training.task import Report
 
 
 @flags
@@ -55,7 +59,13 @@ class EvaluateFlags:
     segments: int = flag(
         "Number of segments per clip, equally spaced", default=4, at_least=1
     )
-    batch_size: int = flag("Clips embedded at once", default=16, at_least=1)
+    batch_size: int = flag("Segments embedded at once", default=16, at_least=1)
+    v2t: Literal["frozen", "clip4clip"] = flag(
+        "What a clip of several captions is ranked against: all captions, of which its "
+        "best counts (frozen, as Frozen in Time), or all clips, each by its best "
+        "caption (clip4clip, as CLIP4Clip)",
+        default="frozen",
+    )
     output: Path | None = flag(
         "JSON file of the results; the table is written beside it as .md", default=None
     )
@@ -90,8 +100,10 @@ def run(arguments: Sequence[str]) -> int:
         segments=given.segments,
         batch_size=given.batch_size,
         leave_out=given.leave_out,
+        v2t=given.v2t,
     )
     try:
+        _check_writable(given.output)
         with _data(given) as data:
             trained = load_trained(given.model)
             report = trained.config.task.evaluate(trained, data, options)
@@ -99,9 +111,34 @@ def run(arguments: Sequence[str]) -> int:
         print(f"clipseed evaluate: {error.message}", file=sys.stderr)
         return 2
     show(markdown_table(report.text))
-    if given.output:
-        given.output.write_text(report.json)
-        given.output.with_suffix(".md").write_text(report.text + "\n")
+    return 0 if given.output is None else _write(report, given.output)
+
+
+def _check_writable(path: Path | None) -> None:
+    """Check, before an hour's work, that its results can be written.
+
+    Raises:
+        InputError: `unwritable`.
+    """
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(
+            "unwritable",
+            f"cannot write --output {path}: name a file in a folder that is there and "
+            "may be written to",
+        )
+
+
+def _write(report: "Report", path: Path) -> int:
+    """Write the results; return the exit status."""
+    try:
+        path.write_text(report.json)
+        path.with_suffix(".md").write_text(report.text + "\n")
+    except OSError as error:
+        print(f"clipseed evaluate: cannot write {path}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -26,7 +26,7 @@ class IndexClipsFlags:
     segments: int = flag(
         "Number of segments per clip, equally spaced", default=4, at_least=1
     )
-    batch_size: int = flag("Clips embedded at once", default=16, at_least=1)
+    batch_size: int = flag("Segments embedded at once", default=16, at_least=1)
 
 
 COMMAND_LINE = CommandLine(
@@ -60,7 +60,7 @@ def embed_into(
         InputError: run or model cannot be read, or the output is not empty.
     """
     from index_service.build.build_index import IndexConfig, build_index
-    from models.data.loader import EvaluationData
+    from models.data.evaluation import EvaluationData
     from models.retrieval.evaluate import embed_clips
     from models.retrieval.task import retrieval_encoder
     from models.training.load import load_trained

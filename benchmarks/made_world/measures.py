@@ -22,7 +22,7 @@ from benchmarks.made_world.scenes import (
     SOUNDS,
 )
 from models.data.clip_inputs import ClipInputs
-from models.data.loader import EvaluationData
+from models.data.evaluation import EvaluationData
 from models.retrieval.encoder import Encoder
 from models.retrieval.metrics import ranks
 from models.retrieval.task import retrieval_encoder
@@ -137,9 +137,9 @@ def shuffle_frames(clips: ClipInputs) -> ClipInputs:
 
 def _embed(encoder: Encoder, data: EvaluationData, change: Change | None) -> np.ndarray:
     parts = []
-    for ids, _, clips in data.batches(_BATCH):
+    for _, _, clips, segments in data.batches(_BATCH):
         vectors = encoder.clips(change(clips) if change else clips)
-        parts.append(vectors.reshape(len(ids), data.count, -1).mean(axis=1))
+        parts.append(vectors[segments].mean(axis=1))
     return np.concatenate(parts)
 
 

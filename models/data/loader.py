@@ -1,4 +1,4 @@
-"""Clips and captions as batches, for training and for evaluation (tf.data).
+"""Clips and captions as batches to learn from (tf.data).
 
     data = TrainingData([Source("run")], SegmentConfig(), AugmentConfig(), tokenizer)
     for batch in data.batches(batch=256, first_step=1000, steps=5000):
@@ -30,8 +30,6 @@ from models.tokenizers.base import Tokenizer
 
 # Batches that are read in advance.
 _AHEAD = 2
-# Joins captions on their way through tf.data; no text has it.
-_BETWEEN = "\0"
 _ROUNDING = 1e-9  # of a share that is a whole number of clips
 
 
@@ -64,20 +62,6 @@ class TrainingBatch(NamedTuple):
     inputs: CaptionedClips
 
 
-class EvaluationBatch(NamedTuple):
-    """A batch of clips to evaluate on.
-
-    Attributes:
-        ids: of b clips.
-        captions: of each clip all.
-        clips: k segments of each clip, one clip after the other: [b * k, ...].
-    """
-
-    ids: list[str]
-    captions: list[list[str]]
-    clips: ClipInputs
-
-
 class TrainingData:
     """Batches of one or several runs, for as many steps as are asked for.
 
@@ -100,7 +84,7 @@ class TrainingData:
         tokenizer: Tokenizer,
         seed: int = 0,
     ) -> None:
-        self.runs = [_open(source.run_dir, source.verify) for source in sources]
+        self.runs = [open_clips(source.run_dir, source.verify) for source in sources]
         self._weights = [source.weight for source in sources]
         self._segment, self._augment = segment, augment
         self._tokenizer = tokenizer
@@ -144,7 +128,8 @@ class TrainingData:
             )
 
         drawn = tf.data.Dataset.range(first_step, steps).flat_map(plan)
-        dataset = _in_batches(drawn, self._load, batch // hosts)
+        samples = in_order(drawn, self._load)
+        dataset = samples.batch(batch // hosts).prefetch(_AHEAD)
         return self._iterate(dataset, rows, first_step)
 
     def _check_batch(self, batch: int) -> None:
@@ -200,88 +185,17 @@ class TrainingData:
         if segment.frames:
             images = segments.frames(clip["jpegs"], segment, share)
             changed = augment_pictures(images, segment.frame_px, augment, seed + 1)
-            sample["video"] = _shaped(changed, segment)
-            sample["has_video"] = _is_there(clip["jpegs"])
+            sample["video"] = shaped(changed, segment)
+            sample["has_video"] = is_there(clip["jpegs"])
         if segment.spectrogram_frames:
             sound = segments.spectrogram(clip["log_mel"], segment, share)
             sample["audio"] = mask_spectrogram(sound, augment, seed + 2)
-            sample["has_audio"] = _is_there(clip["log_mel"])
+            sample["has_audio"] = is_there(clip["log_mel"])
         return sample
 
 
-class EvaluationData:
-    """Every clip of a run once, in order, with all its captions.
-
-    Args:
-        run_dir: output of `clipseed mine` or `clipseed cut-benchmark`.
-        segment: what is cut out of a clip.
-        count: segments per clip, equally spaced (paper: 4).
-        verify: whether the checksums of the files are verified first.
-    """
-
-    def __init__(
-        self, run_dir: str, segment: SegmentConfig, count: int = 4, verify: bool = True
-    ) -> None:
-        self.run = _open(run_dir, verify)
-        self._segment = segment
-        self.count = count
-
-    def batches(self, batch: int) -> Iterator[EvaluationBatch]:
-        """Yield batches of `batch` clips, the last one smaller."""
-        import tensorflow as tf
-
-        numbers = tf.data.Dataset.range(len(self.run))
-        dataset = _in_batches(numbers, self._load, batch)
-
-        def explain(number: int) -> None:
-            end = min((number + 1) * batch, len(self.run))
-            for clip in range(number * batch, end):
-                inspect(self.run, clip, captioned=False)
-
-        for arrays in guarded(dataset, explain):
-            counts, joined = arrays.pop("captions_count"), arrays.pop("captions")
-            ids = [text.decode() for text in arrays.pop("id")]
-            flat = {
-                name: np.reshape(rows, (-1, *rows.shape[2:]))
-                for name, rows in arrays.items()
-            }
-            texts = [
-                text.decode().split(_BETWEEN) if count else []
-                for text, count in zip(joined, counts, strict=True)
-            ]
-            yield EvaluationBatch(ids, texts, ClipInputs(**flat))
-
-    def _load(self, number: Any) -> dict[str, Any]:
-        import tensorflow as tf
-
-        data = tf.numpy_function(
-            lambda clip: self.run.read(int(clip)), [number], tf.string
-        )
-        clip = segments.parse(tf.ensure_shape(data, ()))
-        shares = np.linspace(0, 1, self.count) if self.count > 1 else [0.5]
-        cuts = [self._cut(clip, float(share)) for share in shares]
-        stacked = {name: tf.stack([cut[name] for cut in cuts]) for name in cuts[0]}
-        texts = {
-            "captions": tf.strings.reduce_join(clip["captions"], separator=_BETWEEN),
-            "captions_count": tf.shape(clip["captions"])[0],
-        }
-        return {"id": clip["id"]} | texts | stacked
-
-    def _cut(self, clip: dict[str, Any], share: float) -> dict[str, Any]:
-        segment, sample = self._segment, {}
-        if segment.frames:
-            images = segments.frames(clip["jpegs"], segment, share)
-            squares = segments.center(images, segment.frame_px)
-            sample["video"] = _shaped(squares, segment)
-            sample["has_video"] = _is_there(clip["jpegs"])
-        if segment.spectrogram_frames:
-            sample["audio"] = segments.spectrogram(clip["log_mel"], segment, share)
-            sample["has_audio"] = _is_there(clip["log_mel"])
-        return sample
-
-
-def _open(run_dir: str, verify: bool) -> RunClips:
-    # Of a run only its clips are read: no need to look at its other files.
+def open_clips(run_dir: str, verify: bool) -> RunClips:
+    """Open the clips of a run, and look at none of its other files."""
     return Run.open(run_dir, verify="nothing").open_clips(verify)
 
 
@@ -302,8 +216,8 @@ def _check_present(ids: Sequence[str], clips: ClipInputs) -> None:
         )
 
 
-def _in_batches(rows: Any, load: Callable[[Any], dict[str, Any]], size: int) -> Any:
-    """Load rows in order, on all cores, in batches some of which are read in advance.
+def in_order(rows: Any, load: Callable[[Any], dict[str, Any]]) -> Any:
+    """Load rows in order, on all cores.
 
     Without the autotuning of tf.data: it starts from one clip at a time, and sleeps for
     seconds after the last batch.
@@ -314,18 +228,22 @@ def _in_batches(rows: Any, load: Callable[[Any], dict[str, Any]], size: int) -> 
     options.autotune.enabled = False
     options.deterministic = True
     samples = rows.map(load, num_parallel_calls=len(os.sched_getaffinity(0)))
-    return samples.batch(size).prefetch(_AHEAD).with_options(options)
+    return samples.with_options(options)
 
 
-def _shaped(images: Any, segment: SegmentConfig) -> Any:
+def shaped(images: Any, segment: SegmentConfig) -> Any:
+    """Say the shape of a segment's frames, which TensorFlow lost."""
     import tensorflow as tf
 
     px = segment.frame_px
     return tf.ensure_shape(images, (segment.frames, px, px, 3))
 
 
-def _is_there(steps: Any) -> Any:
+def is_there(steps: Any) -> Any:
+    """Tell whether a stream has anything: bool [].
+
+    Silence is sound; a stream that is missing, or cannot be decoded, is not.
+    """
     import tensorflow as tf
 
-    # Silence is sound; a stream that is missing, or cannot be decoded, is not.
     return tf.shape(steps)[0] > 0

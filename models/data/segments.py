@@ -132,8 +132,16 @@ def pictures(jpegs: Any, chosen: Any) -> Any:
     )
 
 
+def frame_places(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
+    """Return which frames of a clip are a segment's: int32 [frames]."""
+    import tensorflow as tf
+
+    count = tf.maximum(tf.shape(jpegs)[0], 1)
+    return indices(count, config.frames, config.frame_stride, share)
+
+
 def frames(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
-    """The segment of a clip's frames: uint8 [frames, h, w, 3].
+    """Return the segment of a clip's frames: uint8 [frames, h, w, 3].
 
     A clip without frames gives black; its mask says that it is not.
     """
@@ -141,12 +149,20 @@ def frames(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
 
     black = tf.io.encode_jpeg(tf.zeros((16, 16, 3), tf.uint8))
     there = tf.cond(tf.shape(jpegs)[0] > 0, lambda: jpegs, lambda: black[None])
-    count = tf.shape(there)[0]
-    return pictures(there, indices(count, config.frames, config.frame_stride, share))
+    return pictures(there, frame_places(jpegs, config, share))
+
+
+def spectrogram_places(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
+    """Return which spectrogram frames are a segment's: int32 [spectrogram_frames]."""
+    import tensorflow as tf
+
+    count = tf.maximum(tf.shape(log_mel)[0], 1)
+    stride = config.spectrogram_stride
+    return indices(count, config.spectrogram_frames, stride, share)
 
 
 def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
-    """The segment of a sound: float32 [spectrogram_frames, 128], normalized.
+    """Return the segment of a sound: float32 [spectrogram_frames, 128], normalized.
 
     A clip without sound gives what silence is; its mask says that it is not.
     """
@@ -154,9 +170,7 @@ def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
 
     silence = tf.fill((1, MEL_BINS), tf.math.log(tf.constant(LOG_OFFSET)))
     there = tf.cond(tf.shape(log_mel)[0] > 0, lambda: log_mel, lambda: silence)
-    chosen = indices(
-        tf.shape(there)[0], config.spectrogram_frames, config.spectrogram_stride, share
-    )
+    chosen = spectrogram_places(log_mel, config, share)
     return (tf.gather(there, chosen) - config.mel_mean) / config.mel_deviation
 
 

@@ -12,14 +12,17 @@ A clip of a benchmark that is missing, and one that has nothing that the model t
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from models.data.clip_inputs import ClipInputs, Modality
-from models.data.loader import EvaluationData
+from models.data.evaluation import EvaluationData
+from models.data.progress import progress
 from models.retrieval.encoder import Encoder
 from models.retrieval.metrics import Retrieval, retrieval
+
+VideoToText = Literal["frozen", "clip4clip"]
 
 
 class EmbeddedRun(NamedTuple):
@@ -48,25 +51,44 @@ class EmbeddedRun(NamedTuple):
 def embed_clips(
     encoder: Encoder, data: EvaluationData, batch: int, masked: Modality | None = None
 ) -> Iterator[tuple[list[str], list[list[str]], np.ndarray]]:
-    """Embed every clip of a run.
+    """Embed every clip of a run, and show how many are done.
 
     Args:
         encoder: of the model.
         data: the clips.
-        batch: clips per batch.
+        batch: segments that are encoded at once.
         masked: the modality that is masked in every clip.
 
     Yields:
         ids, captions of each clip, and float32 [b, d], the mean over segments; zeros
         for a clip that has nothing that the model takes.
     """
-    for ids, captions, clips in data.batches(batch):
-        if masked:
-            clips = clips.without(masked)
-        there = clips.present()
-        vectors = encoder.clips(_padded(clips, batch * data.count))[: len(there)]
-        vectors = np.where(there[:, np.newaxis], vectors, np.float32(0))
-        yield ids, captions, vectors.reshape(len(ids), data.count, -1).mean(axis=1)
+    with progress("clips", len(data)) as advance:
+        for ids, captions, clips, segments in data.batches(batch):
+            if masked:
+                clips = clips.without(masked)
+            there = clips.present()
+            vectors = _encode(encoder, clips, len(there), batch)
+            vectors = np.where(there[:, np.newaxis], vectors, np.float32(0))
+            yield ids, captions, vectors[segments].mean(axis=1)
+            advance(len(ids))
+
+
+def _encode(encoder: Encoder, clips: ClipInputs, count: int, size: int) -> np.ndarray:
+    """Return the embeddings of `count` segments: float32 [count, d].
+
+    Each call is given `size` of them, so that one compiled program serves all.
+    """
+    parts = []
+    for start in range(0, count, size):
+        some = clips.map(lambda rows, start=start: _filled(rows[start:], size))
+        parts.append(encoder.clips(some)[: count - start])
+    return np.concatenate(parts)
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return the first `size` rows, the last one repeated where there are fewer."""
+    return rows[np.minimum(np.arange(size), len(rows) - 1)]
 
 
 def embed_run(
@@ -98,13 +120,19 @@ def embed_run(
     return EmbeddedRun(ids, clips, queries, texts, relevant, missing, alike)
 
 
-def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrieval]:
+def evaluate(
+    embedded: EmbeddedRun, leave_out: bool = False, v2t: VideoToText = "frozen"
+) -> dict[str, Retrieval]:
     """Return the figures of both directions: `text_to_clip` and `clip_to_text`.
 
     Args:
         embedded: clips and queries.
         leave_out: measure without the missing clips and their captions, rather than
             count them as found last.
+        v2t: what a clip is ranked against, where clips have several captions:
+            `frozen`: all captions, its best one counts (Bain et al., "Frozen in Time");
+            `clip4clip`: all clips, each by the best of its captions (Luo et al.,
+            "CLIP4Clip").
     """
     similarities, relevant = embedded.texts @ embedded.clips.T, embedded.relevant
     there = np.array([name not in embedded.missing for name in embedded.ids])
@@ -116,10 +144,32 @@ def evaluate(embedded: EmbeddedRun, leave_out: bool = False) -> dict[str, Retrie
         # Below every true similarity; for its own captions below even that.
         own = relevant[:, ~there]
         similarities[:, ~there] = np.where(own, -np.inf, np.finfo(np.float32).min)
+    to_text, own_text = similarities.T, relevant.T
+    if v2t == "clip4clip":
+        to_text, own_text = _by_clip(to_text, relevant)
     return {
         "text_to_clip": retrieval(similarities, relevant),
-        "clip_to_text": retrieval(similarities.T, relevant.T),
+        "clip_to_text": retrieval(to_text, own_text),
     }
+
+
+def _by_clip(
+    similarities: np.ndarray, relevant: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a clip's similarity is to the captions of each clip, the best one's.
+
+    Args:
+        similarities: float32 [n, c], of clips to captions.
+        relevant: bool [c, n], which clips have a caption.
+
+    Returns:
+        float32 [n, m] for the m clips that have captions, and bool [n, m]: whether the
+        two clips have a caption in common, as each has with itself.
+    """
+    captioned = np.flatnonzero(relevant.any(axis=0))
+    best = [similarities[:, relevant[:, clip]].max(axis=1) for clip in captioned]
+    shared = relevant.T.astype(np.float32) @ relevant[:, captioned]
+    return np.stack(best, axis=1), shared > 0
 
 
 def _queries(
@@ -141,12 +191,3 @@ def _queries(
     for clip, mine in enumerate(owned):
         relevant[mine, clip] = True
     return queries, relevant
-
-
-def _padded(clips: ClipInputs, rows: int) -> ClipInputs:
-    """Fill the last batch up, so that one compiled program serves all."""
-
-    def fill(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])
-
-    return clips.map(fill)

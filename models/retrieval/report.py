@@ -5,7 +5,7 @@ from typing import Any
 
 from clipseed.errors import InputError
 from models.data.clip_inputs import Modality
-from models.data.loader import EvaluationData
+from models.data.evaluation import EvaluationData
 from models.data.segments import SegmentConfig
 from models.retrieval.encoder import Encoder
 from models.retrieval.evaluate import embed_run, evaluate
@@ -16,6 +16,12 @@ from models.training.task import EvaluationOptions, Report
 _MODALITIES: Mapping[str, Modality] = {"V": "video", "A": "audio"}
 # How many missing clips the text names; the JSON names all.
 _NAMED = 10
+_V2T: Mapping[str, str] = {
+    "frozen": "against all captions, the best of its own counts (as Frozen in Time "
+    "does; --v2t clip4clip ranks clips by their best caption)",
+    "clip4clip": "against all clips by their best caption (as CLIP4Clip does; --v2t "
+    "frozen ranks all captions)",
+}
 
 
 def report(
@@ -34,8 +40,9 @@ def report(
 
     Returns:
         A table, beside the paper's rows if the run was cut from a benchmark. The JSON
-        also says why a clip was not embedded (`missing`, by id) and how many captions
-        the model cannot tell from another (`captions_alike`).
+        also says why a clip was not embedded (`missing`, by id), how many captions the
+        model cannot tell from another (`captions_alike`), and by which convention
+        clips of several captions were ranked (`v2t`).
 
     Raises:
         InputError: the run cannot be read; `no_modality` if the model does not take
@@ -44,9 +51,11 @@ def report(
     modality, masked = _modality(options.modality, encoder.segment)
     data = EvaluationData(run_dir, encoder.segment, options.segments)
     embedded = embed_run(encoder, data, options.batch_size, masked)
-    figures = evaluate(embedded, options.leave_out)
+    figures = evaluate(embedded, options.leave_out, options.v2t)
     facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
     facts["captions_alike"] = embedded.alike
+    facts["captions_per_clip"] = int(embedded.relevant.sum(axis=0).max())
+    facts["v2t"] = options.v2t
     protocol, label = "", options.modality or ""
     if data.run.benchmark is not None:
         name = data.run.benchmark.name
@@ -81,6 +90,8 @@ def _modality(
 
 def _notes(facts: Mapping[str, Any], left_out: bool) -> Iterator[str]:
     """Yield what a reader of the figures must know."""
+    if facts["captions_per_clip"] > 1:
+        yield f"\nA clip to its several captions: {_V2T[facts['v2t']]}"
     if facts["captions_alike"]:
         yield (
             "\nCaptions that the model cannot tell from another (cropped, or of words "

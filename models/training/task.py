@@ -9,7 +9,7 @@ A new task is a file with a subclass, and an entry in `models.training.tasks`.
 import abc
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from flax import nnx
 
@@ -68,14 +68,17 @@ class EvaluationOptions:
     Attributes:
         modality: `A+V`, `V` or `A`: what the model is given; None: all that it takes.
         segments: per clip, equally spaced.
-        batch_size: clips per batch.
+        batch_size: segments that are encoded at once.
         leave_out: measure without missing clips, rather than count them as not found.
+        v2t: what a clip of several captions is ranked against, see
+            `models.retrieval.evaluate.evaluate`.
     """
 
     modality: str | None = None
     segments: int = 4
     batch_size: int = 16
     leave_out: bool = False
+    v2t: Literal["frozen", "clip4clip"] = "frozen"
 
 
 class Report(NamedTuple):

@@ -28,10 +28,10 @@ def video(path: Path, scene: int, seconds: float = 1.0, sound: bool = True) -> N
 def clip4clip_layout(folder: Path) -> None:
     rows = [f'ret{n},msr{n},video{n},"{text}"\n' for n, text in TEST.items()]
     (folder / "MSRVTT_JSFUSION_test.csv").write_text(HEADER + "".join(rows))
-    (folder / "MSRVTT_train.9k.csv").write_text("video_id\nvideo7\nvideo8\n")
+    (folder / "MSRVTT_train.9k.csv").write_text("video_id\nvideo7\nvideo8\nvideo9\n")
     sentences = [
         {"video_id": f"video{n}", "caption": f"caption {c} of {n}"}
-        for n in (7, 8) for c in range(3)
+        for n in (7, 8, 9) for c in range(3)
     ]  # fmt: skip
     (folder / "MSRVTT_data.json").write_text(json.dumps({"sentences": sentences}))
 
@@ -57,7 +57,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("videos")
     video(folder / "TestVideo" / "video1.mp4", 1)
     video(folder / "TestVideo" / "video2.mp4", 2, sound=False)
-    video(folder / "TrainValVideo" / "video7.mp4", 7)
+    for number in (7, 9):
+        video(folder / "TrainValVideo" / f"video{number}.mp4", number)
     (folder / "TrainValVideo" / "video8.mp4").write_bytes(b"no video")
     return str(folder)
 
@@ -134,7 +135,7 @@ def test_fine_tuned_is_said(
     run, model = tmp_path / "train_run", tmp_path / "model"
     assert main(["cut-benchmark", "msr_vtt", *where, f"--output={run}"]) == 0
     said = capsys.readouterr()
-    assert "1 clips of msr_vtt/train" in said.out and "missing video8" in said.err
+    assert "2 clips of msr_vtt/train" in said.out and "missing video8" in said.err
     config = write_config(tmp_path / "config.py")
     settings = [f"--output={model}", "--set=epochs=4"]
     assert main(["train", config, f"--data={run}", *settings]) == 0
@@ -143,7 +144,7 @@ def test_fine_tuned_is_said(
     assert found["trained_on"][0]["benchmark"] == "msr_vtt/train"
     again = measured(str(model), tmp_path, f"--data={run}")
     assert again["setting"] == "trained on these very clips"
-    assert again["text_to_clip"]["queries"] == 6  # video8's three captions too.
+    assert again["text_to_clip"]["queries"] == 9  # video8's three captions too.
     # What starts from it has seen what it saw.
     tuned = tmp_path / "tuned"
     flags = [f"--output={tuned}", "--set=epochs=0", f"--set=init={model}"]

@@ -31,7 +31,14 @@ EXPECTED = {
 
 # On a terminal, mining shows how far it is, in one line that is drawn again and again.
 PROGRESS = r"(\S +\d+ s  video parts \d+  frames \d+ \(\d+/s\)  clips \d+\s*)*"
-ON_A_TERMINAL = EXPECTED | {"demo": PROGRESS, "mine": PROGRESS}
+# What embeds clips has a bar, of how many there are.
+BAR = r"(clips \S+ *\d+/\d+ \S+\s*)*"
+ON_A_TERMINAL = EXPECTED | {
+    "demo": PROGRESS,
+    "mine": PROGRESS,
+    "index-clips": BAR,
+    "evaluate": BAR,
+}
 
 
 def write_corpus(root: Path) -> None:

@@ -14,13 +14,9 @@ from clipseed.run.clip_record import ClipRecord
 from clipseed.run.reader import Run
 from models.data import segments
 from models.data.augment import AugmentConfig, mask_spectrogram
+from models.data.evaluation import EvaluationData
 from models.data.index_sampler import draw
-from models.data.loader import (
-    EvaluationData,
-    Source,
-    TrainingBatch,
-    TrainingData,
-)
+from models.data.loader import Source, TrainingBatch, TrainingData
 from models.data.segments import SegmentConfig
 from models.tokenizers.base import Tokens
 from tests.support.tiny_run import clip_record, gray, write_run
@@ -158,40 +154,6 @@ def test_no_clip_is_its_own_negative(run_dir: Path) -> None:
         with pytest.raises(InputError, match=rf"batch_size to {most} or") as caught:
             data.batches(most + 1, 0, 1)
         assert caught.value.reason == "batch_too_large"
-
-
-def test_evaluation_has_equally_spaced_segments_of_every_clip(run_dir: Path) -> None:
-    batches = list(EvaluationData(str(run_dir), SEGMENT, count=3).batches(5))
-    assert [len(batch.ids) for batch in batches] == [5, 2]
-    ids = [name for batch in batches for name in batch.ids]
-    order = ["clip0", "clip2", "clip4", "clip6", "clip1", "clip3", "clip5"]
-    assert ids == order  # By shard, in the order of the run.
-    video = np.concatenate([batch.clips.video for batch in batches])
-    assert video.shape == (21, 4, 32, 32, 3)
-    for row, number in ((0, 0), (12, 1)):
-        for segment, first in enumerate((0, 20, 40)):
-            wanted = [gray(number, first + 3 * i) for i in range(4)]
-            got = video[row + segment].mean(axis=(1, 2, 3))
-            assert np.allclose(got, wanted, atol=1.5)
-    assert batches[0].captions[0] == ["a0", "b0"]
-    has_audio = np.concatenate([batch.clips.has_audio for batch in batches])
-    assert has_audio.reshape(7, 3).tolist() == [[n != "clip3"] * 3 for n in ids]
-
-
-def test_one_segment_is_the_middle_one(run_dir: Path) -> None:
-    batch = next(EvaluationData(str(run_dir), SEGMENT, count=1).batches(1))
-    got = batch.clips.video[0].mean(axis=(1, 2, 3))
-    assert np.allclose(got, [gray(0, 20 + 3 * i) for i in range(4)], atol=1.5)
-
-
-def test_without_sound_or_pictures_nothing_is_read(run_dir: Path) -> None:
-    deaf = SegmentConfig(frames=2, frame_px=16, spectrogram_frames=0)
-    blind = SegmentConfig(frames=0, spectrogram_frames=10)
-    read = [next(EvaluationData(str(run_dir), s, 1).batches(2)).clips
-            for s in (deaf, blind)]  # fmt: skip
-    names = [{n for n, rows in clips._asdict().items() if rows is not None}
-             for clips in read]  # fmt: skip
-    assert names == [{"video", "has_video"}, {"audio", "has_audio"}]
 
 
 def test_changes_are_of_the_size_that_was_asked_for(run_dir: Path) -> None:
