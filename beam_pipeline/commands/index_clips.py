@@ -1,6 +1,8 @@
 """`clipseed index-clips`: embed the clips of a run by a trained model, for search."""
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +12,9 @@ import numpy as np
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
 from clipseed.hashing import checksum
+from clipseed.io import storage
 
-ABOUT = "search.json"
+ABOUT, INDEX = "search.json", "index"  # The first is written last.
 # What the index is tuned for where it is large enough for ScaNN.
 _THRESHOLD = 0.3
 
@@ -65,6 +68,7 @@ def embed_into(
     from models.retrieval.task import retrieval_encoder
     from models.training.load import load_trained
 
+    _check_new(output)
     encoder = retrieval_encoder(load_trained(model))
     data = EvaluationData(run_dir, encoder.segment, segments)
     ids: list[str] = []
@@ -73,13 +77,62 @@ def embed_into(
         ids += [f"{len(ids) + i:09d}/{name}" for i, name in enumerate(names)]
         rows.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     vectors = np.concatenate(rows).astype(np.float32)
-    index = output / "index"
+    index = output / INDEX
     build_index(
         index, ids, vectors, embedder_of(model), _THRESHOLD, None, IndexConfig()
     )
-    about = {"run": str(run_dir), "model": str(model)}
+    about = {"run": _reference(run_dir, output), "model": _reference(model, output)}
     (output / ABOUT).write_text(json.dumps(about) + "\n")
     return len(ids)
+
+
+def _check_new(output: Path) -> None:
+    """Check that an index may be written, and remove the rest of an interrupted one.
+
+    Raises:
+        InputError: `not_empty`.
+    """
+    held = {path.name for path in output.glob("*")}
+    if held - {INDEX}:
+        raise InputError(
+            "not_empty", f"{output} holds {min(held)}: name a new directory"
+        )
+    if held:
+        shutil.rmtree(output / INDEX)
+
+
+def _reference(place: str, index: Path) -> list[str]:
+    """Return how to find a directory from an index, when one of them has moved.
+
+    Returns:
+        its path relative to the index, which holds where both have moved together, and
+        its absolute path, which holds where the index has moved alone.
+    """
+    if storage.is_remote(place):
+        return [place]
+    return [os.path.relpath(place, index), os.path.abspath(place)]
+
+
+def find(references: Sequence[str], index: Path, marker: str) -> str:
+    """Return the directory that `_reference` described.
+
+    Args:
+        references: as `search.json` has them.
+        index: directory of the index, where it is now.
+        marker: file that the directory holds.
+
+    Raises:
+        InputError: `not_found`, naming where it was looked for.
+    """
+    places = [storage.join(str(index), reference) for reference in references]
+    for place in places:
+        if storage.exists(storage.join(place, marker)):
+            return os.path.normpath(place) if not storage.is_remote(place) else place
+    raise InputError(
+        "not_found",
+        f"{index} was made of {' or '.join(places)}, which is not there: put it back, "
+        "or run `clipseed index-clips` again",
+    )
 
 
 def embedder_of(model: str) -> str:

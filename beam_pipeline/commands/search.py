@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beam_pipeline.commands.index_clips import ABOUT, embedder_of
+from beam_pipeline.commands.index_clips import ABOUT, INDEX, embedder_of, find
 from beam_pipeline.report.terminal import Block, show, table
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
@@ -51,10 +51,11 @@ def search(text: str, index_dir: Path, top_k: int) -> "list[tuple[float, ClipRec
         InputError: the index, its run or its model cannot be read.
     """
     from clipseed.run.clip_record import decode
+    from clipseed.run.files import RUN_JSON
     from clipseed.run.reader import Run
     from index_service.search.open_index import open_index
     from models.retrieval.task import retrieval_encoder
-    from models.training.load import load_trained
+    from models.training.load import CONFIG, load_trained
 
     try:
         about = json.loads((index_dir / ABOUT).read_text())
@@ -64,10 +65,12 @@ def search(text: str, index_dir: Path, top_k: int) -> "list[tuple[float, ClipRec
             f"{index_dir} is not an index of clips; make one with `clipseed "
             "index-clips`",
         ) from error
-    encoder = retrieval_encoder(load_trained(about["model"]))
-    index = open_index(str(index_dir / "index"), embedder_of(about["model"]))
+    model = find(about["model"], index_dir, CONFIG)
+    run_dir = find(about["run"], index_dir, RUN_JSON)
+    encoder = retrieval_encoder(load_trained(model))
+    index = open_index(str(index_dir / INDEX), embedder_of(model))
     matches = index.search(encoder.texts([text]), top_k, None)
-    clips = Run.open(about["run"], verify="nothing").open_clips()
+    clips = Run.open(run_dir, verify="nothing").open_clips()
     numbers = [int(name.partition("/")[0]) for name in matches.ids]
     records = [decode(clips.read(number)) for number in numbers]
     return list(zip(matches.similarities.tolist(), records, strict=True))

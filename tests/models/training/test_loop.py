@@ -119,7 +119,10 @@ def test_it_is_measured_and_searched(
     index = tmp_path / "index"
     flags = [f"--model={trained}", f"--output={index}"]
     assert main(["index-clips", str(run_dir), *flags]) == 0
-    sheet = tmp_path / "sheet.png"
+    moved = tmp_path / "elsewhere" / "index"
+    moved.parent.mkdir()
+    index.rename(moved)  # What it was made of stays where it was.
+    index, sheet = moved, tmp_path / "sheet.png"
     asked = ["--top_k=2", f"--index={index}", f"--sheet={sheet}"]
     capsys.readouterr()
     assert main(["search", "a pale wall", *asked]) == 0
