@@ -12,6 +12,7 @@ A clip of a benchmark that is missing, and one that has nothing that the model t
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -81,14 +82,14 @@ def _encode(encoder: Encoder, clips: ClipInputs, count: int, size: int) -> np.nd
     """
     parts = []
     for start in range(0, count, size):
-        some = clips.map(lambda rows, start=start: _filled(rows[start:], size))
+        some = clips.map(partial(_filled, start=start, size=size))
         parts.append(encoder.clips(some)[: count - start])
     return np.concatenate(parts)
 
 
-def _filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """Return the first `size` rows, the last one repeated where there are fewer."""
-    return rows[np.minimum(np.arange(size), len(rows) - 1)]
+def _filled(rows: np.ndarray, start: int, size: int) -> np.ndarray:
+    """Return `size` rows from a start on, the last one repeated at the end."""
+    return rows[np.minimum(np.arange(start, start + size), len(rows) - 1)]
 
 
 def embed_run(
