@@ -8,6 +8,7 @@ Nothing is left to chance: a parameter without a tensor, a tensor without a para
 and a tensor of another shape are errors that name them, unless allowed by pattern.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -64,6 +65,36 @@ def layer_names(layers: int, stack: str, parts: Mapping[str, str]) -> dict[str, 
         for i in range(layers)
         for ours, theirs in parts.items()
     }
+
+
+def joined_sources(
+    layers: Sequence[str], weight: str, bias: str, inner: int = 1
+) -> dict[str, Source]:
+    """Return sources of linear layers that are published as one.
+
+    Args:
+        layers: their paths, in the order in which the outputs follow each other.
+        weight: published name of the joined weight.
+        bias: published name of the joined bias.
+        inner: axis of the inputs: 1 of [out, in], 0 of [in, out].
+    """
+
+    def part(number: int, joined: np.ndarray) -> np.ndarray:
+        axis = 1 - inner if joined.ndim == 2 else 0
+        own = np.split(joined, len(layers), axis)[number]
+        return own.T if joined.ndim == 2 and inner == 1 else own
+
+    found = {}
+    for number, layer in enumerate(layers):
+        convert = functools.partial(part, number)
+        found[f"{layer}.kernel"] = Source((weight,), convert)
+        found[f"{layer}.bias"] = Source((bias,), convert)
+    return found
+
+
+def under(module: str, sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Return the sources of a model's part, by the paths of the model."""
+    return {f"{module}.{path}": source for path, source in sources.items()}
 
 
 def _linear(weight: np.ndarray) -> np.ndarray:

@@ -23,7 +23,13 @@ from models.pretrained.checkpoint import (
     read_config,
     read_tensors,
 )
-from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
+from models.pretrained.load_weights import (
+    Source,
+    fill,
+    layer_names,
+    layer_sources,
+    under,
+)
 
 VISION_TYPES = ("clip", "clip_vision_model")
 
@@ -104,8 +110,8 @@ def load_clip(
     source = clip_config(read_config(directory, ["clip"]))
     clip = Clip(config or source, nnx.Rngs(0), compute)
     found = {
-        **_under("image", _image_sources(clip.image, source.vision)),
-        **_under("text", _text_sources(clip.text)),
+        **under("image", _image_sources(clip.image, source.vision)),
+        **under("text", _text_sources(clip.text)),
         "logit_scale": Source(("logit_scale",)),
     }
     fill(clip, found, read_tensors(directory), (*_BESIDE, *allow))
@@ -159,7 +165,7 @@ def fill_clip_vision(vit: ViT, directory: str, allow: Sequence[str] = ()) -> Non
 
 def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source]:
     projection = layer_sources(tower, {"projection": "visual_projection"})
-    return _under("vit", _vit_sources(tower.vit, source)) | projection
+    return under("vit", _vit_sources(tower.vit, source)) | projection
 
 
 def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
@@ -193,7 +199,3 @@ def _text_sources(tower: ClipTextTower) -> dict[str, Source]:
     layers = tower.config.layers
     names |= layer_names(layers, "text_model.encoder.layers", LAYERS)
     return layer_sources(tower, names)
-
-
-def _under(module: str, sources: Mapping[str, Source]) -> dict[str, Source]:
-    return {f"{module}.{path}": source for path, source in sources.items()}

@@ -30,7 +30,14 @@ from models.pretrained.checkpoint import (
     read_config,
     read_tensors,
 )
-from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
+from models.pretrained.load_weights import (
+    Source,
+    fill,
+    joined_sources,
+    layer_names,
+    layer_sources,
+    under,
+)
 
 MODEL_TYPES = ("siglip", "siglip_vision_model")
 
@@ -166,28 +173,15 @@ def _sources(tower: SiglipImageTower) -> dict[str, Source]:
     )
     return (
         layer_sources(tower, names)
-        | {f"vit.{ours}": source for ours, source in fitted.items()}
+        | under("vit", fitted)
         | {"head.probe": Source((f"{head}.probe",), _row)}
-        | _joined_projections(f"{head}.attention.in_proj")
+        | joined_sources(
+            ["head.query", "head.key", "head.value"],
+            f"{head}.attention.in_proj_weight",
+            f"{head}.attention.in_proj_bias",
+        )
     )
 
 
 def _row(probe: np.ndarray) -> np.ndarray:
     return probe.reshape(1, -1)
-
-
-def _joined_projections(published: str) -> dict[str, Source]:
-    """Return sources of projections published as one: query above key above value."""
-
-    def third(part: int, joined: np.ndarray) -> np.ndarray:
-        return np.split(joined, 3)[part]
-
-    found = {}
-    for part, name in enumerate(("query", "key", "value")):
-        found[f"head.{name}.kernel"] = Source(
-            (f"{published}_weight",), lambda joined, part=part: third(part, joined).T
-        )
-        found[f"head.{name}.bias"] = Source(
-            (f"{published}_bias",), lambda joined, part=part: third(part, joined)
-        )
-    return found

@@ -1,0 +1,1 @@
+"""Decoders of text: GPT-2, OPT, and those of published captioners."""
