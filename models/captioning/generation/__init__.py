@@ -1,0 +1,1 @@
+"""Text from a decoder: greedy and beam search."""
