@@ -1,12 +1,19 @@
 """Exact search: every pair above a threshold, and similarities with stable bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 _BLOCK_ELEMENTS = 1 << 22
 _BLOCK_QUERIES = 512
+
+# Called between blocks of a search; raises to end one that nobody waits for any more.
+Check = Callable[[], None]
+
+
+def proceed() -> None:
+    """Let a search continue: the check of a search that nothing ends early."""
 
 
 class Pairs(NamedTuple):
@@ -100,15 +107,24 @@ def join(parts: list[Pairs]) -> Pairs:
 
 
 def find(
-    queries: np.ndarray, vectors: np.ndarray, threshold: float, k: int | None
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    threshold: float,
+    k: int | None,
+    check: Check = proceed,
 ) -> Pairs:
     """Find all pairs with similarity > threshold, or each query's best `k` of them."""
     if k is None:
-        return pairs_above(queries, vectors, threshold)
-    return top_above(queries, vectors, k, threshold)
+        return pairs_above(queries, vectors, threshold, check)
+    return top_above(queries, vectors, k, threshold, check)
 
 
-def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> Pairs:
+def pairs_above(
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    threshold: float,
+    check: Check = proceed,
+) -> Pairs:
     """Find all pairs with similarity > threshold, by blocked matrix products.
 
     BLAS only finds candidates (its last bits depend on the shape of the block).
@@ -117,6 +133,7 @@ def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> P
         queries: float32 [m, d], unit norm.
         vectors: [n, d], unit norm, float32 or bfloat16; may be memory-mapped.
         threshold: similarity that a pair must exceed.
+        check: see `Check`.
     """
     bound = np.float32(threshold - float32_margin(queries.shape[1]))
     parts = []
@@ -124,7 +141,7 @@ def pairs_above(queries: np.ndarray, vectors: np.ndarray, threshold: float) -> P
         block = queries[first : first + _BLOCK_QUERIES]
         found = [
             (rows, columns + offset)
-            for offset, scores in _score_blocks(block, vectors)
+            for offset, scores in _score_blocks(block, vectors, check)
             for rows, columns in [np.nonzero(scores > bound)]
             if rows.size
         ]
@@ -145,7 +162,11 @@ def best(pairs: Pairs, k: int) -> Pairs:
 
 
 def top_above(
-    queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    k: int,
+    threshold: float,
+    check: Check = proceed,
 ) -> Pairs:
     """Find each query's `k` best pairs with similarity > threshold.
 
@@ -156,6 +177,7 @@ def top_above(
         vectors: [n, d], unit norm, float32 or bfloat16; may be memory-mapped.
         k: maximum number of pairs per query.
         threshold: similarity that a pair must exceed; may be -inf.
+        check: see `Check`.
 
     Returns:
         Pairs in the order of `best`.
@@ -163,20 +185,20 @@ def top_above(
     parts = []
     for first in range(0, len(queries), _BLOCK_QUERIES):
         block = queries[first : first + _BLOCK_QUERIES]
-        rows, columns = _top_candidates(block, vectors, k, threshold)
+        rows, columns = _top_candidates(block, vectors, k, threshold, check)
         pairs = best(keep_above(block, vectors, rows, columns, threshold), k)
         parts.append(pairs._replace(query_rows=pairs.query_rows + first))
     return join(parts)
 
 
 def _top_candidates(
-    queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float
+    queries: np.ndarray, vectors: np.ndarray, k: int, threshold: float, check: Check
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find query and seed rows that include each query's best `k`, and few more."""
     margin = float32_margin(queries.shape[1])
     bound = np.full(len(queries), threshold - margin, np.float32)
     held = Pairs(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float32)))
-    for offset, scores in _score_blocks(queries, vectors):
+    for offset, scores in _score_blocks(queries, vectors, check):
         if offset == 0 and scores.shape[1] >= k:
             last = np.partition(scores, -k, axis=1)[:, -k]
             bound = np.maximum(bound, last - np.float32(2 * margin))
@@ -232,10 +254,11 @@ def top_rows(
 
 
 def _score_blocks(
-    queries: np.ndarray, vectors: np.ndarray
+    queries: np.ndarray, vectors: np.ndarray, check: Check = proceed
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first seed row, float32 [m, block] scores) over all seeds."""
     step = max(1, _BLOCK_ELEMENTS // max(1, len(queries)))
     for offset in range(0, len(vectors), step):
+        check()
         block = vectors[offset : offset + step].astype(np.float32, copy=False)
         yield offset, queries @ block.T

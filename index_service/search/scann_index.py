@@ -132,6 +132,7 @@ def pairs_above(
     threshold: float,
     settings: ScannSettings,
     k: int | None = None,
+    check: exact.Check = exact.proceed,
 ) -> exact.Pairs:
     """Find the pairs with similarity > threshold among ScaNN's candidates.
 
@@ -143,6 +144,7 @@ def pairs_above(
         settings: where the search starts; a query whose list is full is searched again,
             deeper.
         k: maximum number of pairs per query, the best; None for all.
+        check: see `exact.Check`.
 
     Returns:
         Ordered by (query row, seed row); with `k` as `exact.best` orders them.
@@ -150,7 +152,7 @@ def pairs_above(
     parts = []
     for first in range(0, len(queries), _BLOCK_QUERIES):
         block = queries[first : first + _BLOCK_QUERIES]
-        pairs = _block_pairs(index, vectors, block, threshold, settings, k)
+        pairs = _block_pairs(index, vectors, block, threshold, settings, k, check)
         parts.append(pairs._replace(query_rows=pairs.query_rows + first))
     return exact.join(parts)
 
@@ -162,6 +164,7 @@ def _block_pairs(
     threshold: float,
     settings: ScannSettings,
     k: int | None,
+    check: exact.Check,
 ) -> exact.Pairs:
     """Search one block; search deeper for the queries whose list is cut.
 
@@ -171,6 +174,7 @@ def _block_pairs(
     leaves, depth = settings.leaves_to_search, settings.depth
     found = []
     while pending.size and depth <= MAX_DEPTH:
+        check()
         pairs = _listed_pairs(
             index, vectors, queries[pending], threshold, leaves, depth
         )
@@ -182,7 +186,7 @@ def _block_pairs(
         pending = pending[cut]
         leaves, depth = min(leaves * _WIDEN, settings.leaves), depth * _WIDEN
     if pending.size:
-        rest = exact.find(queries[pending], vectors, threshold, k)
+        rest = exact.find(queries[pending], vectors, threshold, k, check)
         found.append(rest._replace(query_rows=pending[rest.query_rows]))
     pairs = exact.join(found)
     return exact.in_order(pairs) if k is None else exact.best(pairs, k)

@@ -8,7 +8,7 @@ import numpy as np
 
 from clipseed.errors import InputError
 from index_service.search import exact, scann_index
-from index_service.search.exact import Pairs
+from index_service.search.exact import Check, Pairs, proceed
 from index_service.search.matches import Matches
 from index_service.search.scann_index import ScannIndex
 from index_service.store import index_directory
@@ -74,13 +74,25 @@ class Searcher:
         check_queries(queries, self.manifest.dimension)
         return exact.pairs_above(queries, self.vectors, threshold)
 
-    def search(self, queries: np.ndarray, k: int, threshold: float | None) -> Matches:
+    def exact_best(self, queries: np.ndarray, k: int, threshold: float) -> Pairs:
+        """Find each query's true best k pairs, to measure recall with."""
+        check_queries(queries, self.manifest.dimension)
+        return exact.top_above(queries, self.vectors, k, threshold)
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        threshold: float | None,
+        check: Check = proceed,
+    ) -> Matches:
         """Find the best seeds of each query, among those that `pairs_above` finds.
 
         Args:
             queries: float32 [m, d], unit norm.
             k: maximum number of seeds per query.
             threshold: similarity that a match must exceed; None: the k nearest.
+            check: see `exact.Check`.
 
         Raises:
             InputError: `bad_k`, `bad_threshold`, or as `pairs_above`.
@@ -89,7 +101,7 @@ class Searcher:
         check_queries(queries, self.manifest.dimension)
         bound = -np.inf if threshold is None else threshold
         # One more than is asked for, to see whether k cuts.
-        pairs = self.find(queries, bound, k + 1)
+        pairs = self.find(queries, bound, k + 1, check)
         found = np.bincount(pairs.query_rows, minlength=len(queries))
         pairs = exact.best(pairs, k)
         ids = [self.ids[row] for row in pairs.seed_rows]
@@ -102,13 +114,19 @@ class Searcher:
         manifest = replace(self.manifest, settings=change(self.manifest.settings))
         return Searcher(manifest, self.ids, self.vectors, self._scann)
 
-    def find(self, queries: np.ndarray, threshold: float, k: int | None) -> Pairs:
+    def find(
+        self,
+        queries: np.ndarray,
+        threshold: float,
+        k: int | None,
+        check: Check = proceed,
+    ) -> Pairs:
         """Find pairs for queries that are known to be valid; with k only the best."""
         settings = self.manifest.settings
         if self._scann is None or settings is None:
-            return exact.find(queries, self.vectors, threshold, k)
+            return exact.find(queries, self.vectors, threshold, k, check)
         return scann_index.pairs_above(
-            self._scann, self.vectors, queries, threshold, settings, k
+            self._scann, self.vectors, queries, threshold, settings, k, check
         )
 
 
