@@ -27,6 +27,7 @@ import numpy as np
 
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.wire import search_pb2 as wire
+from index_service.wire.convert import merge_parts
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 _EMBEDDER, _DIMENSION, _SEEDS, _BATCH = "made@1", 128, 100_000, 64
@@ -59,7 +60,7 @@ def capacity(address: str, seconds: float) -> float:
         with grpc.insecure_channel(address) as channel:
             stub, search = IndexServiceStub(channel), request()
             while time.monotonic() < until:
-                stub.Search(search)
+                merge_parts(stub.Search(search))
                 done[number] += 1
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(_CLIENTS)]
@@ -78,7 +79,8 @@ async def offer(address: str, rate: float, seconds: float) -> list[tuple[str, fl
     async def ask(stub: Any) -> None:
         began = time.perf_counter()
         try:
-            await stub.Search(search, timeout=_DEADLINE_S)
+            async for _ in stub.Search(search, timeout=_DEADLINE_S):
+                pass
             end = "answered"
         except grpc.aio.AioRpcError as error:
             end = error.code().name
@@ -104,7 +106,7 @@ def _timed(address: str) -> float:
     with grpc.insecure_channel(address) as channel:
         stub, search = IndexServiceStub(channel), request()
         began = time.perf_counter()
-        stub.Search(search)
+        merge_parts(stub.Search(search))
         return time.perf_counter() - began
 
 

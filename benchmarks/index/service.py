@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +26,7 @@ from benchmarks.index.load import vectors
 from index_service.build.build_index import IndexConfig, build_index
 from index_service.search.searcher import Searcher, load_index
 from index_service.wire import search_pb2 as wire
-from index_service.wire.convert import from_wire
+from index_service.wire.convert import from_wire, merge_parts
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 _EMBEDDER, _BATCH, _K, _THRESHOLD = "made@1", 256, 100, 0.6
@@ -50,16 +51,18 @@ def served(stub: Any, queries: np.ndarray, seconds: float) -> float:
         k=_K,
         threshold=_THRESHOLD,
     )
-    waiting: deque[Any] = deque()
+
+    def ask() -> int:
+        return len(from_wire(merge_parts(stub.Search(request))).matches.counts)
+
+    waiting: deque[Future[int]] = deque()
     began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        while len(waiting) < _IN_FLIGHT:
-            waiting.append(stub.Search.future(request))
-        count += len(from_wire(waiting.popleft().result()).matches.counts)
-    elapsed_s = time.perf_counter() - began
-    for future in waiting:
-        future.result()
-    return count / elapsed_s
+    with ThreadPoolExecutor(_IN_FLIGHT) as clients:
+        while time.perf_counter() - began < seconds:
+            while len(waiting) < _IN_FLIGHT:
+                waiting.append(clients.submit(ask))
+            count += waiting.popleft().result()
+        return count / (time.perf_counter() - began)
 
 
 def measure(index: Path, seconds: float) -> dict[str, Any]:

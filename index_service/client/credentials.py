@@ -1,20 +1,12 @@
 """Authentication of servers and clients: TLS, mutual TLS, and a token."""
 
-import hmac
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from clipseed.errors import InputError
-
-if TYPE_CHECKING:
-    _Handler = grpc.RpcMethodHandler[Any, Any]  # of any method, so of any message
-
-_OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 
 @dataclass(frozen=True)
@@ -95,32 +87,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class TokenInterceptor(grpc.ServerInterceptor):
-    """Refuses calls without the token, except for health and reflection."""
-
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
-        self._refusal: _Handler = grpc.unary_unary_rpc_method_handler(_refuse)
-
-    def intercept_service(
-        self,
-        continuation: "Callable[[grpc.HandlerCallDetails], _Handler | None]",
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "_Handler | None":
-        """Pass a call on, or refuse it."""
-        if handler_call_details.method.startswith(_OPEN_METHODS):
-            return continuation(handler_call_details)
-        metadata = dict(handler_call_details.invocation_metadata)
-        sent = str(metadata.get("authorization", "")).encode()
-        if hmac.compare_digest(sent, self._expected):
-            return continuation(handler_call_details)
-        return self._refusal
-
-
-def _refuse(_: object, context: grpc.ServicerContext) -> None:
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, "bad_token: send the server's token")
 
 
 def _bad(message: str) -> InputError:

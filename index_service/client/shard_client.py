@@ -10,7 +10,7 @@ the call at once, as an `InputError` with the server's reason.
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -18,12 +18,12 @@ from google.protobuf.message import Message
 from clipseed.errors import InputError
 from index_service.client.retries import Pace, is_overload, is_transient, retrying
 from index_service.wire import search_pb2 as wire
+from index_service.wire.convert import merge_parts
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 _Answer = TypeVar("_Answer", bound=Message)
 # A method of a replica's stub.
 _Method = Callable[[IndexServiceStub], Callable[..., _Answer]]
-_ANSWER_BYTES = 256 << 20
 
 
 class ShardDown(Exception):
@@ -77,7 +77,7 @@ class ShardClient:
             InputError: the server refuses the request, with its reason.
             ShardDown: no replica answers before the patience ends.
         """
-        return self._call(lambda stub: stub.Search, request)
+        return self._call(_searching, request)
 
     def stats(self) -> wire.StatsResponse:
         """Return the shard's `StatsResponse`.
@@ -137,9 +137,15 @@ class ShardClient:
             self._current = (self._current + 1) % len(self._stubs)
 
 
+def _searching(stub: IndexServiceStub) -> Callable[..., wire.SearchResponse]:
+    def search(request: wire.SearchRequest, **call: Any) -> wire.SearchResponse:
+        return merge_parts(stub.Search(request, **call))
+
+    return search
+
+
 def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     options = [
-        ("grpc.max_receive_message_length", _ANSWER_BYTES),
         ("grpc.enable_retries", 0),  # `ShardClient` retries, and counts it.
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]

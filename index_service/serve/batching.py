@@ -1,17 +1,18 @@
-"""Batch the requests that wait, because one large search is cheaper than many small.
+"""Search what waits, in batches, because one large search is cheaper than many small.
 
-States of a request: waiting ─► running ─► answered; or canceled (the caller has left),
-expired (its deadline passed while it waited), or refused (`Overloaded`).
+States of a request: waiting ─► running ─► waiting (if more than a slice) ─► answered;
+or canceled (the caller has left), expired (its deadline passed), or overloaded.
 
 Each rule prevents one failure:
 
 - A worker thread takes what waits at the moment. So requests gather only while all
   threads are busy, and a lone request never waits for others.
-- Only requests of the same k and threshold share a batch, and a query's answer is
-  bit-identical in any batch, so batching cannot be seen in the answers.
-- The queue is bounded in queries. Above it requests are refused at once: under overload
-  a long queue would answer only clients that have left.
-- Canceled and expired requests are dropped before the search, for the same reason.
+- Only slices of the same k, threshold and version share a batch, and a query's answer
+  is bit-identical in any batch, so batching cannot be seen in the answers.
+- A request is searched slice by slice, and `FairQueue` says whose turn it is. So a
+  large request cannot keep small ones waiting.
+- Whether anybody still waits is looked at before a search and between its blocks. So
+  work for clients that have left ends within a fraction of a second.
 - An exception of a search goes to the callers of its batch, and the thread continues;
   otherwise one bad batch would leave a server without threads.
 - `close` answers what waits and then ends the threads, so a restart loses no request.
@@ -21,71 +22,46 @@ gRPC has no batching on the server; TensorFlow Serving's cannot be used apart fr
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
 
 import numpy as np
 
-from clipseed.errors import InputError
-from index_service.search.matches import Matches, slice_matches
-from index_service.wire.convert import Answer
+from index_service.search.matches import Matches, join_matches, slice_matches
+from index_service.serve.fair_queue import FairQueue, Overloaded, Request, Waiting
+from index_service.serve.limits import Limits
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request to search.
-
-    Attributes:
-        queries: float32 [m, d], unit norm.
-        k: maximum number of matches per query.
-        threshold: similarity that a match must exceed, or None.
-        embedder_id: the embedder of the queries.
-        expires_s: deadline, on the clock of `time.monotonic`.
-    """
-
-    queries: np.ndarray
-    k: int
-    threshold: float | None
-    embedder_id: str
-    expires_s: float = float("inf")
-
-
-@dataclass(eq=False)
-class _Waiting:
-    request: Request
-    future: Future[Answer] = field(default_factory=Future)
-
-
-Run = Callable[[list[Request]], list[Answer | InputError]]
-
-
-class Overloaded(Exception):
-    """The queue is full; retry later."""
+class _NobodyWaits(Exception):
+    """Ends a search that nobody waits for."""
 
 
 class Batcher:
-    """A bounded queue of requests, and the threads that search them in batches.
+    """A fair, bounded queue of requests, and the threads that search them in batches.
 
     Args:
-        run: searches requests of one k and threshold; returns one answer per request.
-        threads: number of threads that search.
-        max_batch: queries searched at once (a larger request is a batch of its own).
-        max_waiting: queries that may wait; above it requests are refused.
+        limits: `threads`, `max_batch`, `max_requests` and `max_waiting`.
+        answer: turns a request's matches into its answer, in the searching thread.
+        searched: is called with the number of queries of each batch.
+        answered: is called after a request has its answer.
     """
 
-    def __init__(self, run: Run, threads: int, max_batch: int, max_waiting: int):
-        self._run = run
-        self._max_batch = max_batch
-        self._max_waiting = max_waiting
-        self._waiting: deque[_Waiting] = deque()
-        self._queries = 0
+    def __init__(
+        self,
+        limits: Limits,
+        answer: Callable[[Request, Matches], Any],
+        searched: Callable[[int], None] = lambda _: None,
+        answered: Callable[[Request, Matches], None] = lambda *_: None,
+    ) -> None:
+        self._max_batch = limits.max_batch
+        self._queue = FairQueue(limits.max_requests, limits.max_waiting)
+        self._answer, self._searched, self._answered = answer, searched, answered
         self._closed = False
         self._changed = threading.Condition()
         self._threads = [
             threading.Thread(target=self._work, name=f"search-{i}", daemon=True)
-            for i in range(threads)
+            for i in range(limits.threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -93,24 +69,24 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """The number of queries that wait."""
-        return self._queries
+        with self._changed:
+            return self._queue.queries
 
-    def submit(self, request: Request) -> Future[Answer]:
-        """Queue a request. The future may be canceled.
+    def submit(self, request: Request) -> Future[Any]:
+        """Queue a request. The future may be canceled at any time.
 
         Raises:
             Overloaded: the queue is full, or closed.
         """
-        waiting = _Waiting(request)
+        waiting = Waiting(request)
         with self._changed:
-            size = len(request.queries)
-            if self._closed or (
-                self._queries and self._queries + size > self._max_waiting
-            ):
+            if self._closed:
                 raise Overloaded
-            self._queries += size
-            self._waiting.append(waiting)
+            displaced = self._queue.add(waiting)
             self._changed.notify()
+        for victim in displaced:
+            _fail(victim, Overloaded())
+        waiting.future.add_done_callback(lambda future: self._forget(waiting, future))
         return waiting.future
 
     def close(self) -> None:
@@ -121,75 +97,89 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
+    def _forget(self, waiting: Waiting, future: Future[Any]) -> None:
+        """Give back the place of a canceled request."""
+        if future.cancelled():
+            with self._changed:
+                self._queue.remove(waiting)
+
     def _work(self) -> None:
         while batch := self._take():
-            live = [w for w in batch if self._is_wanted(w)]
-            if not live:
-                continue
-            try:
-                answers = self._run([waiting.request for waiting in live])
-            except Exception as error:  # The callers raise it; the thread continues.
-                for waiting in live:
-                    waiting.future.set_exception(error)
-                continue
-            for waiting, answer in zip(live, answers, strict=True):
-                if isinstance(answer, InputError):
-                    waiting.future.set_exception(answer)
-                else:
-                    waiting.future.set_result(answer)
+            began_s = time.perf_counter()
+            matches = self._search(batch)
+            finished = _hand_out(batch, matches) if matches else []
+            with self._changed:
+                self._queue.put_back(batch, time.perf_counter() - began_s)
+                self._changed.notify()
+            for waiting in finished:
+                self._finish(waiting)
 
-    @staticmethod
-    def _is_wanted(waiting: _Waiting) -> bool:
-        if not waiting.future.set_running_or_notify_cancel():
-            return False
-        if time.monotonic() < waiting.request.expires_s:
-            return True
-        message = "the request waited past its deadline"
-        waiting.future.set_exception(TimeoutError(message))
-        return False
+    def _search(self, batch: list[Waiting]) -> Matches | None:
+        """Search a batch; if that fails, its requests have failed."""
 
-    def _take(self) -> list[_Waiting]:
-        """Wait for requests; take the first, and those that can share its batch.
+        def check() -> None:
+            if not any(waiting.wanted for waiting in batch):
+                raise _NobodyWaits
+
+        request = batch[0].request
+        queries = np.concatenate([waiting.slice for waiting in batch])
+        self._searched(len(queries))
+        try:
+            check()
+            return request.index.search(queries, request.k, request.threshold, check)
+        except _NobodyWaits:
+            error: Exception = TimeoutError("the request waited past its deadline")
+        except Exception as failure:  # The callers raise it; the thread continues.
+            error = failure
+        for waiting in batch:
+            _fail(waiting, error)
+        return None
+
+    def _finish(self, waiting: Waiting) -> None:
+        matches = join_matches(waiting.parts)
+        try:
+            answer = self._answer(waiting.request, matches)
+        except Exception as failure:  # As for a search that fails.
+            _fail(waiting, failure)
+            return
+        try:
+            waiting.future.set_result(answer)
+        except InvalidStateError:  # The caller has left.
+            return
+        self._answered(waiting.request, matches)
+
+    def _take(self) -> list[Waiting]:
+        """Wait for requests; take those that are searched next.
 
         Returns:
             The batch; empty when the batcher is closed and nothing waits.
         """
-        with self._changed:
-            while not self._waiting:
-                if self._closed:
-                    return []
-                self._changed.wait()
-            batch = [self._waiting.popleft()]
-            first, size = batch[0].request, len(batch[0].request.queries)
-            left: deque[_Waiting] = deque()
-            while self._waiting and size < self._max_batch:
-                waiting = self._waiting.popleft()
-                count = len(waiting.request.queries)
-                if _alike(first, waiting.request) and size + count <= self._max_batch:
-                    batch.append(waiting)
-                    size += count
-                else:
-                    left.append(waiting)
-            self._waiting.extendleft(reversed(left))
-            self._queries -= size
-            return batch
+        batch: list[Waiting] = []
+        while not batch:
+            with self._changed:
+                while not len(self._queue):
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                late = self._queue.drop_unwanted()
+                batch = self._queue.take(self._max_batch)
+            for waiting in late:
+                _fail(waiting, TimeoutError("the request waited past its deadline"))
+        return batch
 
 
-def _alike(a: Request, b: Request) -> bool:
-    return (a.k, a.threshold) == (b.k, b.threshold)
+def _hand_out(batch: list[Waiting], matches: Matches) -> list[Waiting]:
+    """Give each request the matches of its slice; return those that are complete."""
+    start = 0
+    for waiting in batch:
+        end = start + len(waiting.slice)
+        waiting.parts.append(slice_matches(matches, start, end))
+        start = end
+    return [w for w in batch if w.left == len(w.slice) and not w.future.done()]
 
 
-def search_together(
-    search: Callable[[np.ndarray, int, float | None], Matches],
-    version: str,
-    requests: list[Request],
-) -> list[Answer | InputError]:
-    """Search requests of one k and threshold at once, and split the matches."""
-    queries = np.concatenate([request.queries for request in requests])
-    matches = search(queries, requests[0].k, requests[0].threshold)
-    ends = np.cumsum([len(request.queries) for request in requests])
-    starts = [0, *ends[:-1]]
-    return [
-        Answer(version, slice_matches(matches, int(start), int(end)))
-        for start, end in zip(starts, ends, strict=True)
-    ]
+def _fail(waiting: Waiting, error: Exception) -> None:
+    try:
+        waiting.future.set_exception(error)
+    except InvalidStateError:  # The caller has left.
+        return

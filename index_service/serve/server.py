@@ -1,6 +1,5 @@
 """A server process: the service, health, reflection, metrics, and clean shutdown."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,21 +11,21 @@ from prometheus_client import start_http_server
 from clipseed.errors import InputError
 from index_service.client.credentials import (
     ServerSecurity,
-    TokenInterceptor,
     read_token,
     server_credentials,
 )
+from index_service.serve import event_loop, service
+from index_service.serve.guard import Guard
 from index_service.serve.limits import Limits
 from index_service.serve.metrics import Metrics
 from index_service.serve.service import IndexService
 from index_service.serve.versions import Versions
-from index_service.wire import search_pb2
-from index_service.wire.search_pb2_grpc import add_IndexServiceServicer_to_server
 
-SERVICE = search_pb2.DESCRIPTOR.services_by_name["IndexService"].full_name
-# Threads for refusals and health checks while as many requests as allowed are running.
-_SPARE_THREADS = 8
-_CALLS_PER_REQUEST = 4
+# A connection that does not answer a ping is closed, and so is one without calls; gRPC
+# clients connect again by themselves.
+_PING_AFTER_MS, _PING_TIMEOUT_MS, _IDLE_MS = 30_000, 10_000, 300_000
+_HANDSHAKE_MS = 5_000
+_METADATA_BYTES = 8 << 10
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,18 @@ class IndexServer:
 
     def __init__(self, config: ServerConfig) -> None:
         credentials = server_credentials(config.security, config.host)
-        metrics = Metrics()
+        token_file = config.security.token_file
+        token = read_token(token_file) if token_file else ""
         self._drain_s = config.drain_s
+        metrics = Metrics()
         versions = Versions(Path(config.directory))
         self.service = IndexService(versions, config.limits, metrics)
-        self._server = _grpc_server(config)
-        self._health = health.HealthServicer()
-        self._register()
+        self._health = health.aio.HealthServicer()
         try:
-            self.port = self._listen(config, credentials)
+            guard = Guard(token, config.limits, metrics)
+            self.port = event_loop.run(self._start(config, guard, credentials))
         except InputError:
-            self.service.batcher.close()
+            self.service.close()
             raise
         self.metrics_port: int | None = None
         if config.metrics_port >= 0:
@@ -85,28 +85,35 @@ class IndexServer:
             )
             self._web = web
             self.metrics_port = web.server_port
-        self._server.start()
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self) -> None:
         """Report that the server is going down, let running calls finish, and stop."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(self._drain_s).wait()
-        self.service.batcher.close()
+        event_loop.run(self._stop())
+        self.service.close()
         if self.metrics_port is not None:
             self._web.shutdown()
             self._web.server_close()
 
-    def _register(self) -> None:
-        add_IndexServiceServicer_to_server(self.service, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-
-    def _listen(
-        self, config: ServerConfig, credentials: grpc.ServerCredentials | None
+    async def _start(
+        self,
+        config: ServerConfig,
+        guard: Guard,
+        credentials: grpc.ServerCredentials | None,
     ) -> int:
-        address = f"{config.host}:{config.port}"
+        self._server = grpc.aio.server(
+            interceptors=[guard], options=_options(config.limits)
+        )
+        self._server.add_generic_rpc_handlers((self.service.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (service.NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        port = self._listen(f"{config.host}:{config.port}", credentials)
+        await self._server.start()
+        for name in ("", service.NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    def _listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         try:
             if credentials is None:
                 return self._server.add_insecure_port(address)
@@ -116,24 +123,23 @@ class IndexServer:
                 "cannot_listen", f"cannot listen on {address}; choose another port"
             ) from error
 
-    def _set_health(self, status: int) -> None:
-        """Set the health of the server and of the service to a `ServingStatus`."""
-        for name in ("", SERVICE):
-            self._health.set(name, status)
+    async def _stop(self) -> None:
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._drain_s)
 
 
-def _grpc_server(config: ServerConfig) -> grpc.Server:
-    limits = config.limits
-    interceptors: list[grpc.ServerInterceptor] = []
-    if config.security.token_file:
-        interceptors.append(TokenInterceptor(read_token(config.security.token_file)))
-    return grpc.server(
-        ThreadPoolExecutor(limits.max_requests + _SPARE_THREADS),
-        interceptors=interceptors,
-        maximum_concurrent_rpcs=limits.max_requests * _CALLS_PER_REQUEST
-        + _SPARE_THREADS,
-        options=[
-            ("grpc.max_receive_message_length", limits.max_message_bytes),
-            ("grpc.so_reuseport", 0),
-        ],
-    )
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.max_concurrent_streams", limits.max_requests_per_peer),
+        ("grpc.keepalive_time_ms", _PING_AFTER_MS),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        # Without it the windows of streams grow, and so does what a client may send
+        # before anybody reads it.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.so_reuseport", 0),
+    ]

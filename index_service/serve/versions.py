@@ -45,10 +45,14 @@ class Versions:
             The version that was served before.
 
         Raises:
-            InputError: `damaged_index`, `embedder_mismatch`, or `forbidden_directory`
-                for one in another folder. The old version is still served then.
+            InputError: `damaged_index`, `embedder_mismatch`, `forbidden_directory`
+                for one in another folder, or `reloading` while another reload runs,
+                because each holds one more index in memory. The old version is still
+                served then.
         """
-        with self._loading:
+        if not self._loading.acquire(blocking=False):
+            raise InputError("reloading", "another reload is running; wait for its end")
+        try:
             place = self._place(directory)
             old = self._searcher.manifest
             wanted = (
@@ -57,6 +61,8 @@ class Versions:
             searcher = load_index(place, *wanted)
             self._searcher, self._directory = searcher, place
             self.reloads += 1
+        finally:
+            self._loading.release()
         logging.info("index %s after %s, from %s", searcher.version, old.version, place)
         return old.version
 

@@ -34,7 +34,7 @@ class IndexServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Search = channel.unary_unary(
+        self.Search = channel.unary_stream(
                 '/clipseed.index.v1.IndexService/Search',
                 request_serializer=index__service_dot_wire_dot_search__pb2.SearchRequest.SerializeToString,
                 response_deserializer=index__service_dot_wire_dot_search__pb2.SearchResponse.FromString,
@@ -56,6 +56,8 @@ class IndexServiceServicer:
 
     def Search(self, request, context):
         """Finds the seeds that are most like each query.
+        The messages are the parts of one `SearchResponse`: merge them, as protobuf does
+        (what repeats is appended). A client that stops reading stops the server too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,7 +80,7 @@ class IndexServiceServicer:
 
 def add_IndexServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Search': grpc.unary_unary_rpc_method_handler(
+            'Search': grpc.unary_stream_rpc_method_handler(
                     servicer.Search,
                     request_deserializer=index__service_dot_wire_dot_search__pb2.SearchRequest.FromString,
                     response_serializer=index__service_dot_wire_dot_search__pb2.SearchResponse.SerializeToString,
@@ -115,7 +117,7 @@ class IndexService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/clipseed.index.v1.IndexService/Search',

@@ -18,9 +18,12 @@ from tests.support.servers.certificates import Authority
 from tests.support.servers.index_server import (
     DIMENSION,
     EMBEDDER,
+    held_search,
     make_index,
+    request,
     server_process,
     serving,
+    stub,
     unit_rows,
 )
 
@@ -164,15 +167,19 @@ def test_a_shard_that_is_down_is_named(
 
 def test_an_overloaded_server_is_asked_more_slowly(shards: Path) -> None:
     (first, *_) = sorted(shards.glob("shard-*"))
-    with serving(first, limits=Limits(max_requests=1)) as server:
-        places = server.service._places
-        assert places.acquire(blocking=False)  # Somebody else has the only place.
+    with (
+        serving(first, limits=Limits(max_requests=1)) as server,
+        held_search(server) as held,
+        stub(server.port) as somebody,
+    ):
+        theirs = somebody.Search.future(request(QUERIES))
+        assert held.entered.wait(5)  # Somebody else has the only place.
         waited: list[float] = []
 
         def sleep(seconds: float) -> None:
             waited.append(seconds)
             if len(waited) == 6:
-                places.release()
+                held.go.set()
 
         client = IndexClient(config(((f"127.0.0.1:{server.port}",),)), sleep=sleep)
         with client:
@@ -183,6 +190,7 @@ def test_an_overloaded_server_is_asked_more_slowly(shards: Path) -> None:
             for _ in range(20):
                 client.search(QUERIES, 3, None)
             assert shard.pace.pause_s == 0
+        assert len(theirs.result().counts) == 20
 
 
 def test_tls_and_a_token(tmp_path: Path) -> None:

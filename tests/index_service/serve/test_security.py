@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from beam_pipeline.commands.index_serve import run
 from clipseed.errors import InputError
 from index_service.client.credentials import ServerSecurity, is_loopback
+from index_service.wire.convert import merge_parts
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 from tests.support.servers.certificates import Authority
 from tests.support.servers.index_server import (
@@ -35,7 +36,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def search(port: int, credentials: grpc.ChannelCredentials, **call: Any) -> Any:
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
-        return IndexServiceStub(channel).Search(request(QUERIES), timeout=5, **call)
+        call = IndexServiceStub(channel).Search(request(QUERIES), timeout=5, **call)
+        return merge_parts(call)
 
 
 def test_tls_is_spoken_and_nothing_else(index: Path, authority: Authority) -> None:

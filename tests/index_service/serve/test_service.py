@@ -1,6 +1,5 @@
 """The index service through the real wire."""
 
-import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from index_service.wire import search_pb2 as wire
 from tests.support.servers.index_server import (
     DIMENSION,
     EMBEDDER,
+    held_search,
     make_index,
     request,
     server_process,
@@ -194,6 +194,7 @@ def test_the_recall_is_sampled(index: Path) -> None:
     with serving(index, limits=Limits(audit_one_in=1), metrics_port=0) as running:
         with stub(running.port) as client:
             client.Search(request(QUERIES, 100, threshold=0.3))
+        running.service.close()  # The sample is taken after the answer.
         url = f"http://127.0.0.1:{running.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=5) as page:
             text = page.read().decode()
@@ -205,47 +206,30 @@ def test_the_recall_is_sampled(index: Path) -> None:
 def test_too_many_requests_are_refused_at_once(index: Path) -> None:
     limits = Limits(max_requests=1, audit_one_in=0)
     with serving(index, limits=limits) as running, stub(running.port) as client:
-        held, go = threading.Event(), threading.Event()
-        search = running.service.batcher._run
-
-        def slow(requests: Any) -> Any:
-            held.set()
-            go.wait(10)
-            return search(requests)
-
-        running.service.batcher._run = slow
-        first = client.Search.future(request(QUERIES))
-        assert held.wait(5)
-        with pytest.raises(grpc.RpcError) as caught:
-            client.Search(request(QUERIES), timeout=5)
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert dict(caught.value.trailing_metadata())["retry-after-ms"] == "50"
-        go.set()
+        with held_search(running) as held:
+            first = client.Search.future(request(QUERIES))
+            assert held.entered.wait(5)
+            with pytest.raises(grpc.RpcError) as caught:
+                client.Search(request(QUERIES), timeout=5)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert dict(caught.value.trailing_metadata())["retry-after-ms"] == "50"
+            held.go.set()
         assert len(first.result().counts) == 8
         assert len(client.Search(request(QUERIES)).counts) == 8  # It has recovered.
 
 
 def test_a_request_that_waits_past_its_deadline_is_not_searched(index: Path) -> None:
     with serving(index) as running, stub(running.port) as client:
-        held, go, searched = threading.Event(), threading.Event(), []
-        search = running.service.batcher._run
-
-        def slow(requests: Any) -> Any:
-            searched.extend(requests)
-            held.set()
-            go.wait(10)
-            return search(requests)
-
-        running.service.batcher._run = slow
-        first = client.Search.future(request(QUERIES))
-        assert held.wait(5)
-        with pytest.raises(grpc.RpcError) as caught:
-            client.Search(request(QUERIES), timeout=0.2)
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        go.set()
-        first.result()
-        client.Search(request(QUERIES[:1]))
-    assert [len(r.queries) for r in searched] == [8, 1]
+        with held_search(running) as held:
+            first = client.Search.future(request(QUERIES))
+            assert held.entered.wait(5)
+            with pytest.raises(grpc.RpcError) as caught:
+                client.Search(request(QUERIES), timeout=0.2)
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            held.go.set()
+            first.result()
+            client.Search(request(QUERIES[:1]))
+        assert held.sizes == [8, 1]
 
 
 def test_a_damaged_index_is_not_served(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 
 from index_service.build.build_index import IndexConfig, build_index
+from index_service.search.matches import Matches
 from index_service.serve.server import IndexServer, ServerConfig
 from index_service.wire import search_pb2 as wire
+from index_service.wire.convert import merge_parts
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 
 EMBEDDER = "made@1"
@@ -39,6 +44,33 @@ def serving(directory: Path, **settings: Any) -> Iterator[IndexServer]:
         yield server
     finally:
         server.stop()
+
+
+class Held:
+    """A search that waits until it is let go, and notes the size of each batch."""
+
+    def __init__(self, search: Callable[..., Matches]) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
+        self._search = search
+
+    def __call__(self, queries: np.ndarray, *arguments: Any) -> Matches:
+        self.sizes.append(len(queries))
+        self.entered.set()
+        assert self.go.wait(10)
+        return self._search(queries, *arguments)
+
+
+@contextmanager
+def held_search(server: IndexServer) -> Iterator[Held]:
+    """Hold up the searches of a server in this process."""
+    searcher: Any = server.service._versions.current
+    searcher.search = held = Held(searcher.search)
+    try:
+        yield held
+    finally:
+        held.go.set()
+        del searcher.search
 
 
 class Process(NamedTuple):
@@ -69,10 +101,40 @@ def server_process(directory: Path, *flags: str) -> Iterator[Process]:
         process.stdout.close()
 
 
+def connection(port: int) -> grpc.Channel:
+    """Return a connection of its own, where gRPC would share one in a process."""
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    return grpc.insecure_channel(f"127.0.0.1:{port}", own)
+
+
+class Pending:
+    """A search whose answer is awaited elsewhere."""
+
+    def __init__(self, call: Any, waiter: Executor) -> None:
+        self.cancel = call.cancel
+        self.result = waiter.submit(merge_parts, call).result
+
+
+class Search:
+    """The method `Search`; its answer is whole."""
+
+    def __init__(self, channel: grpc.Channel, waiter: Executor) -> None:
+        self._call, self._waiter = IndexServiceStub(channel).Search, waiter
+
+    def __call__(self, message: Any, **call: Any) -> Any:
+        return merge_parts(self._call(message, **call))
+
+    def future(self, message: Any, **call: Any) -> Pending:
+        return Pending(self._call(message, **call), self._waiter)
+
+
 @contextmanager
 def stub(port: int) -> Iterator[Any]:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield IndexServiceStub(channel)
+    with connection(port) as channel, ThreadPoolExecutor() as waiter:
+        plain = IndexServiceStub(channel)
+        yield SimpleNamespace(
+            Search=Search(channel, waiter), Stats=plain.Stats, Reload=plain.Reload
+        )
 
 
 def request(rows: np.ndarray, k: int = 5, **changes: Any) -> Any:
