@@ -29,7 +29,7 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
         self._stage = stage
 
     def load_model(self) -> Embedder:
-        """Loads the embedder, once a process."""
+        """Load the embedder, once per process."""
         return load_embedder(self._embedder)
 
     def run_inference(
@@ -38,7 +38,7 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
         model: Embedder,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterable[tuple[EmbeddedChunk, list[DeadLetter]]]:
-        """Embeds each chunk by itself."""
+        """Embed each chunk by itself."""
         return [
             (chunk, [])
             if isinstance(chunk, EmbeddedChunk)
@@ -47,7 +47,7 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
         ]
 
     def get_num_bytes(self, batch: Sequence[ImageChunk | EmbeddedChunk]) -> int:
-        """The arrays' size; Beam would pickle them to find out."""
+        """Return the arrays' size; Beam would pickle them to find out."""
         arrays = (
             chunk.images if isinstance(chunk, ImageChunk) else chunk.embeddings
             for chunk in batch
@@ -55,18 +55,18 @@ class EmbedderHandler(ModelHandler[ImageChunk | EmbeddedChunk, tuple, Embedder])
         return sum(array.nbytes for array in arrays)
 
     def get_metrics_namespace(self) -> str:
-        """Names the metrics that RunInference emits."""
+        """Return the namespace of the metrics that RunInference emits."""
         return "clipseed_embed"
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """One chunk at a time."""
+        """Return the size of batches: a chunk is one already."""
         return {"min_batch_size": 1, "max_batch_size": 1}
 
 
 def embed_chunk(
     chunk: ImageChunk, embedder: Embedder, stage: str = "embed"
 ) -> tuple[EmbeddedChunk, list[DeadLetter]]:
-    """Embeds a chunk; images that the embedder cannot take are rejected one by one.
+    """Embed a chunk; images that the embedder cannot take are rejected one by one.
 
     Returns:
         the embeddings, unit norm, and a dead letter for each image without one.
@@ -90,7 +90,7 @@ def embed_chunk(
 def _embed_rows(
     images: np.ndarray, embedder: Embedder, raw: np.ndarray, start: int, end: int
 ) -> Iterator[tuple[int, str]]:
-    """Fills `raw[start:end]`; halves a failing batch until the culprits are alone."""
+    """Fill `raw[start:end]`; halve a failing batch until the culprits are alone."""
     if start == end:
         return
     try:
@@ -145,5 +145,5 @@ def _separate(result: tuple[EmbeddedChunk, list[DeadLetter]]) -> Iterator[Any]:
     chunk, rejected = result
     if chunk.keys:
         yield chunk
-    for letter in rejected:
-        yield beam.pvalue.TaggedOutput("rejected", letter)
+    for dead_letter in rejected:
+        yield beam.pvalue.TaggedOutput("rejected", dead_letter)

@@ -1,13 +1,14 @@
-"""Frame embeddings kept in files, so that no frame of a video is decoded twice.
+"""The frame embedding cache: files, so that no frame of a video is decoded twice.
 
     kept = EmbeddingCache("run/work/frames", "descriptor-v1", sampling)
-    part = kept.read_part(span.kept_as)  # None: decode it
+    cached = kept.read_part(part.keep_as)  # None: decode it
 
-A part of a video is a file a chunk of frames, and one that says how many there are and
-where the video is damaged. The first are written where frames are embedded, the last
-where they are decoded: neither step knows of the other, and a part counts as kept only
-when all its files are there and whole. What decides the embeddings decides the name, so
-a file is never stale; it opens with its own checksum, so a damaged one is not believed.
+A part of a video is a file per chunk of frames, and one that says how many there are
+and where the video is damaged. The first are written where frames are embedded, the
+last where they are decoded: neither step knows of the other, and a part counts as
+cached only when all its files are there and whole. What decides the embeddings decides
+the name, so a file is never stale; it opens with its own checksum, so a damaged one is
+not believed.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ _PART = ".part"
 
 
 class CachedPart(NamedTuple):
-    """What decoding and embedding a part of a video gave.
+    """The result of decoding and embedding a part of a video.
 
     Attributes:
         chunks: times in µs, and embeddings float32 [n, d], of each chunk.
@@ -65,31 +66,31 @@ class EmbeddingCache:
     older: str = ""
 
     def uri(self, name: str) -> str:
-        """Where a file of this name is written; "" for nowhere."""
+        """Return where a file of this name is written; "" for nowhere."""
         return storage.join(self.folder, name) if self.folder else ""
 
     def chunk_name(self, part: str, number: int) -> str:
-        """Names the embeddings of one chunk of a part."""
+        """Return the name of the file of one chunk of a part."""
         return f"{part}-{number:04d}.chunk"
 
-    def spans(self, video: Video, version: str) -> list[VideoPart] | None:
-        """The parts of a video as probed before; None if it was not."""
+    def parts(self, video: Video, version: str) -> list[VideoPart] | None:
+        """Return the parts of a video as probed before; None if it was not."""
         payload = self._read(_probe_name(video, version, self.sampling))
         if payload is None:
             return None
-        return self.name_spans(video, version, json.loads(payload))
+        return self.name_parts(video, version, json.loads(payload))
 
     def keep_ends(
         self, video: Video, version: str, ends: Sequence[tuple[int, int]]
     ) -> None:
-        """Keeps the `(start_us, end_us)` of a video's parts."""
+        """Store the `(start_us, end_us)` of a video's parts."""
         name = _probe_name(video, version, self.sampling)
         self._write(name, json.dumps(ends).encode())
 
-    def name_spans(
+    def name_parts(
         self, video: Video, version: str, ends: Sequence[tuple[int, int]]
     ) -> list[VideoPart]:
-        """A video's parts, each with the name that it is kept under."""
+        """Return a video's parts, each with the name that it is kept under."""
         sampling = self.sampling
         how = (sampling.fps, sampling.mode, sampling.resizing, self.embedder_id)
         return [
@@ -100,12 +101,12 @@ class EmbeddingCache:
     def keep_part(
         self, part: str, lengths: Sequence[int], breaks: Sequence[Break]
     ) -> None:
-        """Says what a part is made of: frames in each chunk, and damages."""
+        """Store what a part is made of: frames in each chunk, and damages."""
         payload = json.dumps({"lengths": lengths, "breaks": breaks}).encode()
         self._write(part + _PART, payload)
 
     def read_part(self, part: str) -> CachedPart | None:
-        """A part that is there as a whole; else None."""
+        """Return a part that is there as a whole; else None."""
         payload = self._read(part + _PART)
         if payload is None:
             return None
@@ -119,7 +120,7 @@ class EmbeddingCache:
         return CachedPart(chunks, [Break(*item) for item in facts["breaks"]])
 
     def read_chunk(self, name: str) -> tuple[tuple[int, ...], np.ndarray] | None:
-        """The times and embeddings of a chunk; None where there is none."""
+        """Return the times and embeddings of a chunk; None where there is none."""
         payload = self._read(name)
         if payload is None:
             return None
@@ -142,7 +143,7 @@ class EmbeddingCache:
 def keep_chunk(
     result: tuple[EmbeddedChunk, list[DeadLetter]],
 ) -> tuple[EmbeddedChunk, list[DeadLetter]]:
-    """Writes a chunk that is to be kept, and passes it on.
+    """Write a chunk that is to be kept, and pass it on.
 
     One of which an image failed is not kept: the part is tried again by the next run.
     """
@@ -153,7 +154,7 @@ def keep_chunk(
 
 
 def write_chunk(uri: str, times_us: Sequence[int], embeddings: np.ndarray) -> None:
-    """Writes times and embeddings float32 [n, d] as one file."""
+    """Write times and embeddings float32 [n, d] as one file."""
     file = io.BytesIO()
     np.save(file, np.array(times_us, np.int64))
     np.save(file, embeddings)
@@ -161,11 +162,11 @@ def write_chunk(uri: str, times_us: Sequence[int], embeddings: np.ndarray) -> No
 
 
 def video_version(uri: str) -> str:
-    """Tells a video's content from others under its name, without reading it.
+    """Return what distinguishes a video from others of its name, without reading it.
 
     Size and time of change of a file, size and checksum of an object; a video on the
-    web is known by its address alone. "" where the system does not tell: such a video
-    is not kept, and reading it gives the reason.
+    web is known by its address alone. "" where the system does not know: such a
+    video is not cached, and reading it shows the reason.
     """
     if is_web(uri):
         return uri
@@ -182,7 +183,10 @@ def video_version(uri: str) -> str:
 
 
 def kept_in(folder: str) -> str:
-    """What a folder holds, in words; "" for nothing. In a bucket it is not counted."""
+    """Return what a folder holds, in words; "" for nothing.
+
+    In a bucket it is not counted.
+    """
     if storage.is_remote(folder):
         return f"embeddings in {folder}" if storage.exists(folder) else ""
     places = (names for _, _, names in os.walk(folder))
@@ -191,7 +195,7 @@ def kept_in(folder: str) -> str:
 
 
 def tidy(folder: str) -> None:
-    """Removes what a killed job was writing: local files under hidden names."""
+    """Remove what a killed job was writing: local files under hidden names."""
     for place, _, names in os.walk(folder):
         for name in names:
             if name.startswith(".") and name.endswith(".tmp"):
@@ -199,17 +203,17 @@ def tidy(folder: str) -> None:
 
 
 def write_sealed(uri: str, payload: bytes) -> None:
-    """Writes a payload behind its SHA-256, at once or not at all."""
+    """Write a payload behind its SHA-256, at once or not at all."""
     storage.write_bytes(uri, hashlib.sha256(payload).digest() + payload)
 
 
 def read_sealed(uri: str) -> bytes | None:
-    """The payload of a sealed file; None if it is not there or not whole."""
+    """Return the payload of a sealed file; None if it is not there or not whole."""
     try:
         data = storage.read_bytes(uri, _MOST_BYTES)
-    except InputError as reject:
-        if reject.reason != "not_found":
-            logging.warning("not used, but made again: %s", reject.message)
+    except InputError as error:
+        if error.reason != "not_found":
+            logging.warning("not used, but made again: %s", error.message)
         return None
     payload = data[_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != data[:_DIGEST_BYTES]:
@@ -224,7 +228,7 @@ def _probe_name(video: Video, version: str, sampling: SamplingConfig) -> str:
 
 
 def _name(*facts: Any) -> str:
-    """A name made of facts; in one of 256 folders, so that none grows too big."""
+    """Return a name of facts, in one of 256 folders, so that none grows too big."""
     text = json.dumps([_FORMAT, *facts])
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return f"{digest[:2]}/{digest}"

@@ -11,11 +11,11 @@ import numpy as np
 
 from clipseed.elements import EmbeddedChunk, ImageChunk, Video, VideoPart
 from clipseed.errors import DeadLetter, InputError
-from clipseed.io import storage
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
 from transforms.frames.embedding_cache import CachedPart, EmbeddingCache, video_version
+from transforms.frames.spread_parts import SpreadParts
 from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import (
     Break,
@@ -39,7 +39,7 @@ class PartReport(NamedTuple):
         reference: the video as the corpus names it.
         frames: sampled and undamaged.
         breaks: places where it is damaged, a part that could not be read among them.
-        kept: whether it was not decoded, but read from kept embeddings.
+        kept: whether it was not decoded, but read from the frame embedding cache.
     """
 
     video_id: str
@@ -74,23 +74,25 @@ class _DecoderFn(beam.DoFn):
 class _SplitFn(_DecoderFn):
     def process(self, video: Video) -> Iterator[Any]:
         try:
-            yield from self._spans(video)
-        except InputError as reject:
-            letter = DeadLetter("probe", video.reference, reject.reason, reject.message)
-            yield beam.pvalue.TaggedOutput("rejected", letter)
+            yield from self._parts(video)
+        except InputError as error:
+            yield beam.pvalue.TaggedOutput(
+                "rejected",
+                DeadLetter("probe", video.reference, error.reason, error.message),
+            )
             report = PartReport(video.video_id, video.reference, 0, 1)
             yield beam.pvalue.TaggedOutput("reports", report)
 
-    def _spans(self, video: Video) -> list[VideoPart]:
+    def _parts(self, video: Video) -> list[VideoPart]:
         version = video_version(video.uri) if self._kept else ""
         if self._kept is None or not version:
             return [VideoPart(video, *ends) for ends in self._probe(video)]
-        spans = self._kept.spans(video, version)
-        if spans is None:
+        parts = self._kept.parts(video, version)
+        if parts is None:
             ends = self._probe(video)
             self._kept.keep_ends(video, version, ends)
-            spans = self._kept.name_spans(video, version, ends)
-        return spans
+            parts = self._kept.name_parts(video, version, ends)
+        return parts
 
     def _probe(self, video: Video) -> list[tuple[int, int]]:
         limit_s, part_s = self._config.limit_s, self._config.part_s
@@ -107,12 +109,13 @@ class _ExtractFn(_DecoderFn):
         super().setup()
         self._overtime = _Overtime(self._config)
 
-    def process(self, span: VideoPart) -> Iterator[Any]:
-        video, frames, breaks = span.video, 0, 0
-        part = (
-            self._kept.read_part(span.keep_as) if self._kept and span.keep_as else None
-        )
-        for item in self._decode(span) if part is None else _from_kept(video, part):
+    def process(self, part: VideoPart) -> Iterator[Any]:
+        video, frames, breaks = part.video, 0, 0
+        cached = None
+        if self._kept and part.keep_as:
+            cached = self._kept.read_part(part.keep_as)
+        items = self._decode(part) if cached is None else _from_cache(video, cached)
+        for item in items:
             if isinstance(item, DeadLetter):
                 breaks += 1
                 yield beam.pvalue.TaggedOutput("rejected", item)
@@ -121,35 +124,35 @@ class _ExtractFn(_DecoderFn):
                 yield item
         progress.add("parts")
         report = PartReport(
-            video.video_id, video.reference, frames, breaks, part is not None
+            video.video_id, video.reference, frames, breaks, cached is not None
         )
         yield beam.pvalue.TaggedOutput("reports", report)
 
-    def _decode(self, span: VideoPart) -> Iterator[ImageChunk | DeadLetter]:
-        """Chunks of frames, and a dead letter for each damage."""
-        part = _Part(span, self._kept if span.keep_as else None)
-        config = self._config._replace(limit_s=self._overtime.limit_s(span))
+    def _decode(self, part: VideoPart) -> Iterator[ImageChunk | DeadLetter]:
+        """Yield chunks of frames, and a dead letter for each damage."""
+        chunks = _Chunks(part, self._kept if part.keep_as else None)
+        config = self._config._replace(limit_s=self._overtime.limit_s(part))
         start_s = time.monotonic()
         try:
-            with local_copy(span.video.uri, self._fetch) as path:
+            with local_copy(part.video.uri, self._fetch) as path:
                 for item in self._isolation.iterate(
                     extract_frames,
-                    span.start_us,
-                    span.end_us,
+                    part.start_us,
+                    part.end_us,
                     config,
                     file=path,
                     limit_s=config.limit_s,
                 ):
-                    yield from part.take(item)
-        except InputError as reject:
-            reference = span.video.reference
-            yield from part.end()
-            yield DeadLetter("extract_frames", reference, reject.reason, reject.message)
+                    yield from chunks.take(item)
+        except InputError as error:
+            reference = part.video.reference
+            yield from chunks.end()
+            yield DeadLetter("extract_frames", reference, error.reason, error.message)
         else:
-            yield from part.end()
-            part.keep()
+            yield from chunks.end()
+            chunks.keep()
         finally:
-            self._overtime.add(span, time.monotonic() - start_s)
+            self._overtime.add(part, time.monotonic() - start_s)
 
 
 class _Overtime:
@@ -164,72 +167,72 @@ class _Overtime:
         self._config = config
         self._spent_s: OrderedDict[str, float] = OrderedDict()
 
-    def limit_s(self, span: VideoPart) -> float:
-        """How long a part may take."""
+    def limit_s(self, part: VideoPart) -> float:
+        """Return how long a part may take."""
         limit_s = self._config.limit_s
-        left_s = limit_s - self._spent_s.get(span.video.video_id, 0.0)
+        left_s = limit_s - self._spent_s.get(part.video.video_id, 0.0)
         return min(limit_s, max(left_s, 0.0) + self._config.part_s)
 
-    def add(self, span: VideoPart, taken_s: float) -> None:
+    def add(self, part: VideoPart, taken_s: float) -> None:
         """Count what a part took."""
         beyond_s = taken_s - self._config.part_s
         if beyond_s > 0:
-            spent_s = self._spent_s.pop(span.video.video_id, 0.0)
-            self._spent_s[span.video.video_id] = spent_s + beyond_s
+            spent_s = self._spent_s.pop(part.video.video_id, 0.0)
+            self._spent_s[part.video.video_id] = spent_s + beyond_s
             if len(self._spent_s) > _REMEMBERED:
                 self._spent_s.popitem(last=False)
 
 
-class _Part:
-    """Puts a part's frames into chunks, and remembers what it was made of."""
+class _Chunks:
+    """The chunks of a part's frames, and what the part was made of."""
 
-    def __init__(self, span: VideoPart, kept: EmbeddingCache | None) -> None:
-        self._span = span
+    def __init__(self, part: VideoPart, kept: EmbeddingCache | None) -> None:
+        self._part = part
         self._kept = kept
         self._held: list[Frame] = []
         self._lengths: list[int] = []
         self._breaks: list[Break] = []
 
     def take(self, item: Frame | Break) -> Iterator[ImageChunk | DeadLetter]:
-        """Yields a chunk when it is full, and a dead letter for each damage."""
+        """Yield a chunk when it is full, and a dead letter for each damage."""
         if isinstance(item, Break):
             self._breaks.append(item)
-            yield _letter(self._span.video.reference, item)
+            yield _dead_letter(self._part.video.reference, item)
             return
         self._held.append(item)
         if len(self._held) == _CHUNK:
             yield from self.end()
 
     def end(self) -> Iterator[ImageChunk]:
-        """Yields the frames that wait, if any."""
+        """Yield the frames that wait, if any."""
         if not self._held:
             return
         held, self._held = self._held, []
         keep_as = ""
         if self._kept is not None:
             number = len(self._lengths)
-            name = self._kept.chunk_name(self._span.keep_as, number)
+            name = self._kept.chunk_name(self._part.keep_as, number)
             keep_as = self._kept.uri(name)
         self._lengths.append(len(held))
         progress.add("frames", len(held))
         times = tuple(frame.time_us for frame in held)
         images = np.stack([frame.image for frame in held])
-        yield ImageChunk(self._span.video, times, images, keep_as)
+        yield ImageChunk(self._part.video, times, images, keep_as)
 
     def keep(self) -> None:
-        """Tells later runs what the part is made of; what failed they try again."""
+        """Store for later runs what the part is made of; they try again what failed."""
         if self._kept is not None:
-            self._kept.keep_part(self._span.keep_as, self._lengths, self._breaks)
+            self._kept.keep_part(self._part.keep_as, self._lengths, self._breaks)
 
 
-def _from_kept(video: Video, part: CachedPart) -> Iterator[EmbeddedChunk | DeadLetter]:
+def _from_cache(video: Video, part: CachedPart) -> Iterator[EmbeddedChunk | DeadLetter]:
     for times_us, embeddings in part.chunks:
         yield EmbeddedChunk(video, times_us, embeddings)
     for damage in part.breaks:
-        yield _letter(video.reference, damage)
+        yield _dead_letter(video.reference, damage)
 
 
-def _letter(reference: str, damage: Break) -> DeadLetter:
+def _dead_letter(reference: str, damage: Break) -> DeadLetter:
     message = f"At {damage.time_us / 1e6:.2f} s: {damage.message}."
     return DeadLetter("extract_frames", reference, "broken_video", message)
 
@@ -251,7 +254,7 @@ class SplitVideos(beam.PTransform):
     kept: EmbeddingCache | None = None
 
     def expand(self, videos: beam.PCollection) -> Any:
-        """Spreads the videos, and reads their headers."""
+        """Spread the videos, and read their headers."""
         split = _SplitFn(self.config, self.isolate, self.fetch, self.kept)
         return (
             videos
@@ -281,47 +284,12 @@ class ExtractFrames(beam.PTransform):
     isolate: bool = True
     kept: EmbeddingCache | None = None
 
-    def expand(self, spans: beam.PCollection) -> Any:
-        """Spreads the parts of videos, and decodes them."""
+    def expand(self, parts: beam.PCollection) -> Any:
+        """Spread the parts of videos, and decode them."""
         extract = _ExtractFn(self.config, self.isolate, self.fetch, self.kept)
         return (
-            spans
+            parts
             | SpreadParts()
             | "Decode"
             >> beam.ParDo(extract).with_outputs("reports", "rejected", main="chunks")
-        )
-
-
-# A remote video is fetched anew for each of its stretches of this length; one worker
-# decodes a stretch.
-_STRETCH_US = 600_000_000
-
-
-def stretch(span: VideoPart) -> str:
-    """Names what one worker decodes: a part of a file that is here, else a stretch.
-
-    Example:
-        Of a video in a bucket, the parts from 0 to 10 minutes share a name.
-    """
-    start_us = span.start_us
-    if storage.is_remote(span.video.uri):
-        start_us -= start_us % _STRETCH_US
-    return f"{span.video.video_id}@{start_us}"
-
-
-@dataclass(eq=False)
-class SpreadParts(beam.PTransform):
-    """Spreads parts over the workers, those of a stretch one by one."""
-
-    def expand(self, spans: beam.PCollection) -> beam.PCollection:
-        """Groups by stretch."""
-        return (
-            spans
-            | "KeyByStretch"
-            >> beam.Map(lambda span: (stretch(span), span)).with_output_types(
-                tuple[str, VideoPart]
-            )
-            | "Group" >> beam.GroupByKey()
-            | "Parts"
-            >> beam.FlatMapTuple(lambda _, parts: parts).with_output_types(VideoPart)
         )

@@ -21,7 +21,7 @@ POISON, BLANK = 13, 0
 
 
 class Fake:
-    """Embeds an image of one grey as (grey, 1); fails on poison, has no blank ones."""
+    """Embeds an image of one gray as (gray, 1); fails on poison, has no blank ones."""
 
     embedder_id = "fake"
     dimension = 2
@@ -95,7 +95,7 @@ def test_other_errors_are_bugs_and_stop_the_job() -> None:
 def test_images_in_are_embeddings_out_and_rejected() -> None:
     grays = np.random.default_rng(0).choice([BLANK, 1, 2, POISON], 200).tolist()
     embedded, rejected = embed_chunk(chunk(*grays), Fake())
-    reasons = [letter.reason for letter in rejected]
+    reasons = [dead_letter.reason for dead_letter in rejected]
     assert reasons.count("no_embedding") == grays.count(BLANK)
     assert reasons.count("embedding_failed") == grays.count(POISON)
     assert len(embedded.keys) == len(embedded.embeddings) == 200 - len(rejected)
@@ -133,10 +133,10 @@ def test_in_a_pipeline_each_chunk_keeps_its_source() -> None:
 
 
 def test_a_chunk_without_one_embedding_sends_letters_alone() -> None:
-    letter = DeadLetter("embed", "k", "no_embedding", "m")
+    dead_letter = DeadLetter("embed", "k", "no_embedding", "m")
     empty = EmbeddedChunk(FILM, (), np.zeros((0, 2), np.float32))
-    (sent,) = _separate((empty, [letter]))
-    assert (sent.tag, sent.value) == ("rejected", letter)
+    (sent,) = _separate((empty, [dead_letter]))
+    assert (sent.tag, sent.value) == ("rejected", dead_letter)
 
 
 def test_the_accelerator_is_a_hint_on_the_embedding_step_alone() -> None:

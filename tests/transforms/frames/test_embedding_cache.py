@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 
 
 def keep_part(kept: EmbeddingCache, name: str, lengths: list[int]) -> list[np.ndarray]:
-    """Keeps a part of made chunks, as the two steps do."""
+    """Keep a part of made chunks, as the two steps do."""
     chunks = [RNG.normal(size=(n, 8)).astype(np.float32) for n in lengths]
     for number, embeddings in enumerate(chunks):
         times = tuple(range(number * S, number * S + len(embeddings)))
@@ -40,13 +40,13 @@ def keep_part(kept: EmbeddingCache, name: str, lengths: list[int]) -> list[np.nd
     return chunks
 
 
-def span_name(kept: EmbeddingCache, version: str = "1", video: Video = FILM) -> str:
-    return kept.name_spans(video, version, ENDS)[0].keep_as
+def part_name(kept: EmbeddingCache, version: str = "1", video: Video = FILM) -> str:
+    return kept.name_parts(video, version, ENDS)[0].keep_as
 
 
 def test_a_part_comes_back_bit_by_bit(root: str) -> None:
     kept = EmbeddingCache(f"{root}/work/frames", "e@1", SAMPLING)
-    name = span_name(kept)
+    name = part_name(kept)
     assert kept.read_part(name) is None
     chunks = keep_part(kept, name, [64, 3])
     part = kept.read_part(name)
@@ -95,39 +95,39 @@ def test_a_chunk_of_another_length_is_not_used(tmp_path: Path) -> None:
 
 def test_a_chunk_of_which_an_image_failed_is_not_kept(tmp_path: Path) -> None:
     chunk = EmbeddedChunk(FILM, (1,), np.zeros((1, 2), np.float32), f"{tmp_path}/a")
-    letter = DeadLetter("embed_frames", "film.mp4@2", "embedding_failed", "")
-    assert keep_chunk((chunk, [letter])) == (chunk, [letter])
+    dead_letter = DeadLetter("embed_frames", "film.mp4@2", "embedding_failed", "")
+    assert keep_chunk((chunk, [dead_letter])) == (chunk, [dead_letter])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_names_tell_what_decides_the_embeddings() -> None:
     kept = EmbeddingCache("", "e@1", SAMPLING)
     others = [
-        span_name(kept, version="2"),
-        span_name(kept, video=FILM._replace(video_id="other")),
-        span_name(EmbeddingCache("", "e@2", SAMPLING)),
-        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(fps=2.0))),
-        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(mode="keyframe"))),
-        span_name(EmbeddingCache("", "e@1", SAMPLING._replace(resizing=squeeze(96)))),
-        kept.name_spans(FILM, "1", ENDS)[1].keep_as,
-        kept.name_spans(FILM, "1", [(0, S)])[0].keep_as,
+        part_name(kept, version="2"),
+        part_name(kept, video=FILM._replace(video_id="other")),
+        part_name(EmbeddingCache("", "e@2", SAMPLING)),
+        part_name(EmbeddingCache("", "e@1", SAMPLING._replace(fps=2.0))),
+        part_name(EmbeddingCache("", "e@1", SAMPLING._replace(mode="keyframe"))),
+        part_name(EmbeddingCache("", "e@1", SAMPLING._replace(resizing=squeeze(96)))),
+        kept.name_parts(FILM, "1", ENDS)[1].keep_as,
+        kept.name_parts(FILM, "1", [(0, S)])[0].keep_as,
     ]
-    assert len({span_name(kept), *others}) == 1 + len(others)
+    assert len({part_name(kept), *others}) == 1 + len(others)
     same = SAMPLING._replace(limit_s=1.0, part_s=9.0)
     moved = FILM._replace(uri="gs://b/film.mp4", reference="a/film.mp4")
-    assert span_name(EmbeddingCache("x", "e@1", same), video=moved) == span_name(kept)
+    assert part_name(EmbeddingCache("x", "e@1", same), video=moved) == part_name(kept)
 
 
 def test_a_probe_is_kept_for_its_part_length(tmp_path: Path) -> None:
     kept = EmbeddingCache(str(tmp_path), "e@1", SAMPLING)
-    assert kept.spans(FILM, "1") is None
+    assert kept.parts(FILM, "1") is None
     kept.keep_ends(FILM, "1", ENDS)
-    spans = kept.spans(FILM, "1")
-    assert spans == kept.name_spans(FILM, "1", ENDS)
-    assert spans is not None and [tuple(span[1:3]) for span in spans] == ENDS
-    assert kept.spans(FILM, "2") is None
+    parts = kept.parts(FILM, "1")
+    assert parts == kept.name_parts(FILM, "1", ENDS)
+    assert parts is not None and [tuple(part[1:3]) for part in parts] == ENDS
+    assert kept.parts(FILM, "2") is None
     shorter = EmbeddingCache(str(tmp_path), "e@1", SAMPLING._replace(part_s=1.0))
-    assert shorter.spans(FILM, "1") is None
+    assert shorter.parts(FILM, "1") is None
 
 
 def test_an_older_runs_parts_are_read_and_not_written(tmp_path: Path) -> None:

@@ -86,17 +86,17 @@ def test_what_is_no_video_is_told(
 ) -> None:
     split = _SplitFn(config(), isolate, FetchConfig())
     found = outcome(split, video(folder, name), "parts")
-    (letter,) = found["rejected"]
-    assert letter[:3] == ("probe", name, reason)
+    (dead_letter,) = found["rejected"]
+    assert dead_letter[:3] == ("probe", name, reason)
     assert found["reports"] == [PartReport(f"id of {name}", name, 0, 1)]
     assert found["parts"] == []
 
 
 def extract(
-    span: VideoPart, fps: float = 1.0, limit_s: float = 60.0
+    part: VideoPart, fps: float = 1.0, limit_s: float = 60.0
 ) -> dict[str, list]:
     settings = config(fps)._replace(limit_s=limit_s)
-    return outcome(_ExtractFn(settings, False, FetchConfig()), span, "chunks")
+    return outcome(_ExtractFn(settings, False, FetchConfig()), part, "chunks")
 
 
 def test_frames_come_in_chunks_of_64(folder: Path) -> None:
@@ -128,11 +128,11 @@ def test_frames_before_a_break_are_used(folder: Path) -> None:
     found = extract(VideoPart(video(folder, "broken.mp4"), 0, END))
     (chunk,) = found["chunks"]
     assert chunk.keys == (0, S)
-    (letter,) = found["rejected"]
-    assert letter[:3] == ("extract_frames", "broken.mp4", "broken_video")
+    (dead_letter,) = found["rejected"]
+    assert dead_letter[:3] == ("extract_frames", "broken.mp4", "broken_video")
     # By decoding time, which lies before that of showing.
-    assert re.match(r"At (1\.9\d|2\.00) s: ", letter.message)
-    assert letter.message.endswith("next random access point are left out.")
+    assert re.match(r"At (1\.9\d|2\.00) s: ", dead_letter.message)
+    assert dead_letter.message.endswith("next random access point are left out.")
     assert found["reports"] == [PartReport("id of broken.mp4", "broken.mp4", 2, 1)]
 
 
@@ -144,8 +144,8 @@ def test_a_part_that_cannot_be_decoded_is_a_break(
     folder: Path, name: str, limit_s: float, reason: str
 ) -> None:
     found = extract(VideoPart(video(folder, name), 0, END), limit_s=limit_s)
-    (letter,) = found["rejected"]
-    assert letter[:3] == ("extract_frames", name, reason)
+    (dead_letter,) = found["rejected"]
+    assert dead_letter[:3] == ("extract_frames", name, reason)
     assert found["reports"] == [PartReport(f"id of {name}", name, 0, 1)]
     assert found["chunks"] == []
 
