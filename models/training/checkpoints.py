@@ -1,10 +1,16 @@
 """Checkpoints of a training run, by orbax: written in the background, and atomically.
 
+Each has checksums. Where the newest is damaged or was not finished, the one before it
+is used, and a line says so.
+
 with Checkpoints("runs/1", keep=3) as checkpoints:
-    state = checkpoints.restore(state) or state
+    state = checkpoints.resume(state)
     checkpoints.save(state)
 """
 
+import functools
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +20,10 @@ import numpy as np
 
 from clipseed.errors import InputError
 from clipseed.io import storage
+from models.training.checkpoint_sums import UNFINISHED, problem_of, write_sums
 from models.training.step import TrainState
 
+_LOG = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 
 
@@ -40,6 +48,8 @@ class Checkpoints:
         if not storage.is_remote(place):
             place = str(Path(place).absolute())  # orbax requires it
         self._place = place
+        self._sealer = ThreadPoolExecutor(1, "checkpoint-sums")
+        self._sealed: Future[None] | None = None
         self._manager = ocp.CheckpointManager(
             place,
             item_handlers=ocp.StandardCheckpointHandler(),
@@ -58,21 +68,75 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         """Wait for checkpoints that are being written."""
-        self._manager.wait_until_finished()
+        with self._sealer:
+            self._wait()
         self._manager.close()
 
-    @property
+    @functools.cached_property
     def latest(self) -> int | None:
-        """Return the last step that was saved."""
-        return self._manager.latest_step()
+        """The last step that was saved before, and is whole.
+
+        Raises:
+            InputError: `damaged_checkpoint` if there are some, and all are damaged.
+        """
+        skipped: dict[int, str] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if problem := problem_of(self._folder(step)):
+                skipped[step] = problem
+                continue
+            for number, why in skipped.items():
+                _LOG.warning(
+                    "%s is skipped (%s); step %d is used",
+                    self._folder(number), why, step,
+                )  # fmt: skip
+            return step
+        damaged = {n: why for n, why in skipped.items() if why != UNFINISHED}
+        if damaged:
+            step, why = next(iter(damaged.items()))
+            raise InputError(
+                "damaged_checkpoint",
+                f"{self._folder(step)} is damaged ({why}), and there is no older one "
+                "to use: restore it from a copy, or train into another directory",
+            )
+        return None
 
     def save(self, state: TrainState, step: int) -> None:
         """Save a state in the background, unless that step is saved already."""
         import orbax.checkpoint as ocp
 
-        if step != self.latest:
+        if step != self._manager.latest_step():
             tree = _filled(state._asdict())
+            self._wait()
             self._manager.save(step, args=ocp.args.StandardSave(tree))
+            self._sealed = self._sealer.submit(self._seal, step)
+
+    def _wait(self) -> None:
+        """Wait for the checkpoint that is being written; raise what it failed with."""
+        if self._sealed is not None:
+            self._sealed.result()
+        self._manager.wait_until_finished()
+
+    def _seal(self, step: int) -> None:
+        self._manager.wait_until_finished()
+        if jax.process_index() == 0:
+            write_sums(self._folder(step))
+
+    def _folder(self, step: int) -> str:
+        return storage.join(self._place, str(step))
+
+    def resume(self, like: TrainState) -> TrainState:
+        """Return the newest whole state, or `like` itself if there is none.
+
+        Checkpoints that were skipped are deleted: their steps will be done again.
+
+        Raises:
+            InputError: as `restore`.
+        """
+        state = like if self.latest is None else self.restore(like)
+        for step in self._manager.all_steps():
+            if self.latest is None or step > self.latest:
+                self._manager.delete(step)
+        return state
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """Read a state onto the devices of another.
@@ -82,8 +146,8 @@ class Checkpoints:
             step: of the checkpoint; None: the latest.
 
         Raises:
-            InputError: `no_checkpoint`; `checkpoint_mismatch` if it is of another model
-                or optimizer.
+            InputError: `no_checkpoint`, `damaged_checkpoint`; `checkpoint_mismatch` if
+                it is of another model or optimizer.
         """
         import orbax.checkpoint as ocp
 
@@ -105,7 +169,7 @@ class Checkpoints:
             step: of the checkpoint; None: the latest.
 
         Raises:
-            InputError: `no_checkpoint`, `checkpoint_mismatch`.
+            InputError: `no_checkpoint`, `damaged_checkpoint`, `checkpoint_mismatch`.
         """
         import orbax.checkpoint as ocp
 

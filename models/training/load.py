@@ -1,5 +1,6 @@
 """A trained model, read back from its output directory."""
 
+import contextlib
 import json
 from typing import Any, NamedTuple
 
@@ -69,9 +70,27 @@ def read_config(output: str) -> TrainConfig:
     Raises:
         InputError: `no_training_run`; `bad_config` for one of another version.
     """
-    settings: dict[str, Any] = json.loads(_read(output, CONFIG))
+    settings = read_settings(output)
     task = task_named(settings.get("task", {}).get("class"))
     return from_json(TrainConfig(task=task), settings)
+
+
+def read_settings(output: str) -> dict[str, Any]:
+    """Return what `config.json` of a training run holds.
+
+    Raises:
+        InputError: `no_training_run`; `bad_config` if it is damaged.
+    """
+    settings: Any = None
+    with contextlib.suppress(ValueError):
+        settings = json.loads(_read(output, CONFIG))
+    if not isinstance(settings, dict):
+        raise InputError(
+            "bad_config",
+            f"{storage.join(output, CONFIG)} is damaged; restore it from a copy, or "
+            "train into another directory",
+        )
+    return settings
 
 
 def read_tokenizer(output: str) -> CaptionTokenizer:

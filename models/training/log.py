@@ -97,4 +97,6 @@ def _rows_up_to(path: Path, step: int) -> tuple[list[str], list[list[str]]]:
         return [], []
     with path.open(newline="") as file:
         header, *rows = [*csv.reader(file)] or [[]]
-    return header, [row for row in rows if row and int(row[0]) <= step]
+    # A killed run may have left half of its last row.
+    whole = [row for row in rows if len(row) == len(header)]
+    return header, [row for row in whole if row[0].isdigit() and int(row[0]) <= step]

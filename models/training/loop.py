@@ -22,13 +22,20 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from clipseed.errors import InputError
+from clipseed.io import storage
 from clipseed.run.reader import Run
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training import sharding
 from models.training.checkpoints import CHECKPOINTS, Checkpoints, saved_steps
 from models.training.config import TrainConfig
 from models.training.history import write_lineage
-from models.training.load import CONFIG, TOKENIZER, load_into, read_tokenizer
+from models.training.load import (
+    CONFIG,
+    TOKENIZER,
+    load_into,
+    read_settings,
+    read_tokenizer,
+)
 from models.training.log import EVENTS, TrainLog
 from models.training.optimizers import make_optimizer, mask_of
 from models.training.overrides import as_json
@@ -73,10 +80,10 @@ def train(config: TrainConfig, output: str) -> Metrics:
         _begin(config, tokenizer, directory)
     write_lineage(output, config.init, data.runs)
     with Checkpoints(output, config.keep) as checkpoints:
-        if checkpoints.latest is not None:
-            state = checkpoints.restore(state)
-            logging.info("resuming after step %d", int(state.step))
+        state = checkpoints.resume(state)
         first = int(state.step)
+        if checkpoints.latest is not None:
+            logging.info("resuming after step %d", first)
         last: Metrics | None = None
         with TrainLog(directory, first, steps, config.log_every) as log:
             for step, batch in _batches(config, data, first, steps):
@@ -88,7 +95,7 @@ def train(config: TrainConfig, output: str) -> Metrics:
                 log.add(step, config.batch_size, last)
                 if step % config.checkpoint_every == 0 or step == steps:
                     checkpoints.save(state, step)
-        if checkpoints.latest is None:
+        if last is None and checkpoints.latest is None:
             checkpoints.save(state, first)  # No epoch: the model as initialized.
     return last if last is not None else _no_step()
 
@@ -130,10 +137,9 @@ def _is_begun(config: TrainConfig, directory: Path) -> bool:
     Raises:
         InputError: `other_config` if it holds the beginning of another run.
     """
-    path = directory / CONFIG
-    if not path.exists():
+    if not (directory / CONFIG).exists():
         return False
-    before, settings = json.loads(path.read_text()), as_json(config)
+    before, settings = read_settings(str(directory)), as_json(config)
     saved = saved_steps(directory)
     if not any(saved) and not (saved and before.get("epochs") == 0):
         return False
@@ -153,9 +159,12 @@ def _begin(config: TrainConfig, tokenizer: CaptionTokenizer, directory: Path) ->
     if (directory / CONFIG).exists():
         for name in (CHECKPOINTS, EVENTS):
             shutil.rmtree(directory / name, ignore_errors=True)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / TOKENIZER).write_text(tokenizer.to_json())
-    (directory / CONFIG).write_text(json.dumps(as_json(config), indent=2) + "\n")
+    _write(directory / TOKENIZER, tokenizer.to_json())
+    _write(directory / CONFIG, json.dumps(as_json(config), indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    storage.write_bytes(str(path), text.encode())
 
 
 def _captions(config: TrainConfig) -> Iterator[str]:

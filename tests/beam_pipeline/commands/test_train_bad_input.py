@@ -231,6 +231,22 @@ def test_a_checkpoint_of_another_configuration_is_refused(
     assert "not 'TripleEncoderTask'" in told
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [("config.json", "is damaged"), ("tokenizer.json", "not a tokenizer"),
+     ("checkpoints/*/default/manifest.ocdbt", "is not what was written")],
+)  # fmt: skip
+def test_a_truncated_file_of_a_model_is_one_line(
+    good: Path, model: Path, tmp_path: Path, capsys: Said, pattern: str, said: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    (path,) = copy.glob(pattern)
+    path.write_bytes(path.read_bytes()[:-9])
+    told = refused(capsys, "evaluate", str(copy), f"--data={good}")
+    assert said in told and len(told.splitlines()) == 1
+
+
 # --- captions ------------------------------------------------------------------------
 
 
