@@ -103,7 +103,12 @@ def make_plan(
             config.caption_column,
             config.allow_outside,
         ),
-        load=LoadConfig(resizing, fetch),
+        load=LoadConfig(
+            resizing,
+            fetch,
+            isolate=isolate,
+            max_failed_share=config.max_failed_share,
+        ),
         filters=_filters(config),
         sampling=sampling,
         build=BuildConfig(

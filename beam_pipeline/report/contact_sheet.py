@@ -14,7 +14,7 @@ from clipseed.run.clip_record import ClipRecord
 
 HEADER_PX = 52
 ROW_PX = 144
-_CELL_PX = (170, 128)
+CELL_PX = (170, 128)
 _TEXT_PX = 340
 _WAVE_PX = 22
 _GAP_PX = 8
@@ -67,7 +67,7 @@ def frame_picks(count: int, matched: int) -> list[int]:
 def thumbnail(image: Image.Image) -> Image.Image:
     """Return an RGB copy that fits into a cell of the sheet."""
     image = image.convert("RGB")
-    image.thumbnail(_CELL_PX)
+    image.thumbnail(CELL_PX)
     return image
 
 
@@ -78,7 +78,7 @@ def printable(text: str) -> str:
 
 def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
     """Draw the examples below one another; the matched frame has a red border."""
-    cells_px = (1 + _FRAMES) * (_CELL_PX[0] + _GAP_PX)
+    cells_px = (1 + _FRAMES) * (CELL_PX[0] + _GAP_PX)
     size = (cells_px + _TEXT_PX + 3 * _GAP_PX, HEADER_PX + ROW_PX * len(examples))
     sheet = Image.new("RGB", size, _WHITE)
     draw = ImageDraw.Draw(sheet)
@@ -93,7 +93,7 @@ def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
         top_px = HEADER_PX + row * ROW_PX
         if row % 2 == 0:
             draw.rectangle((0, top_px, size[0], top_px + ROW_PX - 1), fill=_STRIPE)
-        _draw_row(sheet, draw, top_px + (ROW_PX - _CELL_PX[1]) // 2, example)
+        _draw_row(sheet, draw, top_px + (ROW_PX - CELL_PX[1]) // 2, example)
     return sheet
 
 
@@ -113,13 +113,13 @@ def _draw_row(
     for line, fact in enumerate(example.facts):
         place = (left_px, top_px + 55 + 15 * line)
         _draw_line(draw, place, fact, 12, _GRAY, _TEXT_PX)
-    bottom_px = top_px + _CELL_PX[1]
+    bottom_px = top_px + CELL_PX[1]
     _draw_wave(draw, example.samples, left_px, bottom_px - _WAVE_PX // 2)
 
 
 def _cell_left(cell: int) -> int:
     """Return where a cell begins; a wider gap sets the seed apart from the frames."""
-    return _GAP_PX + cell * (_CELL_PX[0] + _GAP_PX) + (_GAP_PX if cell else 0)
+    return _GAP_PX + cell * (CELL_PX[0] + _GAP_PX) + (_GAP_PX if cell else 0)
 
 
 def _paste(
@@ -127,17 +127,17 @@ def _paste(
 ) -> tuple[int, int, int, int]:
     """Center an image in a cell and return its box."""
     image = thumbnail(image)
-    left_px = _cell_left(cell) + (_CELL_PX[0] - image.width) // 2
-    top_px += (_CELL_PX[1] - image.height) // 2
+    left_px = _cell_left(cell) + (CELL_PX[0] - image.width) // 2
+    top_px += (CELL_PX[1] - image.height) // 2
     sheet.paste(image, (left_px, top_px))
     return left_px, top_px, left_px + image.width - 1, top_px + image.height - 1
 
 
 def _missing_seed() -> Image.Image:
-    image = Image.new("RGB", _CELL_PX, _MISSING)
+    image = Image.new("RGB", CELL_PX, _MISSING)
     draw = ImageDraw.Draw(image)
     for line, text in enumerate(("seed image", "cannot be loaded")):
-        _draw_line(draw, (12, 46 + 17 * line), text, 13, _BLACK, _CELL_PX[0])
+        _draw_line(draw, (12, 46 + 17 * line), text, 13, _BLACK, CELL_PX[0])
     return image
 
 

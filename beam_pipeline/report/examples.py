@@ -7,10 +7,10 @@ from typing import Any
 from PIL import Image
 
 from beam_pipeline.report.contact_sheet import (
+    CELL_PX,
     Example,
     pick_frames,
     printable,
-    thumbnail,
 )
 from clipseed.elements import Pair, SeedRow
 from clipseed.errors import DeadLetter, InputError
@@ -19,10 +19,13 @@ from clipseed.io.http import FetchConfig
 from clipseed.run.clip_record import ClipRecord
 from clipseed.run.files import CLIPS
 from clipseed.run.reader import Run, read_clips_file
-from transforms.media.images import ImageLimits, decode_image
+from transforms.media.images import ImageLimits
+from transforms.media.isolation.worker_process import Isolation
+from transforms.media.resize_picture import load_thumbnail
 from transforms.seeds.formats import SeedsConfig, list_seed_files, read_seeds
 
 _SHOWN_PAIRS = 10
+_LIMIT_S = 60.0
 _VIDEO_CHARS = 48
 _BATCH = 4096
 
@@ -123,6 +126,7 @@ def load_seed_images(
     wanted = {pair.seed_id for pair in pairs}
     references = {pair.image for pair in pairs}
     fetch = FetchConfig(allow_private=config["allow_private"])
+    isolation = Isolation()
     found: dict[str, Image.Image] = {}
     tried: set[tuple[str, int]] = set()
     try:
@@ -131,13 +135,15 @@ def load_seed_images(
             if seed.reference in references and seed.uri and place not in tried:
                 tried.add(place)
                 try:
-                    found |= _load_seed(seed, fetch, wanted)
+                    found |= _load_seed(seed, fetch, wanted, isolation)
                 except InputError as error:
                     warn(f"seed image {seed.reference}: {error.message}")
             if len(found) == len(wanted):
                 break
     except InputError as error:
         warn(f"the seeds cannot be read any more: {error.message}")
+    finally:
+        isolation.close()
     return found
 
 
@@ -150,7 +156,7 @@ def _seed_rows(config: Mapping[str, Any]) -> Iterator[SeedRow]:
 
 
 def _load_seed(
-    row: SeedRow, fetch: FetchConfig, wanted: set[str]
+    row: SeedRow, fetch: FetchConfig, wanted: set[str], isolation: Isolation
 ) -> dict[str, Image.Image]:
     """Return an image under the id of its seed.
 
@@ -164,8 +170,9 @@ def _load_seed(
     names = {content_id(data), content_id(row.reference)} & wanted
     if not names:
         raise InputError("changed_image", f"{row.uri} has changed since the run")
-    image = thumbnail(Image.fromarray(decode_image(data, ImageLimits())))
-    return dict.fromkeys(names, image)
+    decode = (load_thumbnail, data, ImageLimits(), CELL_PX)
+    (image,) = isolation.iterate(*decode, limit_s=_LIMIT_S)
+    return dict.fromkeys(names, Image.fromarray(image))
 
 
 def clip_times(pair: Pair) -> str:

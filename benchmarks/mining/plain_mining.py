@@ -42,6 +42,7 @@ from transforms.matches.pairs import (
     captions_of_clip,
 )
 from transforms.matches.select import select_matches
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, extract_frames
 from transforms.media.video_parts import video_parts
 from transforms.seeds.formats import list_seed_files, read_seeds
@@ -73,10 +74,11 @@ def embed_seeds(
     """Load and embed the seeds."""
     seeds: list[Seed] = []
     chunks: list[EmbeddedChunk] = []
+    isolation = Isolation(isolate=False)
     for uri in steps.seed_files:
         rows = (r for r in read_seeds(uri, steps.seeds) if isinstance(r, SeedRow))
         for batch in batches(rows, "seeds", _SEEDS_A_BATCH):
-            loaded = load_batch(batch, steps.load)
+            loaded = load_batch(batch, steps.load, isolation)
             seeds += loaded.seeds
             if loaded.images is not None:
                 chunks.append(embed_chunk(loaded.images, embedder)[0])

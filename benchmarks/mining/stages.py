@@ -26,6 +26,7 @@ from models.embedders.registry import load_embedder
 from models.pretrained.resizing import Resizing
 from transforms.clips.cut import CutConfig, cut_clips
 from transforms.clips.write import ClipsConfig, make_record
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.seeds.formats import SeedsConfig, read_seeds
 from transforms.seeds.load_images import LoadConfig, batches, load_batch
@@ -70,9 +71,10 @@ def _seed_s(corpus: Corpus, resizing: Resizing) -> float:
         for row in read_seeds(str(corpus.seeds), SeedsConfig("auto", None, None))
         if isinstance(row, SeedRow)
     ]
+    config, in_process = LoadConfig(resizing, FetchConfig()), Isolation(isolate=False)
     start_s = time.process_time()
     for batch in batches(rows, "seeds", 256):
-        load_batch(batch, LoadConfig(resizing, FetchConfig()))
+        load_batch(batch, config, in_process)
     return (time.process_time() - start_s) / len(rows)
 
 

@@ -8,16 +8,18 @@ frame it was cut from must not differ by the resampling filter: both go through 
 one.
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
 import numpy as np
+from PIL import Image
 
 from clipseed.errors import InputError
 from models.pretrained.resizing import Resizing
 from transforms.media.antialiased_resize import MAX_SIDE_PX, resize_antialiased
 from transforms.media.container import display_size, to_rgb, upright_rgb
-from transforms.media.images import resize_for_embedding
+from transforms.media.images import ImageLimits, decode_image, resize_for_embedding
 
 
 def resize_picture(
@@ -52,6 +54,35 @@ def resize_picture(
     return resize_antialiased(
         rgb, (new_width, new_height), (left, top, size, size), resizing.filter
     )
+
+
+def load_picture(
+    data: bytes, limits: ImageLimits, resizing: Resizing
+) -> Iterator[np.ndarray]:
+    """Yield a picture, decoded and resized: what the decoder process does with a seed.
+
+    Args:
+        data: of the image file.
+        limits: what it may cost.
+        resizing: what the embedder takes.
+
+    Raises:
+        InputError: as `decode_image` and `resize_picture`.
+    """
+    yield resize_picture(decode_image(data, limits), resizing)
+
+
+def load_thumbnail(
+    data: bytes, limits: ImageLimits, box_px: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """Yield a picture to look at: decoded, and made to fit into width and height.
+
+    Raises:
+        InputError: as `decode_image`.
+    """
+    picture = Image.fromarray(decode_image(data, limits))
+    picture.thumbnail(box_px)
+    yield np.asarray(picture)
 
 
 def resize_frame(

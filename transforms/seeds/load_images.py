@@ -13,8 +13,13 @@ from clipseed.hashing import content_id
 from clipseed.io import storage
 from clipseed.io.http import FetchConfig, fetch
 from models.pretrained.resizing import Resizing
-from transforms.media.images import ImageLimits, decode_image
-from transforms.media.resize_picture import resize_picture
+from transforms.media.images import ImageLimits
+from transforms.media.isolation.containment import MAX_FAILED_SHARE
+from transforms.media.isolation.worker_process import Isolation
+from transforms.media.resize_picture import load_picture
+
+# Decoding the largest image that is allowed takes some two seconds.
+_LIMIT_S = 60.0
 
 
 class SeedBatch(NamedTuple):
@@ -32,11 +37,15 @@ class LoadConfig:
         resizing: how the embedder expects its images.
         fetch: limits of a download.
         limits: limits of an image.
+        isolate: whether images are decoded in a child process.
+        max_failed_share: of the first inputs; see `isolation.containment`.
     """
 
     resizing: Resizing
     fetch: FetchConfig = field(default_factory=FetchConfig)
     limits: ImageLimits = field(default_factory=ImageLimits)
+    isolate: bool = True
+    max_failed_share: float = MAX_FAILED_SHARE
 
 
 @dataclass
@@ -56,8 +65,13 @@ class LoadedBatch:
     rejected: list[DeadLetter]
 
 
-def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
+def load_batch(
+    batch: SeedBatch, config: LoadConfig, isolation: Isolation
+) -> LoadedBatch:
     """Load the images of a batch; one image with several captions is loaded once.
+
+    Each image is decoded in a call of its own, so that one that crashes the decoder is
+    one dead letter.
 
     A seed's id is a hash of its image's bytes (of its reference, where a precomputed
     embedding stands in for the image): copies of an image under several names are one
@@ -71,7 +85,7 @@ def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
     for row in batch.rows:
         place = (row.uri or row.reference, row.offset_bytes)
         if place not in ids:
-            ids[place] = _load(row, config, pixels, vectors)
+            ids[place] = _load(row, config, isolation, pixels, vectors)
         seed_id = ids[place]
         if isinstance(seed_id, InputError):
             reason, message = seed_id.reason, seed_id.message
@@ -89,6 +103,7 @@ def load_batch(batch: SeedBatch, config: LoadConfig) -> LoadedBatch:
 def _load(
     row: SeedRow,
     config: LoadConfig,
+    isolation: Isolation,
     pixels: dict[str, tuple[str, np.ndarray]],
     vectors: dict[str, tuple[str, np.ndarray]],
 ) -> str | InputError:
@@ -100,8 +115,9 @@ def _load(
         data = read_image(row, config.fetch)
         seed_id = content_id(data)
         if seed_id not in pixels:
-            rgb = decode_image(data, config.limits)
-            pixels[seed_id] = row.reference, resize_picture(rgb, config.resizing)
+            decode = (load_picture, data, config.limits, config.resizing)
+            (picture,) = isolation.iterate(*decode, limit_s=_LIMIT_S)
+            pixels[seed_id] = row.reference, picture
         return seed_id
     except InputError as error:
         return error
@@ -145,19 +161,30 @@ class LoadSeeds(beam.PTransform):
 
     def expand(self, batches: beam.PCollection) -> Any:
         """Load each batch on the worker that embeds it."""
-        return batches | "LoadImages" >> beam.FlatMap(
-            _load_tagged, self.config
-        ).with_outputs("seeds", "embedded", "rejected", main="images")
+        return batches | "LoadImages" >> beam.ParDo(_LoadFn(self.config)).with_outputs(
+            "seeds", "embedded", "rejected", main="images"
+        )
 
 
-def _load_tagged(batch: SeedBatch, config: LoadConfig) -> Iterator[Any]:
-    loaded = load_batch(batch, config)
-    if loaded.images is not None:
-        yield loaded.images
-    if loaded.embedded is not None:
-        yield beam.pvalue.TaggedOutput("embedded", loaded.embedded)
-    yield from _tagged("seeds", loaded.seeds)
-    yield from _tagged("rejected", loaded.rejected)
+class _LoadFn(beam.DoFn):
+    def __init__(self, config: LoadConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        config = self._config
+        self._isolation = Isolation(config.isolate, config.max_failed_share)
+
+    def teardown(self) -> None:
+        self._isolation.close()
+
+    def process(self, batch: SeedBatch) -> Iterator[Any]:
+        loaded = load_batch(batch, self._config, self._isolation)
+        if loaded.images is not None:
+            yield loaded.images
+        if loaded.embedded is not None:
+            yield beam.pvalue.TaggedOutput("embedded", loaded.embedded)
+        yield from _tagged("seeds", loaded.seeds)
+        yield from _tagged("rejected", loaded.rejected)
 
 
 def _tagged(tag: str, elements: Sequence[Any]) -> Iterator[Any]:

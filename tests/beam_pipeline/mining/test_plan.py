@@ -62,7 +62,9 @@ def test_every_step_is_told_what_the_flags_say(tmp_path: Path) -> None:
     assert (made.seed_files, made.videos) == (["s/1.csv", "s/2.csv"], "v")
     assert (made.embedder, made.accelerator) == ("hub:x", "type:t4;count:1")
     assert made.seeds == SeedsConfig("table", "i", "c", True)
-    assert made.load == LoadConfig(squeeze(96), fetch)
+    assert made.load == LoadConfig(
+        squeeze(96), fetch, isolate=False, max_failed_share=0.25
+    )
     denied = frozenset(["video1", "Bad.Example"])
     assert made.filters == FilterConfig(
         datetime.date(2025, 1, 2), 5, 6.0, 7, 8, False, denied, denied

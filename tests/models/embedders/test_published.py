@@ -18,6 +18,7 @@ from models.pretrained.resizing import Resizing
 from tests.support.paths import DATA
 from transforms.frames.embed import embed_chunk
 from transforms.media.images import ImageLimits, decode_image
+from transforms.media.isolation.worker_process import Isolation
 from transforms.media.sample_frames import Frame, SamplingConfig, extract_frames
 from transforms.seeds.load_images import LoadConfig, SeedBatch, load_batch
 
@@ -42,7 +43,9 @@ def published(family: str) -> tuple[Embedder, list[Path], np.ndarray]:
 def test_a_seed_has_the_published_features(family: str) -> None:
     embedder, files, wanted = published(family)
     rows = [SeedRow(path.name, str(path), "") for path in files]
-    loaded = load_batch(SeedBatch("seeds", rows), LoadConfig(embedder.resizing))
+    loaded = load_batch(
+        SeedBatch("seeds", rows), LoadConfig(embedder.resizing), Isolation(False)
+    )
     assert loaded.images is not None and not loaded.rejected
     chunk, rejected = embed_chunk(loaded.images, embedder)
     assert not rejected

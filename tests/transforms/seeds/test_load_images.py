@@ -1,7 +1,11 @@
 """From rows of seeds to pixels, seeds and dead dead_letters."""
 
 import hashlib
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -15,6 +19,8 @@ from clipseed.errors import DeadLetter, InputError
 from clipseed.io.http import FetchConfig
 from models.pretrained.resizing import squeeze
 from tests.support.made_media import encoded, still
+from transforms.media.isolation.worker_process import Isolation
+from transforms.media.resize_picture import load_picture
 from transforms.seeds.load_images import (
     LoadConfig,
     LoadedBatch,
@@ -47,7 +53,7 @@ def row(folder: Path, name: str, caption: str = "c") -> SeedRow:
 
 
 def load(*rows: SeedRow) -> LoadedBatch:
-    return load_batch(SeedBatch("file-000000", list(rows)), CONFIG)
+    return load_batch(SeedBatch("file-000000", list(rows)), CONFIG, Isolation(False))
 
 
 def test_captions_and_copies_of_an_image_are_one_seed(folder: Path) -> None:
@@ -73,6 +79,30 @@ def test_captions_and_copies_of_an_image_are_one_seed(folder: Path) -> None:
     means = loaded.images.images.mean(axis=(1, 2))
     assert np.abs(means[0] - still(1).mean(axis=(0, 1))).max() < 2
     assert np.abs(means[1] - still(2).mean(axis=(0, 1))).max() < 2
+
+
+def crashing(data: bytes, *rest: Any) -> Iterator[np.ndarray]:
+    """Stand in for a decoder that some bytes crash, as C code may."""
+    if data == b"crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    yield from load_picture(data, *rest)
+
+
+def test_an_image_that_crashes_the_decoder_is_one_dead_letter(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "crash.png").write_bytes(b"crash")
+    monkeypatch.setattr("transforms.seeds.load_images.load_picture", crashing)
+    rows = [row(folder, name) for name in ("a.png", "crash.png", "b.png")]
+    isolation = Isolation()
+    loaded = load_batch(SeedBatch("file-000000", rows), CONFIG, isolation)
+    isolation.close()
+    assert [seed.reference for seed in loaded.seeds] == ["a.png", "b.png"]
+    (dead_letter,) = loaded.rejected
+    assert (dead_letter.key, dead_letter.reason) == ("crash.png", "decoder_crashed")
+    in_process = load(rows[0], rows[2])
+    assert loaded.images is not None and in_process.images is not None
+    np.testing.assert_array_equal(loaded.images.images, in_process.images.images)
 
 
 def test_each_row_of_a_bad_image_is_a_dead_letter(folder: Path) -> None:

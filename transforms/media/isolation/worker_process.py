@@ -254,14 +254,27 @@ def _serve() -> None:
         replies.flush()
 
     missing: tuple[str, ...] | None = None
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # Confined, it could not be opened.
     while (request := _receive_call(calls)) is not None:
         file, (function, args, limit_s) = request
         if missing is None:  # Not before: a call names the modules it needs.
             missing = sandbox.confine(_our_code())
         sandbox.limit_cpu(limit_s + _GRACE_S)
         reply(_TAKEN, missing)
-        with file or contextlib.nullcontext():
+        with file or contextlib.nullcontext(), _silent(nowhere):
             _answer(function, ([file] if file else []) + list(args), reply)
+
+
+@contextlib.contextmanager
+def _silent(nowhere: int) -> Iterator[None]:
+    """Drop what C libraries say of an input on stderr; its dead letter says it."""
+    kept = os.dup(2)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _answer(

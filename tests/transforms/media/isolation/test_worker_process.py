@@ -31,6 +31,11 @@ def noisy() -> Iterator[int]:
     yield 1
 
 
+def loud() -> Iterator[int]:
+    os.write(2, b"libtiff: bad tag")
+    yield 1
+
+
 def refuse() -> Iterator[int]:
     yield 1
     raise InputError("bad_thing", "what to do")
@@ -277,3 +282,10 @@ def test_a_later_call_may_need_code_that_the_first_did_not(
     with pytest.raises(InputError, match="not_a_video"):
         list(child.iterate(extract_frames, 0, 9, config, file=str(path), limit_s=9))
     assert child._child._process is process
+
+
+def test_what_a_library_says_of_an_input_is_dropped(
+    child: Isolation, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert list(child.iterate(loud, limit_s=9)) == [1]
+    assert capfd.readouterr() == ("", "")
