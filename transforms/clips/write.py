@@ -24,6 +24,7 @@ from transforms import progress
 from transforms.clips.cut import CutClip, CutConfig, Place, cut_clips
 from transforms.clips.reuse import BaseClips, captions_from, open_shard, recaption
 from transforms.clips.to_record import record_of
+from transforms.frames.budget import most_bytes
 from transforms.matches.pairs import captions_of_clip
 from transforms.media.audio import BROKEN, OK
 from transforms.media.isolation.worker_process import Isolation
@@ -143,6 +144,7 @@ class _WriteShardFn(beam.DoFn):
                 list(waiting),
                 config.cut,
                 file=path,
+                max_bytes=most_bytes(path, len(waiting)),
                 limit_s=config.cut.limit_s,
             ):
                 done = waiting & {clip.part, *clip.times_us}

@@ -1,7 +1,6 @@
 """The decoding step: videos to chunks of frames, each video's parts on any worker."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from clipseed.errors import DeadLetter, InputError
 from clipseed.io.download import local_copy
 from clipseed.io.http import FetchConfig
 from transforms import progress
+from transforms.frames.budget import VideoBudget, most_bytes
 from transforms.frames.embedding_cache import CachedPart, EmbeddingCache, video_version
 from transforms.frames.spread_parts import SpreadParts
 from transforms.media.isolation.worker_process import Isolation
@@ -27,8 +27,6 @@ from transforms.media.video_parts import video_parts
 
 # Frames in a chunk: a batch for the embedder, about 10 MB of pixels.
 _CHUNK = 64
-# Videos that took long; those before them are done.
-_REMEMBERED = 1000
 
 
 class PartReport(NamedTuple):
@@ -99,7 +97,12 @@ class _SplitFn(_DecoderFn):
         max_duration_s = self._config.max_duration_s
         with local_copy(video.uri, self._fetch) as path:
             parts = self._isolation.iterate(
-                video_parts, part_s, max_duration_s, file=path, limit_s=limit_s
+                video_parts,
+                part_s,
+                max_duration_s,
+                file=path,
+                max_bytes=most_bytes(path, 1),
+                limit_s=limit_s,
             )
             return list(parts)
 
@@ -107,7 +110,7 @@ class _SplitFn(_DecoderFn):
 class _ExtractFn(_DecoderFn):
     def setup(self) -> None:
         super().setup()
-        self._overtime = _Overtime(self._config)
+        self._budget = VideoBudget(self._config.limit_s, self._config.part_s)
 
     def process(self, part: VideoPart) -> Iterator[Any]:
         video, frames, breaks = part.video, 0, 0
@@ -131,16 +134,19 @@ class _ExtractFn(_DecoderFn):
     def _decode(self, part: VideoPart) -> Iterator[ImageChunk | DeadLetter]:
         """Yield chunks of frames, and a dead letter for each damage."""
         chunks = _Chunks(part, self._kept if part.keep_as else None)
-        config = self._config._replace(limit_s=self._overtime.limit_s(part))
+        video_id, isolation = part.video.video_id, self._isolation
+        config = self._config._replace(limit_s=self._budget.limit_s(video_id))
         start_s = time.monotonic()
         try:
             with local_copy(part.video.uri, self._fetch) as path:
-                for item in self._isolation.iterate(
+                max_bytes = self._budget.max_bytes(video_id, path)
+                for item in isolation.iterate(
                     extract_frames,
                     part.start_us,
                     part.end_us,
                     config,
                     file=path,
+                    max_bytes=max_bytes,
                     limit_s=config.limit_s,
                 ):
                     yield from chunks.take(item)
@@ -152,35 +158,8 @@ class _ExtractFn(_DecoderFn):
             yield from chunks.end()
             chunks.keep()
         finally:
-            self._overtime.add(part, time.monotonic() - start_s)
-
-
-class _Overtime:
-    """One budget of time for a video over all its parts, in one worker.
-
-    A part may take as long as it lasts. What it takes beyond that comes out of the
-    video's limit: however many parts a header declares, they cost no more than the
-    limit and the time that they would take to watch.
-    """
-
-    def __init__(self, config: SamplingConfig) -> None:
-        self._config = config
-        self._spent_s: OrderedDict[str, float] = OrderedDict()
-
-    def limit_s(self, part: VideoPart) -> float:
-        """Return how long a part may take."""
-        limit_s = self._config.limit_s
-        left_s = limit_s - self._spent_s.get(part.video.video_id, 0.0)
-        return min(limit_s, max(left_s, 0.0) + self._config.part_s)
-
-    def add(self, part: VideoPart, taken_s: float) -> None:
-        """Count what a part took."""
-        beyond_s = taken_s - self._config.part_s
-        if beyond_s > 0:
-            spent_s = self._spent_s.pop(part.video.video_id, 0.0)
-            self._spent_s[part.video.video_id] = spent_s + beyond_s
-            if len(self._spent_s) > _REMEMBERED:
-                self._spent_s.popitem(last=False)
+            taken_s = time.monotonic() - start_s
+            self._budget.spend(video_id, taken_s, isolation.read_bytes)
 
 
 class _Chunks:

@@ -21,11 +21,15 @@ class MediaFile:
         fd: its file descriptor, closed by `close`.
         suffix: of its name, such as ".mp4", by which FFmpeg knows raw streams.
         size_bytes: its length when it was opened.
+        max_bytes: how many bytes may be read of it, again and again; None for any.
+        read_bytes: how many were read.
     """
 
-    def __init__(self, fd: int, suffix: str) -> None:
+    def __init__(self, fd: int, suffix: str, max_bytes: int | None = None) -> None:
         self.fd = fd
         self.suffix = suffix
+        self.max_bytes = max_bytes
+        self.read_bytes = 0
         self.size_bytes = os.fstat(fd).st_size
 
     @classmethod
@@ -56,6 +60,21 @@ class MediaFile:
         """Return a new reader of the whole file, with a position of its own."""
         return Reader(self)
 
+    def count(self, read_bytes: int) -> None:
+        """Count what a reader read.
+
+        Raises:
+            InputError: `read_too_often`: it is more than may be read.
+        """
+        self.read_bytes += read_bytes
+        if self.max_bytes is not None and self.read_bytes > self.max_bytes:
+            raise InputError(
+                "read_too_often",
+                f"{self.max_bytes} bytes of it were read, which is many times what it "
+                f"holds ({self.size_bytes} bytes): its index leads back and forth. "
+                "Write it anew with a tool that you trust.",
+            )
+
     def close(self) -> None:
         """Close the file; its readers fail from then on."""
         os.close(self.fd)
@@ -81,6 +100,7 @@ class Reader:
 
     def __init__(self, file: MediaFile) -> None:
         self.name = f"input{file.suffix}"
+        self._file = file
         self._fd = file.fd
         self._position = 0
 
@@ -88,6 +108,7 @@ class Reader:
         """Return up to `size` bytes from the position on."""
         data = os.pread(self._fd, size, self._position)
         self._position += len(data)
+        self._file.count(len(data))
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

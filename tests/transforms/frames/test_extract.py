@@ -21,7 +21,6 @@ from transforms.frames.extract import (
     PartReport,
     SplitVideos,
     _ExtractFn,
-    _Overtime,
     _SplitFn,
 )
 from transforms.media.sample_frames import SamplingConfig
@@ -182,16 +181,12 @@ def test_in_a_pipeline_from_videos_to_frames(folder: Path) -> None:
         assert_that(sums, equal_to(counts), label="reports")
 
 
-def test_a_video_has_one_budget_of_time_over_its_parts(folder: Path) -> None:
-    """A limit of 600 s: what parts of 120 s take beyond that is taken off it."""
-    overtime = _Overtime(config()._replace(limit_s=600.0))
-    slow, other = (VideoPart(video(folder, name), 0, END) for name in ("a", "b"))
-    assert overtime.limit_s(slow) == 600
-    overtime.add(slow, 100)
-    assert overtime.limit_s(slow) == 600
-    overtime.add(slow, 320)
-    overtime.add(slow, 420)
-    assert overtime.limit_s(slow) == 600 - 200 - 300 + 120
-    overtime.add(slow, 600)
-    assert overtime.limit_s(slow) == 120
-    assert overtime.limit_s(other) == 600
+def test_a_part_that_reads_too_much_is_a_break(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.frames.budget._FREE_BYTES", 0)
+    for passes in ("PASSES", "PASSES_PER_PART"):
+        monkeypatch.setattr(f"transforms.frames.budget.{passes}", 0.2)
+    found = extract(VideoPart(video(folder, "film.mp4"), 0, END))
+    (dead_letter,) = found["rejected"]
+    assert dead_letter[:3] == ("extract_frames", "film.mp4", "read_too_often")

@@ -14,15 +14,11 @@ What may happen to a call, and what becomes of it:
   the call; if that dies as well, so be it.
 - The caller stops iterating: the child is killed, as it may be in the middle of C code.
 
-The child reads calls from a socket on its standard input: pickles, and the input as an
-open file. It answers with pickled items on its standard output. Before it starts on the
-first input it confines itself (`sandbox`): what it then can read is that open file and
-Python's own code. Its main program is this module.
+The child's side is `decoder_process`.
 """
 
 import contextlib
 import functools
-import importlib.util
 import logging
 import os
 import pickle
@@ -35,23 +31,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from clipseed.errors import InputError
-from transforms.media.isolation import sandbox
 from transforms.media.isolation.containment import (
     DECODER_CRASHED,
     MAX_FAILED_SHARE,
     canary,
     contained,
-    unexpected,
+)
+from transforms.media.isolation.decoder_process import (
+    END,
+    GRACE_S,
+    INPUT_ERROR,
+    READ,
+    read_exactly,
 )
 from transforms.media.media_file import MediaFile
 
-# How much longer than its own time limit a call may take before its child is killed.
-_GRACE_S = 5.0
 # Frames are bigger than a usual pipe: each wait for the reader is a switch of cores.
 _PIPE_BYTES = 1 << 20
 # How long a child may take to start and to take up a call: imports, on a busy machine.
 _START_S = 120.0
-_ITEM, _END, _INPUT_ERROR, _TAKEN = 0, 1, 2, 3
 # One thread does what a decoder needs, and a confined process starts with one.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -66,6 +64,10 @@ class Isolation:
         isolation = Isolation(isolate=True)
         for frame in isolation.iterate(extract_frames, config, file=path, limit_s=600):
             ...
+
+    Attributes:
+        read_bytes: what the last call read of its file; all that it was allowed to
+            where the child died in it.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Isolation:
         self._isolate = isolate
         canary.max_share = max_failed_share
         self._child: _Child | None = None
+        self.read_bytes = 0
 
     def iterate(
         self,
         function: Callable[..., Iterator[Any]],
         *args: object,
         file: str | None = None,
+        max_bytes: int | None = None,
         limit_s: float,
     ) -> Iterator[Any]:
         """Yield what `function(*args)` yields; the function must be importable.
@@ -89,6 +93,7 @@ class Isolation:
             args: picklable arguments.
             file: path of the input; it is opened here, and the function gets it as a
                 `MediaFile` before its other arguments.
+            max_bytes: how many bytes may be read of the file; None for any number.
             limit_s: how long it may take until its next item.
 
         Raises:
@@ -97,9 +102,12 @@ class Isolation:
                 process died, or `decoder_memory`.
             TooManyFailures: too many inputs ended unexpectedly.
         """
+        self.read_bytes = 0
         try:
             with contextlib.ExitStack() as stack:
                 opened = stack.enter_context(MediaFile.open(file)) if file else None
+                if opened is not None:
+                    opened.max_bytes = max_bytes
                 yield from self._run(function, args, opened, limit_s)
         except InputError as error:
             canary.count(error.reason, error.message)
@@ -114,20 +122,27 @@ class Isolation:
         limit_s: float,
     ) -> Iterator[Any]:
         if not self._isolate:
-            yield from contained(function, *([file] if file else []), *args)
+            try:
+                yield from contained(function, *([file] if file else []), *args)
+            finally:
+                self.read_bytes = file.read_bytes if file else 0
             return
         finished = False
+        self.read_bytes = (file.max_bytes or 0) if file else 0
         child = self._hand_over((function, args, limit_s), file)
         try:
             while True:
                 kind, value = child.receive(limit_s)
-                if kind == _END:
+                if kind == READ:
+                    self.read_bytes = value
+                elif kind == END:
                     finished = True
                     return
-                if kind == _INPUT_ERROR:
+                elif kind == INPUT_ERROR:
                     finished = True
                     raise InputError(*value)
-                yield value
+                else:
+                    yield value
         finally:
             if not finished:  # Killed, crashed, failed or abandoned half-way.
                 self.close()
@@ -161,7 +176,7 @@ class _Child:
         self._calls, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "transforms.media.isolation.worker_process"],
+                [sys.executable, "-m", "transforms.media.isolation.decoder_process"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 bufsize=0,  # Read-ahead bytes would hide from select.
@@ -174,8 +189,8 @@ class _Child:
             )
 
     def send(self, call: object, file: MediaFile | None) -> None:
-        suffix = file.suffix if file else None
-        data = pickle.dumps((suffix, pickle.dumps(call, protocol=5)), protocol=5)
+        opened = (file.suffix, file.max_bytes) if file else None
+        data = pickle.dumps((opened, pickle.dumps(call, protocol=5)), protocol=5)
         try:
             header = len(data).to_bytes(8, "big")
             socket.send_fds(self._calls, [header], [file.fd] if file else [])
@@ -186,7 +201,7 @@ class _Child:
     def receive(self, limit_s: float) -> tuple[int, Any]:
         replies = self._process.stdout
         assert replies is not None
-        ready, _, _ = select.select([replies], [], [], limit_s + _GRACE_S)
+        ready, _, _ = select.select([replies], [], [], limit_s + GRACE_S)
         if not ready:
             raise InputError(
                 "decode_timeout",
@@ -194,8 +209,8 @@ class _Child:
                 "(--video_timeout_s).",
             )
         try:
-            size = int.from_bytes(_read_exactly(replies, 8), "big")
-            return pickle.loads(_read_exactly(replies, size))
+            size = int.from_bytes(read_exactly(replies, 8), "big")
+            return pickle.loads(read_exactly(replies, size))
         except EOFError:
             raise self._crash() from None
 
@@ -225,98 +240,3 @@ def _tell_once(missing: tuple[str, ...]) -> None:
             "%s (docs/security.md)",
             " and ".join(missing),
         )
-
-
-def _read_exactly(pipe: Any, size: int) -> bytearray:
-    data = bytearray(size)
-    rest = memoryview(data)
-    while rest:
-        count = pipe.readinto(rest)
-        if not count:
-            raise EOFError
-        rest = rest[count:]
-    return data
-
-
-# --- the child ------------------------------------------------------------------------
-
-
-def _serve() -> None:
-    """Answer calls until there are no more."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What a library prints must not mix with the replies.
-    calls = socket.socket(fileno=os.dup(0))
-
-    def reply(kind: int, value: object = None) -> None:
-        data = pickle.dumps((kind, value), protocol=5)
-        replies.write(len(data).to_bytes(8, "big"))
-        replies.write(data)
-        replies.flush()
-
-    missing: tuple[str, ...] | None = None
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # Confined, it could not be opened.
-    while (request := _receive_call(calls)) is not None:
-        file, (function, args, limit_s) = request
-        if missing is None:  # Not before: a call names the modules it needs.
-            missing = sandbox.confine(_our_code())
-        sandbox.limit_cpu(limit_s + _GRACE_S)
-        reply(_TAKEN, missing)
-        with file or contextlib.nullcontext(), _silent(nowhere):
-            _answer(function, ([file] if file else []) + list(args), reply)
-
-
-@contextlib.contextmanager
-def _silent(nowhere: int) -> Iterator[None]:
-    """Drop what C libraries say of an input on stderr; its dead letter says it."""
-    kept = os.dup(2)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _answer(
-    function: Callable[..., Iterator[Any]],
-    args: list[Any],
-    reply: Callable[..., None],
-) -> None:
-    try:
-        for item in contained(function, *args):
-            reply(_ITEM, item)
-    except InputError as error:
-        reply(_INPUT_ERROR, (error.reason, error.message))
-    except BrokenPipeError:  # Nobody listens any more.
-        raise
-    except Exception as error:  # An item that cannot be pickled.
-        fault = unexpected(error)
-        reply(_INPUT_ERROR, (fault.reason, fault.message))
-    else:
-        reply(_END)
-
-
-def _receive_call(calls: socket.socket) -> tuple[MediaFile | None, Any] | None:
-    """Return the input and the call; None when there are no more."""
-    header, fds, _, _ = socket.recv_fds(calls, 8, 1)
-    while 0 < len(header) < 8:
-        header += calls.recv(8 - len(header))
-    if not header:
-        return None
-    with calls.makefile("rb", buffering=0) as pipe:
-        data = _read_exactly(pipe, int.from_bytes(header, "big"))
-    suffix, call = pickle.loads(data)
-    file = MediaFile(fds[0], suffix) if fds else None
-    return file, pickle.loads(call)
-
-
-def _our_code() -> list[str]:
-    """Return the folders of the packages that decoding may still import from."""
-    specs = map(importlib.util.find_spec, ("clipseed", "models", "transforms"))
-    places = (spec.submodule_search_locations for spec in specs if spec is not None)
-    return [path for found in places for path in found or ()]
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        _serve()

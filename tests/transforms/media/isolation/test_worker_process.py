@@ -138,7 +138,7 @@ def test_reject_comes_through_after_the_items(isolation: Isolation) -> None:
 def test_hang_and_crash_end_one_call_only(
     child: Isolation, function: object, limit_s: float, reason: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr("transforms.media.isolation.worker_process._GRACE_S", 0.3)
+    monkeypatch.setattr("transforms.media.isolation.worker_process.GRACE_S", 0.3)
     got = []
     with pytest.raises(InputError) as caught:
         for item in child.iterate(function, limit_s=limit_s):
@@ -206,7 +206,7 @@ def test_memory_is_limited(child: Isolation) -> None:
 
 
 def test_cpu_time_is_limited(child: Isolation, monkeypatch: Any) -> None:
-    monkeypatch.setattr("transforms.media.isolation.worker_process._GRACE_S", 60)
+    monkeypatch.setattr("transforms.media.isolation.worker_process.GRACE_S", 60)
     with pytest.raises(InputError, match="CPU") as caught:
         list(child.iterate(spin, limit_s=-4))  # In the child the grace is 5 s.
     assert caught.value.reason == "decode_timeout"
@@ -289,3 +289,16 @@ def test_what_a_library_says_of_an_input_is_dropped(
 ) -> None:
     assert list(child.iterate(loud, limit_s=9)) == [1]
     assert capfd.readouterr() == ("", "")
+
+
+def test_reading_is_limited_and_counted(isolation: Isolation, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(50))
+    limits = {"file": str(path), "limit_s": 9.0}
+    assert len(list(isolation.iterate(read_all, 2, max_bytes=198, **limits))) == 2
+    assert isolation.read_bytes == 2 * (50 + 49)
+    with pytest.raises(InputError, match="read_too_often"):
+        list(isolation.iterate(read_all, 9, max_bytes=198, **limits))
+    assert 198 < isolation.read_bytes <= 198 + 50
+    with pytest.raises(InputError, match="read_too_often"):
+        list(isolation.iterate(video_parts, 9.0, max_bytes=10, **limits))
