@@ -1,4 +1,4 @@
-"""The sound of a span of video: 16 kHz mono, and a verdict on it.
+"""The sound of an interval of video: 16 kHz mono, and a verdict on it.
 
     sound = read_sound("concert.mp4", 20_000_000, 30_000_000)
     sound.verdict, sound.samples.shape            # "ok", (160000,)
@@ -41,12 +41,12 @@ _FULL_SCALE = 32767
 
 
 class Sound(NamedTuple):
-    """What was heard in a span.
+    """What was heard in an interval.
 
     Attributes:
         verdict: `none` (no audio track), `broken` (it cannot be decoded, or breaks in
-            the span: what came before is kept, silence stands for the rest), `silent`,
-            `clipped` or `ok`.
+            the interval: what came before is kept, silence replaces the rest),
+            `silent`, `clipped` or `ok`.
         samples: int16 [n], mono; empty where nothing could be decoded.
         message: why, in words; empty when `ok`.
     """
@@ -65,14 +65,14 @@ def read_sound(
 ) -> Sound:
     """Read the sound of `[start_us, end_us)`; where the track has none, zeros.
 
-    The file is opened for each span (2 ms): AAC decoders fill bands with noise from a
-    generator that only a new decoder restarts, and a span's bytes must not depend on
-    the spans read before it.
+    The file is opened for each interval (2 ms): AAC decoders fill bands with noise from
+    a generator that only a new decoder restarts, and an interval's bytes must not
+    depend on the intervals read before it.
 
     Args:
         source: a local file.
         start_us: from the container's start.
-        end_us: likewise.
+        end_us: from the container's start, exclusive.
         rate_hz: samples a second of the result.
         deadline_s: of the monotonic clock; sound after it counts as damaged.
 
@@ -89,16 +89,16 @@ def read_sound(
             return Sound(
                 BROKEN, nothing, "No decoder knows the codec of the audio track."
             )
-        tape, damage = record(
+        buffer, damage = record(
             container, stream, start_us / 1e6, end_us / 1e6, deadline_s
         )
-    if damage and not tape.runs:
+    if damage and not buffer.runs:
         return Sound(BROKEN, nothing, damage)
     samples = np.zeros(round((end_us - start_us) * rate_hz / 1_000_000), np.int16)
-    for run in tape.runs:
+    for run in buffer.runs:
         resampled = _resample(_downmix(run), rate_hz)
-        _lay(resampled, samples, round((run.start_s() - tape.start_s) * rate_hz))
-    verdict, message = (BROKEN, damage) if damage else _judge(tape, samples, rate_hz)
+        _lay(resampled, samples, round((run.start_s() - buffer.start_s) * rate_hz))
+    verdict, message = (BROKEN, damage) if damage else _judge(buffer, samples, rate_hz)
     return Sound(verdict, samples, message)
 
 
@@ -113,7 +113,7 @@ def _segment(pcm: np.ndarray, rate_hz: int) -> AudioSegment:
 
 
 def _downmix(run: Run) -> AudioSegment:
-    """The mean of the channels.
+    """Return the mean of the channels.
 
     Beyond two, pydub adds them in a Python loop (1.3 s for 10 s of 20 channels) and
     rounds each one down (-9.5 steps in all), so numpy takes the mean there.
@@ -140,19 +140,19 @@ def _resample(mono: AudioSegment, rate_hz: int) -> np.ndarray:
 
 
 def _lay(source: np.ndarray, target: np.ndarray, at: int) -> None:
-    """Copies `source` to `target[at:]`, cutting what lies outside."""
+    """Copy `source` to `target[at:]`, cutting what is outside."""
     source = source[max(0, -at) :]
     at = max(0, at)
     count = max(0, min(len(source), len(target) - at))
     target[at : at + count] = source[:count]
 
 
-def _judge(tape: AudioBuffer, samples: np.ndarray, rate_hz: int) -> tuple[str, str]:
-    """The verdict on undamaged sound, and the words for it."""
+def _judge(buffer: AudioBuffer, samples: np.ndarray, rate_hz: int) -> tuple[str, str]:
+    """Return the verdict on undamaged sound, and the words for it."""
     loudness = _segment(samples[:, np.newaxis], rate_hz).dBFS
     if loudness < SILENT_BELOW_DBFS:
         return SILENT, f"It is silent: {loudness:.0f} dBFS."
-    share = max(map(_clipped_share, tape.runs))
+    share = max(map(_clipped_share, buffer.runs))
     if share >= CLIPPED_SHARE:
         return CLIPPED, f"{share:.1%} of a channel's samples are at full scale."
     return OK, ""

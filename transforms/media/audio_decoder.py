@@ -1,4 +1,4 @@
-"""Decoded sound around a span of video, every piece in its place in time."""
+"""Decoded sound around an interval of video, every piece in its place in time."""
 
 import time
 from fractions import Fraction
@@ -13,9 +13,9 @@ from transforms.media.container import origin_s, packets
 
 # AAC and Opus need some frames before they sound right after a seek (RFC 7845: 80 ms).
 _PREROLL_S = 1.0
-# Kept on both sides of the span, so that the resampling filter sees what lies there.
+# Kept on both sides of the interval, so that the resampling filter sees what is there.
 _MARGIN_S = 0.1
-# WebM stamps are whole milliseconds, edit lists shift the first one by a frame (23 ms).
+# WebM stamps are whole milliseconds; edit lists shift the first by a frame (23 ms).
 _JITTER_S = 0.05
 # A track that ends this much before its header says was cut short.
 _SHORTFALL_S = 0.5
@@ -38,17 +38,17 @@ class Run:
         self._starts_s: list[float] = []
 
     def add(self, time_s: float, pcm: np.ndarray) -> None:
-        """Appends int16 [n, channels] that is stamped with a time."""
+        """Append int16 [n, channels] that is stamped with a time."""
         self._starts_s.append(time_s - self.count / self.rate_hz)
         self._pieces.append(pcm)
         self.count += len(pcm)
 
     def end_s(self) -> float:
-        """Where the next frame is due."""
+        """Return where the next frame is due."""
         return self._starts_s[0] + self.count / self.rate_hz
 
     def start_s(self) -> float:
-        """When it starts: the median over all stamps, as any one may be off."""
+        """Return when it starts: the median over all stamps, as any one may be off."""
         return sorted(self._starts_s)[len(self._starts_s) // 2]
 
     def pcm(self) -> np.ndarray:
@@ -57,10 +57,10 @@ class Run:
 
 
 class AudioBuffer:
-    """Decoded frames of one span, in their places.
+    """Decoded frames of one interval, in their places.
 
     Attributes:
-        runs: what was heard around the span.
+        runs: what was heard around the interval.
         first_s: time of the first frame offered; None before it, or without a stamp.
         end_s: up to where frames were offered.
     """
@@ -73,7 +73,7 @@ class AudioBuffer:
         self.end_s: float | None = None
 
     def add(self, time_s: float | None, rate_hz: int, pcm: np.ndarray) -> None:
-        """Takes a frame, int16 [n, channels]; one without a stamp follows the last."""
+        """Take a frame, int16 [n, channels]; one without a stamp follows the last."""
         if self.end_s is None:
             self.first_s = time_s
         if time_s is None:
@@ -99,23 +99,23 @@ def record(
     end_s: float,
     deadline_s: float = float("inf"),
 ) -> tuple[AudioBuffer, str]:
-    """Decodes around a span; from the front where a seek lands beyond its start.
+    """Decode around an interval; from the front where a seek lands beyond its start.
 
     Returns:
         what was heard, and what is broken, in words ("" when nothing is).
     """
     for from_s in (start_s - _PREROLL_S, 0.0):
-        tape = AudioBuffer(start_s, end_s)
+        buffer = AudioBuffer(start_s, end_s)
         try:
             _seek(container, stream, from_s)
         except av.error.FFmpegError as error:
             damage = f"The file cannot be sought: {error}."
             continue
-        damage = _play(container, stream, tape, deadline_s)
-        is_late = tape.first_s is None or tape.first_s > start_s
+        damage = _play(container, stream, buffer, deadline_s)
+        is_late = buffer.first_s is None or buffer.first_s > start_s
         if from_s <= 0 or not is_late:
             break
-    return tape, damage
+    return buffer, damage
 
 
 def _seek(
@@ -139,31 +139,31 @@ def _seek(
 def _play(
     container: av.container.InputContainer,
     stream: av.audio.stream.AudioStream,
-    tape: AudioBuffer,
+    buffer: AudioBuffer,
     deadline_s: float,
 ) -> str:
-    """Decodes onto the tape until it is full; returns what broke, or ""."""
+    """Decode into the buffer until it is full; return what broke, or ""."""
     coming = packets(container, stream)
-    while tape.end_s is None or tape.end_s < tape.stop_s:
+    while buffer.end_s is None or buffer.end_s < buffer.stop_s:
         packet = None
         if time.monotonic() > deadline_s:
             return "Decoding the audio track took too long."
         try:
             packet = next(coming, None)
             if packet is None:
-                return _shortfall(container, stream, tape)
+                return _shortfall(container, stream, buffer)
             if packet.is_corrupt:
                 raise av.error.InvalidDataError(0, "a packet is cut short")
             frames = packet.decode()
         except (av.error.FFmpegError, EOFError) as error:
             at_s = _time_s(container, packet) if packet is not None else None
             if at_s is None:
-                at_s = tape.end_s or 0.0
-            if packet is not None and at_s < tape.start_s - _MARGIN_S:
+                at_s = buffer.end_s or 0.0
+            if packet is not None and at_s < buffer.start_s - _MARGIN_S:
                 continue  # After a seek MP3 may lack the frames it borrows bits from.
             return f"The audio track breaks at {at_s:.2f} s: {error}."
         for frame in frames:
-            tape.add(_time_s(container, frame), frame.sample_rate, _pcm(frame))
+            buffer.add(_time_s(container, frame), frame.sample_rate, _pcm(frame))
     return ""
 
 
@@ -178,14 +178,14 @@ def _time_s(
 def _shortfall(
     container: av.container.InputContainer,
     stream: av.audio.stream.AudioStream,
-    tape: AudioBuffer,
+    buffer: AudioBuffer,
 ) -> str:
     if not stream.duration or not stream.time_base:
         return ""
     stamp = (stream.start_time or 0) + stream.duration
     promised_s = float(stamp * stream.time_base - origin_s(container))
-    end_s = tape.end_s or 0.0
-    if end_s >= min(promised_s, tape.stop_s - _MARGIN_S) - _SHORTFALL_S:
+    end_s = buffer.end_s or 0.0
+    if end_s >= min(promised_s, buffer.stop_s - _MARGIN_S) - _SHORTFALL_S:
         return ""
     return (
         f"The audio track ends at {end_s:.2f} s, its header says {promised_s:.2f} s; "
@@ -194,7 +194,7 @@ def _shortfall(
 
 
 def _pcm(frame: av.audio.frame.AudioFrame) -> np.ndarray:
-    """Samples of any format as int16 [n, channels]; beyond full scale they saturate."""
+    """Return samples of any format as int16 [n, channels], saturated at full scale."""
     if frame.format.name in ("s64", "s64p"):  # which PyAV has no array for
         frame = av.AudioResampler("dbl").resample(frame)[0]
     data: np.ndarray = frame.to_ndarray()

@@ -53,10 +53,10 @@ class Probe(NamedTuple):
 
     Attributes:
         duration_us: presentation time at which the video stream ends.
-        rate: frames a second, as the container tells it.
+        rate: frames per second, as the container declares.
         has_audio: whether there is an audio track.
         width_px: of the coded picture, before rotation.
-        height_px: likewise.
+        height_px: of the coded picture, before rotation.
         codec: FFmpeg's name of the video codec.
     """
 
@@ -159,12 +159,12 @@ def all_packets(container: av.container.InputContainer) -> Iterator[Any]:
 
 
 def origin_s(container: av.container.InputContainer) -> Fraction:
-    """The container's start in seconds: what players show as 0:00."""
+    """Return the container's start in seconds: what players show as 0:00."""
     return Fraction(container.start_time or 0, av.time_base)
 
 
 def frame_rate(stream: av.video.stream.VideoStream) -> Fraction:
-    """Frames a second as the container tells it, or 25 where it does not.
+    """Return frames per second as the container declares, or 25 where it does not.
 
     1000 and more is the clock of a file that knows no rate, not a camera's.
     """
@@ -200,7 +200,7 @@ def probe(source: Source) -> Probe:
 def header_end_us(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> int | None:
-    """When the video track ends as the header says; None where it does not say."""
+    """Return when the video track ends by the header; None where it does not say."""
     if stream.duration and stream.time_base:
         start = (stream.start_time or 0) * stream.time_base - origin_s(container)
         return round((start + stream.duration * stream.time_base) * 1_000_000)
@@ -235,7 +235,7 @@ def _packet_duration_us(
 
 
 def pixel_aspect(stream: av.video.stream.VideoStream) -> Fraction:
-    """Width of a pixel by its height; 1 where the stream tells none or nonsense."""
+    """Width of a pixel by its height; 1 where the stream declares none or nonsense."""
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     return aspect if 1 / _MOST_OBLONG <= aspect <= _MOST_OBLONG else Fraction(1)
 
@@ -282,5 +282,5 @@ def upright_rgb(frame: av.video.frame.VideoFrame) -> np.ndarray:
 
 
 def _quarter_turns(frame: av.video.frame.VideoFrame) -> int:
-    """Counterclockwise turns by 90° that stand a frame upright."""
+    """Counterclockwise turns by 90° that put a frame upright."""
     return round(frame.rotation / 90) % 4

@@ -7,9 +7,9 @@ Two modes:
 
 How little that is, the stream decides. Packets are planned before they are decoded: a
 packet's time stamp says which frame an instant needs, so that everything before the
-last entry point is dropped, non-reference frames that no instant needs are skipped by
-the decoder, and far instants are reached by a seek. Streams without presentation times
-(AVI, raw H.264) are decoded whole.
+last random access point is dropped, non-reference frames that no instant needs are
+skipped by the decoder, and far instants are reached by a seek. Streams without
+presentation times (AVI, raw H.264) are decoded whole.
 """
 
 import itertools
@@ -35,7 +35,7 @@ _LONG_AGO_US = -(10**12)
 def sample(
     decoder: VideoDecoder, instants_us: Iterable[int], mode: str = "exact"
 ) -> Iterator[Sampled]:
-    """Yields the frames that increasing instants ask for, in order, each once.
+    """Yield the frames that increasing instants ask for, in order, each once.
 
     An instant gets no frame where the stream is damaged or has ended; endless instants
     are fine.
@@ -77,7 +77,7 @@ class _Planner:
         self._seeks_help = True  # until one led elsewhere or not ahead
 
     def run(self) -> Iterator[Sampled]:
-        """Reads, seeks where the next instant is far, and decodes what is needed."""
+        """Read, seek where the next instant is far, and decode what is needed."""
         units = self._decoder.read()
         while True:
             if self._is_far():
@@ -99,7 +99,7 @@ class _Planner:
         return next_us - self._position_us > _SEEK_GAP_US
 
     def _jump(self) -> Iterator[Unit]:
-        """Goes to an entry point before the next instant, or back to the front."""
+        """Go to a random access point before the next instant, or back to the front."""
         sought_us = self._sought_us = self._instants.next_us
         assert sought_us is not None
         self._clear()
@@ -133,7 +133,7 @@ class _Planner:
         self._pending_bytes = 0
 
     def _decode_ahead(self) -> Iterator[Sampled]:
-        """Decodes what was held back, short of a frame that may yet be asked for."""
+        """Decode what was held back, short of a frame that may yet be asked for."""
         next_us = self._instants.next_us
         times = [u.time_us for u in self._pending]
         target_us = max((t for t in times if next_us and t <= next_us), default=None)
@@ -146,7 +146,7 @@ class _Planner:
             yield from self._flush()
 
     def _decode(self, count: int, target_us: int) -> Iterator[Sampled]:
-        """Decodes the first pending packets, before the target only what it needs."""
+        """Decode the first pending packets, before the target only what it needs."""
         units = self._pending[:count]
         del self._pending[:count]
         self._pending_bytes -= sum(u.packet.size for u in units)
@@ -159,7 +159,7 @@ class _Planner:
         self._inside = [t for t in self._inside if t >= target_us]
 
     def _reach(self, until_us: int) -> Iterator[Sampled]:
-        """Decodes up to the frames on screen at the instants before a time."""
+        """Decode up to the frames on screen at the instants before a time."""
         while self._instants.due(until_us):
             instant_us = self._instants.advance()
             next_us = yield from self._reach_one(instant_us)
@@ -167,7 +167,7 @@ class _Planner:
             self._instants.skip(min(until_us, next_us))
 
     def _reach_one(self, instant_us: int) -> Generator[Sampled, None, float]:
-        """Decodes up to the frame on screen; returns when the next one shows."""
+        """Decode up to the frame on screen; return when the next one shows."""
         shown = (u for u in self._pending if not u.packet.is_discard)
         times = [u.time_us for u in shown] + self._inside
         if self._shown is not None:
@@ -210,7 +210,7 @@ class _Planner:
             yield Sampled(time_us, instant_us, frame)
 
     def _flush(self) -> Iterator[Sampled]:
-        """Empties the decoder and makes it ready for an entry point."""
+        """Empty the decoder and make it ready for a random access point."""
         yield from self._emit(self._decoder.decode(None))
         self._decoder.restart()
         self._wanted.clear()
@@ -226,7 +226,7 @@ def _sequential(decoder: VideoDecoder, instants: Instants) -> Iterator[Sampled]:
     for frame in _all_frames(decoder):
         time_us = _decoding_time_us(decoder, frame, shown)
         pick = shown or (time_us, frame)
-        # No frame stands for a stretch that was damaged.
+        # No frame represents a stretch that was damaged.
         is_gap = shown is not None and len(decoder.breaks) > breaks
         until_us = pick[0] + decoder.period_us if is_gap else time_us
         while instants.due(time_us):
@@ -258,7 +258,7 @@ def _all_frames(decoder: VideoDecoder) -> Iterator[av.video.frame.VideoFrame]:
 
 
 def _nearest_keyframes(decoder: VideoDecoder, instants: Instants) -> Iterator[Sampled]:
-    """Decodes keyframes alone, the nearest to each instant."""
+    """Decode keyframes alone, the nearest to each instant."""
     assert instants.next_us is not None
     if instants.next_us > _SEEK_GAP_US:
         decoder.seek(instants.next_us)

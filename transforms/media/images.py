@@ -68,9 +68,9 @@ class ImageLimits:
 
 
 def decode_image(data: bytes, limits: ImageLimits) -> np.ndarray:
-    """Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF.
+    """Decode a JPEG, PNG, WebP, GIF, BMP or TIFF.
 
-    The EXIF orientation is applied, transparency is laid on white, 16-bit grey is
+    The EXIF orientation is applied, transparency is laid on white, 16-bit gray is
     scaled to 8 bits, and of several frames or pages the first is taken. ICC profiles
     are not applied.
 
@@ -98,7 +98,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> np.ndarray:
 
 
 def resize_for_embedding(rgb: np.ndarray, size_px: int) -> np.ndarray:
-    """Squeezes an image to a square, by the scaler that video frames go through.
+    """Squeeze an image to a square, by the scaler that video frames go through.
 
     A seed and the frame it was cut from must not differ by the resampling filter, so
     both use libswscale's BILINEAR (a triangle filter that widens when it shrinks).
@@ -131,7 +131,7 @@ def resize_for_embedding(rgb: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
-    """Encodes uint8 [h, w, 3] as a JPEG; same input, same bytes.
+    """Encode uint8 [h, w, 3] as a JPEG; same input, same bytes.
 
     Args:
         rgb: uint8 [h, w, 3].
@@ -143,7 +143,7 @@ def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Reads the header; decodes no pixel."""
+    """Read the header; decode no pixel."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except _BOMBS as error:
@@ -174,7 +174,7 @@ def _corrupt(error: Exception) -> InputError:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; unreadable EXIF costs no good picture."""
+    """Apply the EXIF orientation; unreadable EXIF costs no good picture."""
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except _PARSER_ERRORS:
@@ -193,7 +193,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(image: Image.Image) -> np.ndarray:
-    """Scales grey samples of 0..65535 to uint8 [h, w], rounded to nearest.
+    """Scale gray samples of 0..65535 to uint8 [h, w], rounded to nearest.
 
     Pillow's own conversion clips them at 255. Wider samples have no agreed white, so
     they are refused, not guessed at.

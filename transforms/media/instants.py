@@ -28,17 +28,17 @@ class Instants:
         self.next_us = next(self._rest, None)
 
     def advance(self) -> int:
-        """Takes the next instant."""
+        """Take the next instant."""
         taken = self.next_us
         assert taken is not None
         self.next_us = next(self._rest, None)
         return taken
 
     def skip(self, until_us: float) -> None:
-        """Passes over the instants before `until_us`."""
+        """Pass over the instants before `until_us`."""
         while self.due(until_us):
             self.advance()
 
     def due(self, until_us: float) -> bool:
-        """Whether the next instant lies before `until_us`."""
+        """Return whether the next instant is before `until_us`."""
         return self.next_us is not None and self.next_us < until_us

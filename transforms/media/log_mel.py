@@ -21,7 +21,7 @@ _POINTS = 1024
 
 
 def log_mel(samples: np.ndarray, rate_hz: int = 16_000) -> np.ndarray:
-    """Computes `ln(mel magnitude + LOG_OFFSET)`.
+    """Compute `ln(mel magnitude + LOG_OFFSET)`.
 
     Frame i starts at 10 i ms. What the last windows lack is taken as zeros. Always on
     the CPU, so that a worker with an accelerator writes the same bytes.
@@ -53,7 +53,7 @@ def log_mel(samples: np.ndarray, rate_hz: int = 16_000) -> np.ndarray:
 
 
 def _import_tensorflow_io() -> Any:
-    """Imports it without its warnings: of its native libraries nothing is used here."""
+    """Import TensorFlow I/O without its warnings: its native libraries are not used."""
     with warnings.catch_warnings():
         for message in ("unable to load libtensorflow_io", "file system plugins"):
             warnings.filterwarnings("ignore", message, UserWarning)

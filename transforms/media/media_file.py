@@ -72,7 +72,7 @@ class MediaFile:
                 "read_too_often",
                 f"{self.max_bytes} bytes of it were read, which is many times what it "
                 f"holds ({self.size_bytes} bytes): its index leads back and forth. "
-                "Write it anew with a tool that you trust.",
+                "Write it again with a tool that you trust.",
             )
 
     def close(self) -> None:

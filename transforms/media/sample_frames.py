@@ -60,15 +60,15 @@ class Break(NamedTuple):
 def extract_frames(
     source: Source, start_us: int, end_us: int, config: SamplingConfig
 ) -> Iterator[Frame | Break]:
-    """Yields the frames of one part, then where the stream was damaged.
+    """Yield the frames of one part, then where the stream was damaged.
 
-    Parts together give the frames of the whole: an instant belongs to the part that it
-    lies in, a frame that several instants share to the first.
+    Parts together yield the frames of the whole: an instant belongs to the part that it
+    is in, a frame that several instants share to the first.
 
     Args:
         source: a local file.
         start_us: of the part; instants are multiples of 1 / fps from the start.
-        end_us: likewise, exclusive.
+        end_us: of the part, exclusive.
         config: how to sample.
 
     Raises:
@@ -96,9 +96,9 @@ def _told(breaks: Sequence[tuple[int, str]]) -> Iterator[Break]:
 
 
 def _instants(start_us: int, end_us: int, fps: float) -> Iterator[int]:
-    """Multiples of 1 / fps, from the last one before the part on.
+    """Yield multiples of 1 / fps, from the last one before the part on.
 
-    That one tells whether the part's first frame was the previous part's already.
+    That one decides whether the part's first frame was the previous part's already.
     """
     first = max(0, math.ceil(start_us * fps / 1_000_000) - 1)
     for i in range(first, 2**62):

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import av
 import av.container
-import av.video.codeccontext
 import av.video.frame
 import av.video.stream
 
@@ -22,6 +21,7 @@ from transforms.media.container import (
     packets,
     video_stream,
 )
+from transforms.media.random_access import is_random_access_point
 
 # Formats that store a decoding order and no presentation times.
 _WITHOUT_PTS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg"})
@@ -60,8 +60,8 @@ class Unit(NamedTuple):
 class VideoDecoder:
     """One open video's packets and frames.
 
-    Frames that may be damaged, from an error to the next entry point, are withheld and
-    the damage is written down.
+    Frames that may be damaged, from an error to the next random access point, are
+    withheld and the damage is written down.
 
     Attributes:
         breaks: `(time_us, message)` of each damage met; the message also says which
@@ -97,11 +97,11 @@ class VideoDecoder:
         self._decode_us: int | None = None
 
     def time_us(self, stamp: int) -> int:
-        """A time stamp of the stream as µs from the container's start."""
+        """Return a time stamp of the stream as µs from the container's start."""
         return round((stamp * self._time_base - self._origin_s) * 1_000_000)
 
     def seek(self, time_us: int) -> None:
-        """Goes to a place before `time_us`, or to the front where that fails."""
+        """Go to a place before `time_us`, or to the front where that fails."""
         stamp = int((Fraction(time_us, 1_000_000) + self._origin_s) / self._time_base)
         if not self._primed:
             next(self.read(), None)
@@ -112,7 +112,7 @@ class VideoDecoder:
             self.rewind()
 
     def rewind(self) -> None:
-        """Goes back to the first packet."""
+        """Go back to the first packet."""
         if not self._started:
             return
         self._sought, self._decode_us = False, None
@@ -123,7 +123,7 @@ class VideoDecoder:
             self._container.seek(0, unsupported_byte_offset=True)
 
     def read(self) -> Iterator[Unit]:
-        """The packets from here on, in decoding order, as far as the file goes.
+        """Yield the packets from here on, in decoding order, as far as the file goes.
 
         Raises:
             InputError: `decode_timeout` when the deadline has passed.
@@ -154,7 +154,7 @@ class VideoDecoder:
             yield unit
 
     def _prime(self, first: av.Packet) -> None:
-        """Shows the decoder the file's first packet, wherever decoding will start.
+        """Show the decoder the file's first packet, wherever decoding will start.
 
         There x264 leaves its version, by which FFmpeg undoes the errors of old ones;
         without it their 4:4:4 pictures turn green.
@@ -218,21 +218,13 @@ class VideoDecoder:
         return Unit(packet, time_us, decode_us, is_entry, is_whole)
 
     def decode(self, unit: Unit | None) -> list[av.video.frame.VideoFrame]:
-        """Decodes one packet (None: drains the decoder) into undamaged frames.
+        """Decode one packet (None: drain the decoder) into undamaged frames.
 
-        Recovers from damage at each entry point.
+        Recovers from damage at each random access point.
         """
         if unit is None:
             self.codec.skip_frame = "DEFAULT"
-        elif unit.is_entry and self._damaged:
-            self.restart()
-        elif not unit.is_whole:
-            self._damaged = True
-        elif self._damaged and not self.breaks:
-            self.breaks.append(
-                (max(0, unit.time_us), f"it starts without a keyframe; {_GROUP}")
-            )
-        if unit is not None and self._damaged:
+        elif not self._can_take(unit):
             return []
         try:
             frames = self.codec.decode(unit.packet if unit is not None else None)
@@ -242,8 +234,24 @@ class VideoDecoder:
             at_us = self.end_us if unit is None else unit.decode_us
             self._record(at_us, f"the decoder failed: {error}")
             return []
-        if self._damaged:
-            return []
+        return [] if self._damaged else self._intact(frames)
+
+    def _can_take(self, unit: Unit) -> bool:
+        """Return whether what the decoder holds and the packet are undamaged."""
+        if unit.is_entry and self._damaged:
+            self.restart()
+        elif not unit.is_whole:
+            self._damaged = True
+        elif self._damaged and not self.breaks:
+            self.breaks.append(
+                (max(0, unit.time_us), f"it starts without a keyframe; {_GROUP}")
+            )
+        return not self._damaged
+
+    def _intact(
+        self, frames: list[av.video.frame.VideoFrame]
+    ) -> list[av.video.frame.VideoFrame]:
+        """Return the frames before the first that the decoder marked as damaged."""
         intact = list(takewhile(lambda frame: not frame.is_corrupt, frames))
         if len(intact) < len(frames):
             time_us = self.frame_time_us(frames[len(intact)])
@@ -254,60 +262,19 @@ class VideoDecoder:
         return intact
 
     def decode_alone(self, unit: Unit) -> list[av.video.frame.VideoFrame]:
-        """Decodes one keyframe with nothing before or after it."""
+        """Decode one keyframe with nothing before or after it."""
         self.restart()
         return self.decode(unit) or self.decode(None)
 
     def frame_time_us(self, frame: av.video.frame.VideoFrame) -> int | None:
-        """When a frame shows; None where no time stamp came with it."""
+        """Return when a frame shows; None where no time stamp came with it."""
         return None if frame.pts is None else self.time_us(frame.pts)
 
     def restart(self) -> None:
-        """Forgets what was decoded: the next packet must be an entry point."""
+        """Forget what was decoded: the next packet must be a random access point."""
         self.codec.flush_buffers()
         self._damaged = False
 
     def _record(self, time_us: int, message: str) -> None:
         self.breaks.append((max(0, time_us), f"{message}; {_GROUP}"))
         self._damaged = True
-
-
-# A container's keyframe flag is not enough for H.264: recovery points and intra
-# pictures of an open GOP carry it too, and frames decoded from there on may be green
-# garbage. An IDR picture is always clean (ITU-T H.264, 7.4.1.2.4; H.265, 7.4.2.2).
-_H264_IDR = frozenset({5})
-# BLA, IDR and CRA pictures: decoders drop the leading pictures that would need more.
-_HEVC_RANDOM_ACCESS = frozenset(range(16, 22))
-
-
-def is_random_access_point(
-    packet: av.Packet, codec: av.video.codeccontext.VideoCodecContext
-) -> bool:
-    """Whether a decoder without history shows `packet` and all that follows it."""
-    if not packet.is_keyframe:
-        return False
-    if codec.name == "h264":
-        return any(h & 0x1F in _H264_IDR for h in _nal_headers(bytes(packet), codec))
-    if codec.name == "hevc":
-        headers = _nal_headers(bytes(packet), codec)
-        return any(h >> 1 & 0x3F in _HEVC_RANDOM_ACCESS for h in headers)
-    return True
-
-
-def _nal_headers(
-    data: bytes, codec: av.video.codeccontext.VideoCodecContext
-) -> Iterator[int]:
-    """The first byte of each NAL unit, length-prefixed (MP4) or Annex B."""
-    extradata = codec.extradata or b""
-    if not extradata or extradata[0] != 1:
-        position = data.find(b"\0\0\1")
-        while 0 <= position < len(data) - 3:
-            yield data[position + 3]
-            position = data.find(b"\0\0\1", position + 3)
-        return
-    # avcC keeps the prefix's length in byte 4, hvcC in byte 21.
-    size = (extradata[4 if codec.name == "h264" else 21] & 3) + 1
-    position = 0
-    while position + size < len(data):
-        yield data[position + size]
-        position += size + int.from_bytes(data[position : position + size], "big")

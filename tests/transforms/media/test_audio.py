@@ -82,17 +82,17 @@ def test_sound_is_placed_to_half_a_sample(tmp_path: Path) -> None:
         assert abs(shift_us(sound.samples, wanted)) <= 32
 
 
-def test_spans_do_not_depend_on_each_other(tmp_path: Path) -> None:
+def test_parts_do_not_depend_on_each_other(tmp_path: Path) -> None:
     # The encoder leaves some bands of noise to the decoder's generator.
     path = write(tmp_path / "a.mp4", noise(12, 48_000), 48_000, "aac", "fltp")
-    spans = [(s * SECOND_US, (s + 3) * SECOND_US) for s in (9, 2, 5, 2)]
-    sounds = [read_sound(str(path), *span).samples for span in spans]
-    for span, samples in zip(spans, sounds, strict=True):
-        alone = read(path, span[0] / 1e6, span[1] / 1e6).samples
+    parts = [(s * SECOND_US, (s + 3) * SECOND_US) for s in (9, 2, 5, 2)]
+    sounds = [read_sound(str(path), *part).samples for part in parts]
+    for part, samples in zip(parts, sounds, strict=True):
+        alone = read(path, part[0] / 1e6, part[1] / 1e6).samples
         np.testing.assert_array_equal(samples, alone)
 
 
-def test_spans_are_parts_of_the_whole(tmp_path: Path) -> None:
+def test_parts_are_pieces_of_the_whole(tmp_path: Path) -> None:
     signal = chirp(times(12, 48_000))[:, np.newaxis]
     path = write(tmp_path / "a.mp4", signal, 48_000, "aac", "fltp")
     whole = read(path, 0, 12).samples
@@ -103,7 +103,7 @@ def test_spans_are_parts_of_the_whole(tmp_path: Path) -> None:
         assert rms(part) == pytest.approx(rms(expected), rel=0.01)
 
 
-def test_length_is_exact_for_odd_spans_and_beyond_the_track(tmp_path: Path) -> None:
+def test_length_is_exact_for_odd_parts_and_beyond_the_track(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", noise(2, 44_100), 44_100)
     sound = read(path, 1.234567, 4.0)
     assert len(sound.samples) == round((4.0 - 1.234567) * 16_000)

@@ -48,7 +48,7 @@ def made(path: Path, count: int = 25, aspect: Fraction | None = None) -> Path:
 
 
 def turned(path: Path, degrees: int) -> Path:
-    """Patches the matrix of an MP4's track header."""
+    """Patch the matrix of an MP4's track header."""
     data = bytearray(made(path).read_bytes())
     at = data.index(b"tkhd") + 4 + 40
     a, b, c, d = TURNS[degrees]

@@ -37,7 +37,7 @@ def pixels(frame: av.VideoFrame) -> np.ndarray:
 
 
 def decoded(path: Path, key_only: bool = False) -> Frames:
-    """Every frame up to the first error, in order of showing."""
+    """Return every frame up to the first error, in presentation order."""
     frames = []
     with av.open(str(path), metadata_errors="ignore") as container:
         origin = Fraction(container.start_time or 0, av.time_base)
@@ -60,7 +60,7 @@ def period_us(path: Path) -> int:
 def on_screen(
     frames: Frames, step_us: int, start_us: int = 0, last_us: int = 40_000
 ) -> Frames:
-    """What a player shows; the last frame stays for `last_us`."""
+    """Return what a player shows; the last frame stays for `last_us`."""
     times = [time_us for time_us, _ in frames]
     end_us = times[-1] + last_us
     at = [
@@ -102,7 +102,7 @@ def made(
     stamps: list[int] | None = None,
     **options: str,
 ) -> Path:
-    """Writes a moving pattern at 25 fps; every frame differs from every other."""
+    """Write a moving pattern at 25 fps; every frame differs from every other."""
     width, height = size
     y, x = np.mgrid[:height, :width]
     with av.open(str(path), "w") as container:
@@ -311,7 +311,7 @@ def test_recovers_at_the_next_keyframe(tmp_path: Path) -> None:
 
 @real_videos
 def test_old_x264_in_444_is_right_after_a_late_start() -> None:
-    """Its version stands in the first packet; without it the picture turns green."""
+    """Its version is in the first packet; without it the picture turns green."""
     path = VIDEOS / "iio_cockatoo.mp4"
     instants = list(range(4_000_000, 6_000_000, 40_000))
     with open_video(str(path)) as container:

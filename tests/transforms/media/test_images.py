@@ -188,7 +188,7 @@ def test_tiny_and_extreme_shapes(size: tuple[int, int]) -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixel: any decoding of it would fail."""
+    """Return a PNG that claims a size without a pixel: decoding it would fail."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     end = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
@@ -232,8 +232,8 @@ def test_mutated_files_are_decoded_or_refused_never_raise_else() -> None:
             broken[random.integers(0, min(len(data), 200), 4)] ^= 0x55
             try:
                 outcomes.add(decode_image(broken.tobytes(), LIMITS).dtype.name)
-            except InputError as reject:
-                outcomes.add(reject.reason)
+            except InputError as error:
+                outcomes.add(error.reason)
     assert {"uint8", "corrupt_image", "not_an_image"} <= outcomes
 
 
@@ -306,7 +306,7 @@ def test_a_large_downscale_is_antialiased() -> None:
     assert np.abs(small.astype(int) - 127.5).max() < 4
 
 
-def test_beyond_the_scaler_is_a_reject() -> None:
+def test_beyond_the_scaler_is_an_input_error() -> None:
     with pytest.raises(InputError) as caught:
         resize_for_embedding(np.zeros((1, 16_000_000, 3), np.uint8), 32)
     assert caught.value.reason == "extreme_aspect"

@@ -16,12 +16,12 @@ def noise(count: int) -> np.ndarray:
 
 
 def mel_of(hz: np.ndarray) -> np.ndarray:
-    """The HTK formula."""
+    """Return frequencies in mel, by the HTK formula."""
     return 1127 * np.log1p(hz / 700)
 
 
 def mel_edges() -> np.ndarray:
-    """Where 128 triangles between 0 and 7600 Hz start, peak and end, in mel [130]."""
+    """Return the corners of 128 triangles between 0 and 7600 Hz, in mel [130]."""
     return np.linspace(0, float(mel_of(np.array(7600))), 130)
 
 
