@@ -1,5 +1,6 @@
-"""Servers that several suites talk to."""
+"""How the tests compile, and servers that several suites talk to."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.quick_compiler import QUICK_COMPILER
 from tests.support.web_server import Server
+
+# Before anything imports JAX; processes that a test starts inherit it.
+os.environ.setdefault("XLA_FLAGS", QUICK_COMPILER)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.quick_compiler import as_users_compile
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # The test command is what runs this file.
@@ -56,6 +57,7 @@ def test_every_command_runs(tmp_path: Path) -> None:
     done = subprocess.run(  # Job control, as in the shell of a reader.
         ["bash", "-m", "-euxo", "pipefail", "-c", f"{script}\n{python}"],
         cwd=tmp_path,
+        env=as_users_compile(),
         capture_output=True,
         text=True,
     )

@@ -35,11 +35,15 @@ PARITY = DATA / "parity"
 pytestmark = pytest.mark.skipif(
     not PARITY.is_dir(), reason="needs the reference checkpoints of shared/data/parity"
 )
-# The sizes of the input are the run's; everything else is to come with checkpoints.
+SMALL: dict[str, int] = {"hidden": 16, "layers": 1, "heads": 2, "mlp": 16}
+# The sizes of the input are the run's; everything else is to come with checkpoints. What
+# has none is small: to initialize the defaults' 12 layers costs seconds.
 INPUT = AudioVisualConfig(
     frames=2, frame_px=64, spectrogram_frames=96, mel_bins=64, fusion_layer=2
 )
-MODEL = DualEncoderConfig(clips=INPUT, embedding=8)
+MODEL = DualEncoderConfig(
+    clips=INPUT, text=BertConfig(**SMALL, vocabulary=100), embedding=8
+)
 AST, VIT, BERT = (str(PARITY / name) for name in ("ast", "vit", "bert"))
 
 
@@ -87,8 +91,9 @@ def test_an_ast_and_a_vit_train_side_by_side() -> None:
         has_audio=np.array([True, True, True, False]),
     )
     texts = Tokens(rng.integers(1, 90, (4, 8), dtype=np.int32), np.ones((4, 8), bool))
-    batch = jax.tree.map(jnp.asarray, CaptionedClips(clips, texts))
-    (loss, _), gradients = loss_and_gradients(task, *divide(task, model), batch)
+    compiled = jax.jit(loss_and_gradients, static_argnums=(0, 1))
+    batch = CaptionedClips(clips, texts)
+    (loss, _), gradients = compiled(task, *divide(task, model), batch)
     assert np.isfinite(loss)
     extra = gradients["clips"]["streams"]["audio"]["extra_tokens"]
     assert float(jnp.abs(jax.tree.leaves(extra)[0][1]).max()) > 0  # the second of two
@@ -119,7 +124,9 @@ def test_settings_of_a_bert_are_used(setting: dict[str, Any], tmp_path: Path) ->
     other = changed(BERT, tmp_path / "bert", **setting)
     given = np.random.default_rng(0).integers(1, 90, (2, 8)), np.ones((2, 8), bool)
     given = tuple(map(jnp.asarray, given))
-    text = made(DualEncoderTask(model=MODEL, text=other)).text
+    clips = dataclasses.replace(INPUT, **SMALL, fusion_layer=1)
+    model = DualEncoderConfig(clips=clips, embedding=8)
+    text = made(DualEncoderTask(model=model, text=other)).text
     check(text(*given), load_bert(other)(*given), load_bert(BERT)(*given))
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from models.retrieval.task import Embedded, accuracy
 from models.training import sharding, step
 from models.training.step import TrainState
 from tests.support.paths import ROOT
+from tests.support.quick_compiler import QUICK_COMPILER
 from tests.support.tiny_model import (
     TASK,
     largest_difference,
@@ -29,13 +31,15 @@ def split() -> tuple[Any, Any, Any]:
     return step.divide(TASK, tiny_model())
 
 
+compiled = jax.jit(step.loss_and_gradients, static_argnums=(0, 1, 5))
+
+
 @pytest.mark.parametrize("micro", [2, 8])
 def test_micro_batches_give_the_gradients_of_the_whole(
     split: tuple[Any, Any, Any], micro: int
 ) -> None:
-    batch = jax.tree.map(jnp.asarray, tiny_batch())
-    whole = step.loss_and_gradients(TASK, *split, batch)
-    parts = step.loss_and_gradients(TASK, *split, batch, micro)
+    whole = compiled(TASK, *split, tiny_batch(), 0)
+    parts = compiled(TASK, *split, tiny_batch(), micro)
     assert largest_difference(whole[0], parts[0]) < 1e-6
     assert largest_difference(whole[1], parts[1]) < 1e-5
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(whole[1])) > 1e-2
@@ -49,18 +53,23 @@ def test_accuracy_counts_ties_as_wrong() -> None:
     assert accuracy(Embedded(apart[:, ::-1], apart)) == pytest.approx(1 / 3)
 
 
-def state_of(
-    params: Any, rest: Any, optimizer: optax.GradientTransformation
-) -> TrainState:
+OPTIMIZER = optax.adam(3e-3)
+
+
+@pytest.fixture(scope="module")
+def train(split: tuple[Any, Any, Any]) -> Callable[..., Any]:
+    return step.make_step(TASK, split[0], OPTIMIZER)
+
+
+def state_of(params: Any, rest: Any) -> TrainState:
     copied = jax.tree.map(jnp.array, params)
-    return TrainState(jnp.int32(0), copied, optimizer.init(copied), rest)
+    return TrainState(jnp.int32(0), copied, OPTIMIZER.init(copied), rest)
 
 
-def test_steps_lower_the_loss(split: tuple[Any, Any, Any]) -> None:
-    graph, params, rest = split
-    optimizer = optax.adam(3e-3)
-    train = step.make_step(TASK, graph, optimizer)
-    state, losses = state_of(params, rest, optimizer), []
+def test_steps_lower_the_loss(
+    split: tuple[Any, Any, Any], train: Callable[..., Any]
+) -> None:
+    state, losses = state_of(*split[1:]), []
     for _ in range(40):
         state, metrics = train(state, tiny_batch())
         losses.append(float(metrics.loss))
@@ -68,14 +77,14 @@ def test_steps_lower_the_loss(split: tuple[Any, Any, Any]) -> None:
     assert metrics.named["accuracy"] == 1 and metrics.finite == 1
 
 
-def test_what_is_not_finite_changes_nothing(split: tuple[Any, Any, Any]) -> None:
-    graph, params, rest = split
-    optimizer = optax.adam(1e-2)
-    train = step.make_step(TASK, graph, optimizer)
+def test_what_is_not_finite_changes_nothing(
+    split: tuple[Any, Any, Any], train: Callable[..., Any]
+) -> None:
+    _, params, rest = split
     batch = tiny_batch()
     batch.clips.audio[3, 0, 0] = np.nan
     before = jax.tree.map(np.asarray, params)
-    state, metrics = train(state_of(params, rest, optimizer), batch)
+    state, metrics = train(state_of(params, rest), batch)
     assert metrics.finite == 0 and not np.isfinite(metrics.loss)
     assert largest_difference(before, state.params) == 0 and int(state.step) == 0
 
@@ -103,7 +112,7 @@ print("equal")
 
 
 def test_eight_devices_give_what_one_gives() -> None:
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{QUICK_COMPILER} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", ON_EIGHT],
