@@ -36,8 +36,8 @@ pytestmark = pytest.mark.skipif(
     not PARITY.is_dir(), reason="needs the reference checkpoints of shared/data/parity"
 )
 SMALL: dict[str, int] = {"hidden": 16, "layers": 1, "heads": 2, "mlp": 16}
-# The sizes of the input are the run's; everything else is to come with checkpoints. What
-# has none is small: to initialize the defaults' 12 layers costs seconds.
+# The sizes of the input are the run's; everything else is to come with checkpoints.
+# What has none is small: to initialize the defaults' 12 layers costs seconds.
 INPUT = AudioVisualConfig(
     frames=2, frame_px=64, spectrogram_frames=96, mel_bins=64, fusion_layer=2
 )
