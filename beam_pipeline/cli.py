@@ -26,6 +26,10 @@ COMMANDS = {
     "mine": Command(
         "beam_pipeline.commands.mine", "mine video clips for the captions of images"
     ),
+    "transcribe": Command(
+        "beam_pipeline.commands.transcribe",
+        "cut the clips of what is said in videos, captioned by it",
+    ),
     "inspect": Command(
         "beam_pipeline.commands.inspect",
         "print what a run directory holds, and draw a contact sheet",

@@ -11,7 +11,7 @@ import numpy as np
 
 # Where a caption comes from: an image that looks like a frame of the clip, a captioner
 # of images, or speech in the clip.
-TRANSFERRED, PSEUDOLABEL, ASR = "transferred", "pseudolabel", "asr"
+SOURCES = TRANSFERRED, PSEUDOLABEL, ASR = "transferred", "pseudolabel", "asr"
 
 
 class SeedRow(NamedTuple):

@@ -15,6 +15,7 @@ from tests.support.paths import ROOT
 MODULES = {
     "apache-beam": "apache_beam",
     "av": "av",
+    "charset-normalizer": "charset_normalizer",
     "cryptography": "cryptography",
     "faiss-cpu": "faiss",
     "flax": "flax.nnx",
@@ -27,6 +28,7 @@ MODULES = {
     "grpcio-tools": "grpc_tools",
     "hypothesis": "hypothesis",
     "huggingface-hub": "huggingface_hub",
+    "ijson": "ijson",
     "import-linter": "importlinter",
     "jax": "jax",
     "matplotlib": "matplotlib",
@@ -40,6 +42,7 @@ MODULES = {
     "optax": "optax",
     "orbax-checkpoint": "orbax.checkpoint",
     "pillow": "PIL",
+    "pocketsphinx": "pocketsphinx",
     "prometheus-client": "prometheus_client",
     "protobuf": "google.protobuf",
     "psutil": "psutil",

@@ -291,11 +291,17 @@ class ExternalIndexFlags:
 
 
 @flags
-class ClipFlags:
-    """Clips."""
+class StoredClipFlags:
+    """Stored clips."""
 
-    clip_s: float = flag("Length of a clip", unit="seconds", default=10.0, above=0)
     clip_fps: float = flag("Frames stored per second of a clip", default=25.0, above=0)
     require_sound: bool = flag(
         "Drop clips whose sound is missing, silent or damaged", default=False
     )
+
+
+@flags
+class ClipFlags(StoredClipFlags):
+    """Clips."""
+
+    clip_s: float = flag("Length of a clip", unit="seconds", default=10.0, above=0)

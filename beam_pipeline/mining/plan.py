@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.external_index import ExternalIndex
+from beam_pipeline.mining.flags import DownloadFlags, FilterFlags
 from beam_pipeline.mining.preflight import threshold_of
 from clipseed.io.http import FetchConfig
 from clipseed.io.storage import join
@@ -22,7 +23,7 @@ from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig
 from transforms.videos.filters import FilterConfig, read_denylist
 
-_SHORT_SIDE_PX = 256
+STORED_SHORT_SIDE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def make_plan(
         if config.min_similarity is None
         else min(config.min_similarity, threshold)
     )
-    scratch_bytes = round(config.scratch_gib * 2**30)
-    fetch = FetchConfig(allow_private=config.allow_private, scratch_bytes=scratch_bytes)
+    fetch = fetch_of(config)
     isolate, limit_s = config.isolate_decoder, config.video_timeout_s
     resizing = embedder.resizing
     sampling = SamplingConfig(
@@ -79,7 +79,7 @@ def make_plan(
     )
     clip_us = round(config.clip_s * 1_000_000)
     cut = CutConfig(
-        clip_us, config.clip_fps, _SHORT_SIDE_PX, limit_s, config.max_failed_share
+        clip_us, config.clip_fps, STORED_SHORT_SIDE_PX, limit_s, config.max_failed_share
     )
     kept = _embedding_cache(config, embedder, sampling)
     return Plan(
@@ -109,7 +109,7 @@ def make_plan(
             isolate=isolate,
             max_failed_share=config.max_failed_share,
         ),
-        filters=_filters(config),
+        filters=filters_of(config),
         sampling=sampling,
         build=BuildConfig(
             config.output,
@@ -150,7 +150,14 @@ def _embedding_cache(
     return EmbeddingCache(folder, embedder.embedder_id, sampling, reused)
 
 
-def _filters(config: MineConfig) -> FilterConfig:
+def fetch_of(flags: DownloadFlags) -> FetchConfig:
+    """Return the bounds of downloads."""
+    scratch_bytes = round(flags.scratch_gib * 2**30)
+    return FetchConfig(allow_private=flags.allow_private, scratch_bytes=scratch_bytes)
+
+
+def filters_of(config: FilterFlags) -> FilterConfig:
+    """Return the limits that videos are filtered by."""
     denied = read_denylist(config.denylist) if config.denylist else frozenset()
     return FilterConfig(
         as_of=config.as_of,

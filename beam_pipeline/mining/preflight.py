@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from beam_pipeline.mining.config import MineConfig
 from clipseed.errors import InputError
@@ -166,7 +167,27 @@ def same_day(config: MineConfig, flags: Sequence[str]) -> MineConfig:
     return dataclasses.replace(config, as_of=datetime.date.fromisoformat(day))
 
 
-def prepare_output(config: MineConfig) -> str:
+class OutputSettings(Protocol):
+    """What `prepare_output` has to know of a job."""
+
+    @property
+    def output(self) -> str:
+        """The run directory."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether a run that is there is replaced."""
+
+    @property
+    def as_of(self) -> datetime.date:
+        """The day that ages count from."""
+
+    @property
+    def keep_embeddings(self) -> bool:
+        """Whether frame embeddings stay."""
+
+
+def prepare_output(config: OutputSettings) -> str:
     """Make room for a run, and refuse to harm what is there.
 
     The frame embedding cache of an earlier attempt, or of the run to be replaced,

@@ -30,7 +30,7 @@ from clipseed.run.accounting import (
     dead_letters,
 )
 from clipseed.run.outcomes import VideoOutcome
-from transforms.clips.write import WriteClips
+from transforms.clips.write import ClipsConfig, WriteClips
 from transforms.frames.embed import Embed
 from transforms.frames.extract import ExtractFrames, SplitVideos
 from transforms.frames.outcomes import AccountForVideos, VideoTraces
@@ -196,11 +196,19 @@ def select_and_cut(
     """Select the best matches of each seed, caption them, and cut the clips."""
     selected = matches | SelectMatches(plan.selection, plan.sampling.fps)
     joined = selected.by_seed | JoinCaptions(seeds)
-    written = joined.matches | WriteClips(plan.clips)
+    clips = cut_captioned(joined.matches, plan.clips)
+    clips.ledger.tallies.extend(selected.tallies)
+    clips.ledger.tallies.append(
+        joined.uncaptioned | "Uncaptioned" >> Tally(SEEDS_WITHOUT_CAPTION)
+    )
+    return clips
+
+
+def cut_captioned(captions: beam.PCollection, config: ClipsConfig) -> CutClips:
+    """Cut the clips of `ClipCaption`s."""
+    written = captions | WriteClips(config)
     reports = written.reports
     tallies = [
-        *selected.tallies,
-        joined.uncaptioned | "Uncaptioned" >> Tally(SEEDS_WITHOUT_CAPTION),
         written.pairs | "Pairs" >> Tally(PAIRS),
         reports | "Clips" >> Tally(CLIPS),
         reports | "ClipUs" >> Tally(CLIPS_US, lambda r: r.duration_us),
@@ -262,15 +270,27 @@ def write_tables(plan: Plan, rows: Tables) -> list[beam.PCollection]:
     tables = RunTables(plan.info.run_dir, plan.clips.num_shards, plan.info.config_hash)
     write = tables.matches(plan.selection, plan.info.embedder_id)
     return [
-        _keyed(rows, "matches", "seed_id") | "WriteMatches" >> write,
-        _keyed(rows, "pairs", "video_id") | "WritePairs" >> tables.pairs(),
-        _keyed(rows, "rejected", "key") | "WriteRejected" >> tables.rejected(),
-        _keyed(rows, "videos", "video_id") | "WriteVideos" >> tables.videos(),
-        _keyed(rows, "seeds", "image") | "WriteSeeds" >> tables.seeds(),
+        _keyed(rows.matches, "seed_id") | "WriteMatches" >> write,
+        _keyed(rows.seeds, "image") | "WriteSeeds" >> tables.seeds(),
+        *write_common_tables(tables, rows.pairs, rows.rejected, rows.videos),
     ]
 
 
-def _keyed(rows: Tables, table: str, field: str) -> beam.PCollection:
-    return getattr(rows, table) | f"Key_{table}" >> beam.Map(
+def write_common_tables(
+    tables: RunTables,
+    pairs: beam.PCollection,
+    rejected: beam.PCollection,
+    videos: beam.PCollection,
+) -> list[beam.PCollection]:
+    """Write the tables of every run, whatever its source; return their `RunFile`s."""
+    return [
+        _keyed(pairs, "video_id", "Pair") | "WritePairs" >> tables.pairs(),
+        _keyed(rejected, "key") | "WriteRejected" >> tables.rejected(),
+        _keyed(videos, "video_id", "Video") | "WriteVideos" >> tables.videos(),
+    ]
+
+
+def _keyed(rows: beam.PCollection, field: str, of: str = "") -> beam.PCollection:
+    return rows | f"Key{of}_{field}" >> beam.Map(
         lambda element: (getattr(element, field), element)
     )

@@ -100,7 +100,8 @@ def draw_sheet(title: str, examples: Sequence[Example]) -> Image.Image:
 def _draw_row(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, top_px: int, example: Example
 ) -> None:
-    _paste(sheet, example.seed or _missing_seed(), 0, top_px)
+    missing = note("seed image", "cannot be loaded")
+    _paste(sheet, example.seed or missing, 0, top_px)
     for cell, frame in enumerate(example.frames):
         box = _paste(sheet, Image.open(BytesIO(frame)), cell + 1, top_px)
         if cell == example.matched:
@@ -133,10 +134,11 @@ def _paste(
     return left_px, top_px, left_px + image.width - 1, top_px + image.height - 1
 
 
-def _missing_seed() -> Image.Image:
+def note(*lines: str) -> Image.Image:
+    """Return a cell with words where a picture would be."""
     image = Image.new("RGB", CELL_PX, _MISSING)
     draw = ImageDraw.Draw(image)
-    for line, text in enumerate(("seed image", "cannot be loaded")):
+    for line, text in enumerate(lines):
         _draw_line(draw, (12, 46 + 17 * line), text, 13, _BLACK, CELL_PX[0])
     return image
 

@@ -9,10 +9,11 @@ from PIL import Image
 from beam_pipeline.report.contact_sheet import (
     CELL_PX,
     Example,
+    note,
     pick_frames,
     printable,
 )
-from clipseed.elements import Pair, SeedRow
+from clipseed.elements import TRANSFERRED, Pair, SeedRow
 from clipseed.errors import DeadLetter, InputError
 from clipseed.hashing import content_id
 from clipseed.io.http import FetchConfig
@@ -44,7 +45,8 @@ def survey(pairs: Iterable[Pair], count: int) -> tuple[list[Pair], list[Pair]]:
 def choose(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """Return pairs to look at: half the best, half the nearest to the threshold.
 
-    Each half takes one pair per seed as long as there are seeds.
+    Each half takes one pair per seed as long as there are seeds; captions of other
+    sources count for one each.
     """
     ordered = sorted(
         pairs, key=lambda p: (-p.similarity, p.seed_id, p.clip_id, p.caption)
@@ -52,9 +54,9 @@ def choose(pairs: Sequence[Pair], count: int) -> list[Pair]:
     best: dict[str, Pair] = {}
     weakest: dict[str, Pair] = {}
     for pair in ordered:
-        best.setdefault(pair.seed_id, pair)
+        best.setdefault(pair.seed_id or pair.caption, pair)
     for pair in reversed(ordered):
-        weakest.setdefault(pair.seed_id, pair)
+        weakest.setdefault(pair.seed_id or pair.caption, pair)
     chosen = list(best.values())[: (count + 1) // 2]
     for pair in chain(weakest.values(), reversed(ordered)):
         if len(chosen) < count and pair not in chosen:
@@ -75,7 +77,8 @@ def load_examples(
     Raises:
         InputError: `damaged_shard`, `bad_record` or `missing_clip`.
     """
-    seeds = load_seed_images(run.mining.config, pairs, warn)
+    matched = [pair for pair in pairs if pair.source == TRANSFERRED]
+    seeds = load_seed_images(run.mining.config, matched, warn) if matched else {}
     made: dict[int, Example] = {}
     shards = [run.uri_for(CLIPS, pair.video_id) for pair in pairs]
     by_shard = sorted(range(len(pairs)), key=lambda i: shards[i])
@@ -106,12 +109,18 @@ def _example(pair: Pair, clip: ClipRecord, seed: Image.Image | None) -> Example:
     video = printable(pair.video)
     if len(video) > _VIDEO_CHARS:  # Names differ at their ends.
         video = "…" + video[1 - _VIDEO_CHARS :]
-    facts = (
+    by_seed = (
         f"similarity {pair.similarity:.3f}, rank {pair.rank}, "
-        f"matched at {clock(pair.time_us)}",
+        f"matched at {clock(pair.time_us)}"
+    )
+    by_source = f"{pair.source}, score {pair.similarity:.3f}, at {clock(pair.time_us)}"
+    facts = (
+        by_seed if pair.source == TRANSFERRED else by_source,
         video,
         f"clip {clip_times(pair)}, sound: {pair.sound}",
     )
+    if pair.source != TRANSFERRED:
+        seed = note("no seed image")
     frames, matched = pick_frames(clip, pair.time_us)
     return Example(pair.caption, facts, seed, frames, matched, clip.samples)
 

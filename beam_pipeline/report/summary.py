@@ -3,6 +3,7 @@
 import sys
 
 from beam_pipeline.report.terminal import Block, facts, show
+from clipseed.elements import ASR, TRANSFERRED
 from clipseed.run.accounting import (
     CLIPS,
     CLIPS_US,
@@ -16,9 +17,13 @@ from clipseed.run.accounting import (
     SEEDS_MATCHED,
     SEEDS_WITHOUT_CAPTION,
     SELECTED,
+    UTTERANCES,
+    UTTERANCES_USED,
+    VIDEOS,
     VIDEOS_BROKEN,
     VIDEOS_FAILED,
     VIDEOS_MINED,
+    VIDEOS_TRANSCRIBED,
     Counts,
 )
 from clipseed.run.manifest import IndexFacts, MiningFacts
@@ -30,13 +35,7 @@ def summary(run_dir: str, mining: MiningFacts) -> Block:
     counts = mining.counts
     verdicts = counts.sound_verdicts.items()
     rows = [
-        ("seeds", f"{counts[SEEDS]} of {counts[SEED_ROWS]} rows"),
-        ("videos", _videos(mining)),
-        ("frames", f"{counts[FRAMES]}{_reused(counts)}"),
-        ("index", _index(mining.index)),
-        ("matches", f"{counts[MATCHES]} above {mining.min_similarity:g}"),
-        ("matched", f"{counts[SEEDS_MATCHED]} seeds above {mining.threshold:g}"
-         + _uncaptioned(counts[SEEDS_WITHOUT_CAPTION])),
+        *_SOURCES[mining.source](mining),
         ("pairs", f"{counts[PAIRS]}"),
         ("clips", f"{counts[CLIPS]}, {counts[CLIPS_US] / 3.6e9:.3f} hours"),
         ("sound", ", ".join(f"{n} {verdict}" for verdict, n in verdicts) or "none"),
@@ -44,6 +43,33 @@ def summary(run_dir: str, mining: MiningFacts) -> Block:
         ("output", run_dir),
     ]  # fmt: skip
     return facts(rows)
+
+
+def _transferred(mining: MiningFacts) -> list[tuple[str, str]]:
+    counts = mining.counts
+    return [
+        ("seeds", f"{counts[SEEDS]} of {counts[SEED_ROWS]} rows"),
+        ("videos", _videos(mining)),
+        ("frames", f"{counts[FRAMES]}{_reused(counts)}"),
+        ("index", _index(mining.index)),
+        ("matches", f"{counts[MATCHES]} above {mining.min_similarity:g}"),
+        ("matched", f"{counts[SEEDS_MATCHED]} seeds above {mining.threshold:g}"
+         + _uncaptioned(counts[SEEDS_WITHOUT_CAPTION])),
+    ]  # fmt: skip
+
+
+def _spoken(mining: MiningFacts) -> list[tuple[str, str]]:
+    counts = mining.counts
+    listed = next(s for s in mining.accounting if s.stage == "list_videos")
+    return [
+        ("videos", f"{listed.inputs} in, {counts[VIDEOS]} read, "
+         f"{counts[VIDEOS_TRANSCRIBED]} with speech"),
+        ("speech", f"{counts[UTTERANCES]} utterances, {counts[UTTERANCES_USED]} used"),
+    ]  # fmt: skip
+
+
+_SOURCES = {TRANSFERRED: _transferred, ASR: _spoken}
+_COMMANDS = {TRANSFERRED: "clipseed mine", ASR: "clipseed transcribe"}
 
 
 def _videos(mining: MiningFacts) -> str:
@@ -77,6 +103,8 @@ def _uncaptioned(seeds: int) -> str:
 def failure(mining: MiningFacts) -> str | None:
     """Return why a finished run still failed: everything of a kind was rejected."""
     counts = mining.counts
+    if mining.source != TRANSFERRED:
+        return None if counts[CLIPS] else "no clip was written"
     if not mining.index.seeds:
         return "no seed could be used"
     if not counts[VIDEOS_MINED]:
@@ -95,5 +123,6 @@ def report(run_dir: str) -> int:
     show(summary(run_dir, mining))
     problem = failure(mining)
     if problem:
-        print(f"clipseed mine: {problem}: see rejected/ in the output", file=sys.stderr)
+        command = _COMMANDS[mining.source]
+        print(f"{command}: {problem}: see rejected/ in the output", file=sys.stderr)
     return 1 if problem else 0

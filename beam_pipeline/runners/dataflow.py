@@ -12,7 +12,7 @@ or a TPU, and no frame travels: `clipseed estimate-cost` estimates both.
 
 import os
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import (
@@ -24,7 +24,6 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.preflight import ConfigError
 from beam_pipeline.report.terminal import Block, facts
 from clipseed.flags import flags_of
@@ -55,8 +54,12 @@ def runs_later(options: PipelineOptions) -> bool:
     return is_dry_run(options) or bool(is_dataflow(options) and cloud.template_location)
 
 
-def check(config: MineConfig, options: PipelineOptions) -> None:
+def check(config: Any, options: PipelineOptions) -> None:
     """Refuse what Dataflow would fail on only after minutes, or silently.
+
+    Args:
+        config: flags of the job.
+        options: Beam's.
 
     Raises:
         ConfigError: a flag is missing, or workers could not reach a path.
@@ -68,19 +71,20 @@ def check(config: MineConfig, options: PipelineOptions) -> None:
     _check_given(options)
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     everywhere = [s for s in services if s.startswith("worker_accelerator=")]
-    if config.accelerator and everywhere:
+    if getattr(config, "accelerator", "") and everywhere:
         raise ConfigError(
             "--accelerator (for the embedding steps' own workers) and "
             "--dataflow_service_options=worker_accelerator=... (for all workers) "
             "exclude each other: give one"
         )
-    for flag in flags_of(MineConfig):
+    for flag in flags_of(type(config)):
         path = getattr(config, flag.name) if flag.details.remote else None
         if path and flag.name not in _READ_HERE and not is_remote(path):
             raise ConfigError(f"{flag.option} {path}: {_OUT_OF_REACH}")
-    model = config.embedder.removeprefix("hub:").removeprefix("onnx:")
+    embedder = getattr(config, "embedder", "")
+    model = embedder.removeprefix("hub:").removeprefix("onnx:")
     if "/" in model and not is_remote(model) and os.path.exists(model):
-        raise ConfigError(f"--embedder {config.embedder}: {_OUT_OF_REACH}")
+        raise ConfigError(f"--embedder {embedder}: {_OUT_OF_REACH}")
 
 
 _OUT_OF_REACH = (

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from clipseed.elements import ASR, TRANSFERRED
+
 _IN, _OUT, _DROPPED, _DEAD_LETTERS = "in", "out", "dropped", "dead_letters"
 
 
@@ -44,13 +46,16 @@ PARTS = Counter("extract_frames", "parts")
 PARTS_REUSED = Counter("extract_frames", "parts_reused")
 FRAMES = Counter("embed_frames", _IN)
 FRAMES_EMBEDDED = Counter("embed_frames", _OUT)
+VIDEOS_TRANSCRIBED = Counter("transcribe", _OUT)
+UTTERANCES = Counter("read_transcripts", _IN)
+UTTERANCES_USED = Counter("read_transcripts", _OUT)
 MATCHES = Counter("select_matches", _IN)
 BELOW_THRESHOLD = Counter("select_matches", _DROPPED, "below_threshold")
 NOT_AMONG_THE_BEST = Counter("select_matches", _DROPPED, "not_among_the_best")
 SELECTED = Counter("select_matches", _OUT)
 SEEDS_MATCHED = Counter("select_matches", "seeds")
 SEEDS_WITHOUT_CAPTION = Counter("select_matches", "seeds_without_caption")
-# Matched frames to cut around, and those that a written clip shows.
+# Places to cut, such as matched frames to cut around, and those that a clip shows.
 CUTS = Counter("write_clips", _IN)
 CUTS_WRITTEN = Counter("write_clips", _OUT)
 CLIPS = Counter("write_clips", "clips")
@@ -192,22 +197,38 @@ class _Stage(NamedTuple):
     drop_stages: tuple[str, ...] = ()
 
 
-_STAGES = (
+_LIST_VIDEOS = _Stage("list_videos", None, VIDEOS, ("list_videos", "filter_videos"))
+_WRITE_CLIPS = _Stage("write_clips", CUTS, CUTS_WRITTEN, ("write_clips",))
+_MINING = (
     _Stage("read_seeds", None, SEED_ROWS, ("read_seeds",)),
     _Stage("load_seeds", SEED_ROWS, SEEDS, ("load_seeds",)),
     _Stage("embed_seeds", IMAGES, IMAGES_EMBEDDED, ("embed_seeds",)),
-    _Stage("list_videos", None, VIDEOS, ("list_videos", "filter_videos")),
+    _LIST_VIDEOS,
     # A video of several parts may have several dead letters, and be mined all the same.
     _Stage("extract_frames", VIDEOS, VIDEOS_MINED),
     _Stage("embed_frames", FRAMES, FRAMES_EMBEDDED, ("embed_frames",)),
     _Stage("select_matches", MATCHES, SELECTED),
-    _Stage("write_clips", CUTS, CUTS_WRITTEN, ("write_clips",)),
+    _WRITE_CLIPS,
 )
+_STAGES = {
+    TRANSFERRED: _MINING,
+    ASR: (
+        _LIST_VIDEOS,
+        _Stage("transcribe", VIDEOS, VIDEOS_TRANSCRIBED, ("transcribe",)),
+        _Stage("read_transcripts", UTTERANCES, UTTERANCES_USED, ("read_transcripts",)),
+        _WRITE_CLIPS,
+    ),
+}
 
 
-def account_for(counts: Counts) -> Iterator[StageAccount]:
-    """Yield the account of each stage, in the order in which elements pass them."""
-    for stage in _STAGES:
+def account_for(counts: Counts, source: str = TRANSFERRED) -> Iterator[StageAccount]:
+    """Yield the account of each stage, in the order in which elements pass them.
+
+    Args:
+        counts: of a run.
+        source: of its captions, which says what its stages are.
+    """
+    for stage in _STAGES[source]:
         dropped = counts.by_reason(stage.name, _DROPPED)
         for name in stage.drop_stages:
             dropped |= counts.by_reason(name, _DEAD_LETTERS)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from clipseed.elements import SOURCES, TRANSFERRED
 from clipseed.run.accounting import Counts, StageAccount, account_for
 from clipseed.run.files import RunFile
 
@@ -87,13 +88,14 @@ class IndexFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class MiningFacts:
-    """How a run was mined, and what came of it.
+    """How a run was made from videos, and what came of it.
 
     Attributes:
         config: the settings, by flag.
         config_hash: of the settings that decide the result.
-        embedder: id of the embedder.
-        threshold: τ in force.
+        embedder: id of the embedder; for other sources than `TRANSFERRED` that of the
+            captioner or recognizer.
+        threshold: τ in force, or the score that captions must reach.
         min_similarity: of stored matches, in force.
         versions: of packages.
         started: seconds since the epoch.
@@ -101,6 +103,7 @@ class MiningFacts:
         counts: all sums.
         seeds_fingerprint: names the seeds, in any order.
         index: that frames were matched with.
+        source: of the captions.
     """
 
     config: Mapping[str, Any]
@@ -114,11 +117,12 @@ class MiningFacts:
     counts: Counts
     seeds_fingerprint: int
     index: IndexFacts
+    source: str = TRANSFERRED
 
     @property
     def accounting(self) -> tuple[StageAccount, ...]:
         """The account of each stage."""
-        return tuple(account_for(self.counts))
+        return tuple(account_for(self.counts, self.source))
 
     def as_json(self) -> dict[str, Any]:
         """Return the entries of `run.json`."""
@@ -153,6 +157,9 @@ class MiningFacts:
         found = {name: _typed(entries, name, kind) for name, kind in kinds.items()}
         found["counts"] = Counts.from_json(found["counts"])
         found["index"] = IndexFacts.from_json(found["index"])
+        found["source"] = str(entries.get("source", TRANSFERRED))
+        if found["source"] not in SOURCES:
+            raise ValueError(f"source is {found['source']!r}")
         return cls(**found)
 
 

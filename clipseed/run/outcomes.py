@@ -10,12 +10,17 @@ what came of each video (`videos/`) and of each seed image (`seeds/`) by its id,
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from clipseed.elements import ASR, TRANSFERRED
 from clipseed.errors import DeadLetter
 
 if TYPE_CHECKING:
     from clipseed.run.reader import Run
 
-_SAMPLING_STAGES = frozenset({"probe", "extract_frames"})
+# Whose dead letters say why a video has no frame, or no caption.
+_STAGES = {
+    TRANSFERRED: frozenset({"probe", "extract_frames"}),
+    ASR: frozenset({"transcribe"}),
+}
 
 
 class VideoOutcome(NamedTuple):
@@ -27,7 +32,7 @@ class VideoOutcome(NamedTuple):
         listed: how often the corpus lists it under this name: once.
         parts: that it was split into; 0 if it could not be.
         sampled: parts of it that were sampled, with frames or without.
-        frames: sampled and undamaged.
+        frames: sampled and undamaged; captions, if the run is captioned by speech.
         damages: places where it is damaged, or why it was left out; each has a dead
             letter.
     """
@@ -74,11 +79,12 @@ def unaccounted(run: "Run") -> Iterator[str]:
     """
     rejected = _keys_by_stage(run.dead_letters())
     videos, seeds = list(run.videos()), list(run.seeds())
-    yield from _lost_videos(videos, rejected)
+    explained = _keys(rejected, _STAGES[run.mining.source])
+    yield from _lost_videos(videos, explained)
     embeds_seeds = run.mining.config.get("index") is None
     yield from _lost_seeds(seeds, rejected, embeds_seeds)
     names = {row.video for row in videos}
-    for key in sorted(_keys(rejected, _SAMPLING_STAGES) - names):
+    for key in sorted(explained - names):
         yield f"a dead letter names a video that was not listed: {key}"
     names = {row.image for row in seeds}
     for key in sorted(_keys(rejected, {"load_seeds", "embed_seeds"}) - names):
@@ -97,10 +103,7 @@ def _keys(rejected: Mapping[str, set[str]], stages: Iterable[str]) -> set[str]:
     return set().union(*(rejected.get(stage, set()) for stage in stages))
 
 
-def _lost_videos(
-    videos: Iterable[VideoOutcome], rejected: Mapping[str, set[str]]
-) -> Iterator[str]:
-    explained = _keys(rejected, _SAMPLING_STAGES)
+def _lost_videos(videos: Iterable[VideoOutcome], explained: set[str]) -> Iterator[str]:
     for row in videos:
         name = f"video {row.video_id} ({row.video})"
         if row.listed != 1:
@@ -146,7 +149,8 @@ def _stray_results(
         matched.add(match.video_id)
     for pair in run.pairs():
         matched.add(pair.video_id)
-        captioned.add(pair.seed_id)
+        if pair.source == TRANSFERRED:
+            captioned.add(pair.seed_id)
     for video_id in sorted(matched - shown):
         yield f"there are matches of video {video_id}, of which there is no frame"
     for seed_id in sorted(captioned - loaded):

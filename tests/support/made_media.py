@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 RATE = 25
-_SOUND_HZ = 16_000
+SOUND_HZ = 16_000
 
 
 def still(scene: int, width: int = 320, height: int = 240) -> np.ndarray:
@@ -50,7 +50,7 @@ def film(scene: int, seconds: float, width: int = 160, height: int = 120) -> np.
 
 def tone(seconds: float, channels: int = 1) -> np.ndarray:
     """Return a sound of half scale, the same in all channels: int16 [n, channels]."""
-    t = np.arange(round(seconds * _SOUND_HZ)) / _SOUND_HZ
+    t = np.arange(round(seconds * SOUND_HZ)) / SOUND_HZ
     wave = (16_000 * np.sin(2 * np.pi * (300 + 50 * t) * t)).astype(np.int16)
     return np.repeat(wave[:, None], channels, axis=1)
 
@@ -93,7 +93,7 @@ def _mux_sound(container: av.container.OutputContainer, sound: np.ndarray) -> No
     channels = sound.shape[1]
     layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
     codec = "aac" if container.format.name == "mp4" else "pcm_s16le"
-    stream: Any = container.add_stream(codec, rate=_SOUND_HZ, layout=layout)
+    stream: Any = container.add_stream(codec, rate=SOUND_HZ, layout=layout)
     for start in range(0, len(sound), 1024):
         piece = sound[start : start + 1024]
         if codec == "aac":
@@ -103,8 +103,8 @@ def _mux_sound(container: av.container.OutputContainer, sound: np.ndarray) -> No
             )
         else:
             frame = av.AudioFrame.from_ndarray(piece.reshape(1, -1), "s16", layout)
-        frame.sample_rate, frame.pts = _SOUND_HZ, start
-        frame.time_base = Fraction(1, _SOUND_HZ)
+        frame.sample_rate, frame.pts = SOUND_HZ, start
+        frame.time_base = Fraction(1, SOUND_HZ)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 

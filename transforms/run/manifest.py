@@ -15,6 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from clipseed.elements import TRANSFERRED
 from clipseed.io import storage
 from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter, Counts
 from clipseed.run.files import PAIRS, RunFile
@@ -43,6 +44,7 @@ class RunInfo:
         min_similarity: of `matches/`, in force.
         started_s: seconds since the epoch.
         keeps_embeddings: whether the embeddings of frames stay in `work/`.
+        source: of the captions.
     """
 
     run_dir: str
@@ -53,6 +55,7 @@ class RunInfo:
     min_similarity: float
     started_s: float
     keeps_embeddings: bool = False
+    source: str = TRANSFERRED
 
 
 def index_facts(
@@ -105,6 +108,7 @@ def write_run(
         counts=Counts(counts),
         seeds_fingerprint=sums.get(SEEDS_FINGERPRINT, 0),
         index=index,
+        source=info.source,
     )
     for stage in mining.accounting:
         if not stage.balanced:

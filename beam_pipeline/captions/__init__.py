@@ -1,0 +1,1 @@
+"""What the jobs that caption videos without seeds share."""

@@ -1,0 +1,145 @@
+"""The start and the end of every job that captions videos without seeds."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.mining import preflight
+from beam_pipeline.mining.plan import STORED_SHORT_SIDE_PX, fetch_of
+from beam_pipeline.mining.stages import (
+    Ledger,
+    count_dead_letters,
+    cut_captioned,
+    write_common_tables,
+)
+from beam_pipeline.report import summary
+from beam_pipeline.report.progress import showing_progress
+from beam_pipeline.runners import dataflow
+from beam_pipeline.runners.flink import flink_defaults
+from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
+from clipseed.errors import InputError
+from clipseed.io.download import downloads_deleted
+from clipseed.quiet import quiet_libraries
+from transforms.clips.cut import CutConfig
+from transforms.clips.write import ClipsConfig
+from transforms.frames.outcomes import AccountForVideos, VideoTraces
+from transforms.media.isolation.containment import fault_in
+from transforms.run.manifest import RunInfo, WriteRunManifest
+from transforms.run.tables import RunTables
+
+
+def cut_and_finish(
+    captions: beam.PCollection,
+    videos: VideoTraces,
+    ledger: Ledger,
+    config: Any,
+    source: str,
+    model: str,
+    min_score: float,
+) -> None:
+    """Cut the clips of captions, and write the run.
+
+    Args:
+        captions: `ClipCaption`s.
+        videos: that they are of, with a report on each.
+        ledger: of the steps that made them.
+        config: flags of the job.
+        source: of the captions.
+        model: id of what made them.
+        min_score: that they reach.
+    """
+    info = RunInfo(
+        config.output,
+        config.as_json(),
+        config.hash(),
+        model,
+        min_score,
+        min_score,
+        time.time(),
+        source=source,
+    )
+    clips = cut_captioned(captions, _clips(config, model))
+    outcomes = captions.pipeline | AccountForVideos(videos)
+    rejected = [*ledger.rejected, *clips.ledger.rejected, outcomes.rejected]
+    dead_letters = tuple(rejected) | "DeadLetters" >> beam.Flatten()
+    tallies = [*ledger.tallies, *clips.ledger.tallies, count_dead_letters(dead_letters)]
+    tables = RunTables(config.output, config.num_shards, info.config_hash)
+    written = write_common_tables(tables, clips.pairs, dead_letters, outcomes.outcomes)
+    files = (*written, clips.files) | "Files" >> beam.Flatten()
+    sums = tallies | "Tallies" >> beam.Flatten()
+    nothing = captions.pipeline | "NoIndex" >> beam.Create([], reshuffle=False)
+    _ = captions.pipeline | WriteRunManifest(info, sums, files, nothing, nothing)
+
+
+def _clips(config: Any, model: str) -> ClipsConfig:
+    cut = CutConfig(
+        0,  # Captions name the boundaries of their clips.
+        config.clip_fps,
+        STORED_SHORT_SIDE_PX,
+        config.video_timeout_s,
+        config.max_failed_share,
+    )
+    return ClipsConfig(
+        config.output,
+        config.num_shards,
+        cut,
+        model,
+        config.require_sound,
+        fetch_of(config),
+        config.isolate_decoder,
+    )
+
+
+def run_job(
+    name: str,
+    config: Any,
+    beam_flags: list[str],
+    check: Callable[[Any], None],
+    build: Callable[[beam.Pipeline, Any], None],
+) -> int:
+    """Run a job; return the exit status.
+
+    0: done; 1: the job failed, or everything in it did; 2: it could not start.
+
+    Args:
+        name: of the command.
+        config: its flags.
+        beam_flags: Beam's own.
+        check: raises ConfigError if the job cannot run with these flags.
+        build: builds its graph.
+    """
+    quiet_libraries()
+    try:
+        options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
+        dataflow.check(config, options)
+        preflight.check_videos(config.videos)
+        check(config)
+        if not dataflow.is_dry_run(options):
+            preflight.prepare_output(config)
+    except (preflight.ConfigError, InputError) as error:
+        what = error.message if isinstance(error, InputError) else error
+        print(f"{name}: {what}", file=sys.stderr)
+        return 2
+    send_whole_elements_only()
+    pipeline = beam.Pipeline(options=options)
+    try:
+        with showing_progress(), downloads_deleted():
+            build(pipeline, config)
+            result = pipeline.run()
+            if not dataflow.runs_later(options):
+                result.wait_until_finish()
+    except Exception as error:
+        fault = fault_in(str(error))
+        if not fault:
+            raise
+        print(f"{name}: {fault}", file=sys.stderr)
+        return 1
+    if dataflow.runs_later(options):
+        graph = dataflow.built_graph(pipeline)
+        print(dataflow.describe(graph, options, config.output))
+        return 0
+    return summary.report(config.output)

@@ -1,0 +1,1 @@
+"""Speech recognizers: sound to timed text."""

@@ -1,0 +1,1 @@
+"""Captions from other sources than seeds: speech, and captioners of images."""
