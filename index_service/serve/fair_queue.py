@@ -7,7 +7,7 @@ Vin, Cheng 1996. A peer that comes or comes back starts where the others are, so
 nothing is gained by being idle or by connecting again.)
 
 The queue is bounded in requests and in queries. When it is full, the newest request of
-the peer that holds the most queries gives way to a peer that holds less; so whoever
+the peer that holds the most queries makes way for a peer that holds less; so whoever
 fills the queue is who is refused.
 """
 

@@ -6,7 +6,7 @@ answering ─► sending. Each rule prevents one failure:
 - The token is checked before anything of the message is read, and HTTP/2 bounds the
   calls of a connection. So strangers cost no memory.
 - A message must arrive in time. A call that is opened and left alone would otherwise be
-  kept for ever; it costs no thread, since calls are coroutines.
+  kept forever; it costs no thread, since calls are coroutines.
 - A connection receives one message at a time, so what is incomplete stays small.
 - A client that did wrong waits a moment before its next message is read, so a loop of
   bad requests takes little of the server's time.

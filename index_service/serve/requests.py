@@ -103,9 +103,9 @@ def _check_size(
         )
     each = work(manifest, 1) / _BILLION
     if count * each > limits.max_work:
+        most = math.floor(limits.max_work / each)
         raise InputError(
             "too_much_work",
             f"{count} queries take {count * each:.3g} billion multiply-adds, above the "
-            f"limit of {limits.max_work:g}; send at most "
-            f"{math.floor(limits.max_work / each)} queries",
+            f"limit of {limits.max_work:g}; send at most {most} queries",
         )

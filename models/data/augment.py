@@ -37,7 +37,7 @@ class AugmentConfig:
 
 
 def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> Any:
-    """A random square of the frames, mirrored and recolored.
+    """Return a random square of the frames, mirrored and recolored.
 
     Args:
         images: uint8 [n, h, w, 3].
@@ -73,7 +73,7 @@ def augment_pictures(images: Any, px: int, config: AugmentConfig, seed: Any) -> 
 
 
 def _resize(squares: Any, px: int) -> Any:
-    """Resizes uint8 [n, side, side, 3] to float32 [n, px, px, 3], in [0, 255].
+    """Resize uint8 [n, side, side, 3] to float32 [n, px, px, 3], in [0, 255].
 
     A side above one and a half times `px` is smoothed. Up to that plain bilinear
     interpolation reads every pixel too, in a quarter of the time.
@@ -104,7 +104,7 @@ def _recolor(images: Any, most: float, seed: Any) -> Any:
 
 
 def mask_spectrogram(spectrogram: Any, config: AugmentConfig, seed: Any) -> Any:
-    """Blanks bands of frequencies and stretches of time with the mean.
+    """Blank bands of frequencies and stretches of time with the mean.
 
     Args:
         spectrogram: float32 [frames, mels], normalized: its mean is about 0.

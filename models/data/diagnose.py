@@ -11,7 +11,7 @@ from clipseed.run.clips import RunClips
 
 
 def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, Any]]:
-    """The batches of a dataset; where one cannot be read our own reader says why.
+    """Yield the batches of a dataset; say by our own reader why one cannot be read.
 
     Args:
         dataset: a `tf.data.Dataset` of dicts.
@@ -45,7 +45,7 @@ def guarded(dataset: Any, explain: Callable[[int], None]) -> Iterator[dict[str, 
 
 
 def inspect(run: RunClips, number: int, captioned: bool = True) -> None:
-    """Says what is wrong with a record; nothing if it is good.
+    """Return what is wrong with a record; nothing if it is good.
 
     Args:
         run: that it is of.
@@ -64,10 +64,10 @@ def inspect(run: RunClips, number: int, captioned: bool = True) -> None:
         if not record.frames and not len(record.log_mel):
             raise InputError("bad_record", "It has neither a frame nor sound.")
         _check_frames(record)
-    except InputError as reject:
+    except InputError as error:
         raise InputError(
-            "bad_record", f"{run.name(number)}: {reject.message} Mine the run again."
-        ) from reject
+            "bad_record", f"{run.name(number)}: {error.message} Mine the run again."
+        ) from error
 
 
 def _check_frames(record: ClipRecord) -> None:
@@ -78,5 +78,5 @@ def _check_frames(record: ClipRecord) -> None:
             tf.io.decode_jpeg(jpeg, channels=3)
         except tf.errors.InvalidArgumentError:
             raise InputError(
-                "bad_record", f"Its frame {place} is no JPEG that can be decoded."
+                "bad_record", f"Its frame {place} is not a JPEG that can be decoded."
             ) from None

@@ -1,8 +1,8 @@
-"""Which clip stands where: known at every step, without the steps before it.
+"""Which clip is where: known at every step, without the steps before it.
 
     draws = draw(step=1000, batch=256, sizes=(5000, 800), weights=(3.0, 1.0), seed=7)
 
-Resuming at a step, or on another host, gives the same clips.
+Resuming at a step, or on another host, yields the same clips.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 def draw(
     step: int, batch: int, sizes: Sequence[int], weights: Sequence[float], seed: int
 ) -> np.ndarray:
-    """The clips of a batch.
+    """Return the clips of a batch.
 
     Each data set is gone through epoch by epoch, in a new order each time, and has its
     share of every batch (as nearly as whole clips allow; over time exactly).
@@ -43,7 +43,7 @@ def draw(
 
 
 def _drawn(shares: np.ndarray, source: int, clips: int, sources: int) -> int:
-    """How many of the first `clips` draws are from a data set."""
+    """Return how many of the first `clips` draws are from a data set."""
     if source < sources - 1:
         return int(np.floor(clips * shares[source]))
     return clips - sum(_drawn(shares, s, clips, sources) for s in range(sources - 1))
@@ -53,7 +53,7 @@ _orders: dict[tuple[int, int, int, int], np.ndarray] = {}
 
 
 def _order(seed: int, source: int, epoch: int, size: int) -> np.ndarray:
-    """A data set's order in an epoch; the last few are kept."""
+    """Return a data set's order in an epoch; the last few are kept."""
     key = (seed, source, epoch, size)
     if key not in _orders:
         if len(_orders) > 8:

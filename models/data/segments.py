@@ -38,7 +38,7 @@ class SegmentConfig:
     mel_deviation: float = 1.7
 
     def __post_init__(self) -> None:
-        """Checks the numbers.
+        """Check the numbers.
 
         Raises:
             InputError: `bad_segment`.
@@ -51,7 +51,7 @@ class SegmentConfig:
 
 
 def parse(data: Any) -> dict[str, Any]:
-    """A serialized record (string scalar) to its tensors.
+    """Parse a serialized record (string scalar) into its tensors.
 
     TensorFlow stops at a record of another layout, of a spectrogram of another length
     than it says, or with an empty caption; `bad_records.inspect` says what it was.
@@ -101,7 +101,7 @@ def parse(data: Any) -> dict[str, Any]:
 
 
 def indices(count: Any, wanted: int, stride: float, share: Any) -> Any:
-    """Which of `count` frames stand in a segment.
+    """Return which of `count` frames are in a segment.
 
     Args:
         count: int scalar, frames that there are, at least 1.
@@ -122,7 +122,7 @@ def indices(count: Any, wanted: int, stride: float, share: Any) -> Any:
 
 
 def pictures(jpegs: Any, chosen: Any) -> Any:
-    """Decodes the chosen frames: uint8 [n, h, w, 3]."""
+    """Decode the chosen frames: uint8 [n, h, w, 3]."""
     import tensorflow as tf
 
     return tf.map_fn(
@@ -143,7 +143,7 @@ def frame_places(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
 def frames(jpegs: Any, config: SegmentConfig, share: Any) -> Any:
     """Return the segment of a clip's frames: uint8 [frames, h, w, 3].
 
-    A clip without frames gives black; its mask says that it is not.
+    A clip without frames yields black; its mask says that it is not.
     """
     import tensorflow as tf
 
@@ -164,7 +164,7 @@ def spectrogram_places(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
 def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
     """Return the segment of a sound: float32 [spectrogram_frames, 128], normalized.
 
-    A clip without sound gives what silence is; its mask says that it is not.
+    A clip without sound yields what silence is; its mask says that it is not.
     """
     import tensorflow as tf
 
@@ -175,7 +175,7 @@ def spectrogram(log_mel: Any, config: SegmentConfig, share: Any) -> Any:
 
 
 def center(images: Any, px: int) -> Any:
-    """The middle square of frames, resized and smoothed: uint8 [n, px, px, 3]."""
+    """Return the middle square of frames, resized smoothly: uint8 [n, px, px, 3]."""
     import tensorflow as tf
 
     height, width = tf.shape(images)[1], tf.shape(images)[2]
@@ -186,7 +186,7 @@ def center(images: Any, px: int) -> Any:
 
 
 def to_bytes(images: Any) -> Any:
-    """Rounds floats to uint8, those beyond its range to its ends."""
+    """Round floats to uint8, saturated at the ends of its range."""
     import tensorflow as tf
 
     return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), tf.uint8)

@@ -48,7 +48,7 @@ class DualEncoder(nnx.Module):
     Attributes:
         config: its sizes.
         clips: the audio-visual encoder.
-        text: the text encoder; its CLS token of the last layer stands for a caption.
+        text: the text encoder; its CLS token of the last layer represents a caption.
     """
 
     def __init__(

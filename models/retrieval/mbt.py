@@ -62,7 +62,7 @@ class AudioVisualConfig(BlockConfig):
     fusion_layer: int = 8
 
     def __post_init__(self) -> None:
-        """Checks the modalities.
+        """Check the modalities.
 
         Raises:
             InputError: `bad_model_config`.
@@ -187,7 +187,7 @@ def fuse(
     bottleneck: jax.Array,
     weights: jax.Array,
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """One layer of bottleneck fusion.
+    """Apply one layer of bottleneck fusion.
 
     Args:
         blocks: each modality's block.
@@ -213,14 +213,14 @@ def _batch(tokens: dict[str, jax.Array]) -> int:
 
 
 def _weights(present: list[jax.Array | None], batch: int) -> jax.Array:
-    """What each modality counts for each clip: [modalities, b], columns sum to 1."""
+    """Return the weight of each modality: [modalities, b], columns sum to 1."""
     rows = [jnp.ones(batch, bool) if p is None else p for p in present]
     there = jnp.stack(rows).astype(jnp.float32)
     return there / jnp.maximum(there.sum(axis=0), 1)
 
 
 def _average(parts: list[jax.Array], weights: jax.Array) -> jax.Array:
-    """Sums [b, ...] parts by their weights [parts, b]."""
+    """Sum [b, ...] parts by their weights [parts, b]."""
     extra = parts[0].ndim - 1
     shaped = weights.reshape(*weights.shape, *(1,) * extra)
     return sum(

@@ -6,7 +6,7 @@
 
 The rank of a query is 1 + the number of candidates with a higher score than the best of
 its own. Where others have the same score, the mean over all their orders counts, so
-that a model that gives everything the same score is at chance and not at 100 %.
+that a model with the same score for everything is at chance and not at 100 %.
 (Published code disagrees about ties.)
 """
 
@@ -39,13 +39,13 @@ class Retrieval(NamedTuple):
 
 
 def retrieval(similarities: np.ndarray, relevant: np.ndarray) -> Retrieval:
-    """The figures of one direction.
+    """Return the figures of one direction.
 
     Args:
         similarities: float [queries, candidates].
         relevant: bool [queries, candidates], what belongs to a query: the clip of a
             caption; the captions of a clip, of which the best counts; all clips of a
-            caption that several have. Rows without any are no queries.
+            caption that several have. Rows without any are not queries.
 
     Raises:
         InputError: `not_finite` for NaN, `no_query` for none.
@@ -56,7 +56,7 @@ def retrieval(similarities: np.ndarray, relevant: np.ndarray) -> Retrieval:
 
 
 def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The rank of the best of each query's own, from 1; ties share the mean.
+    """Return the rank of the best of each query's own, from 1; ties share the mean.
 
     Args:
         similarities: float [queries, candidates].
@@ -72,7 +72,7 @@ def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     if bad:
         raise InputError(
             "not_finite",
-            f"{bad} queries have a similarity that is no number; look at the model "
+            f"{bad} queries have a similarity that is not a number; look at the model "
             "that made the embeddings",
         )
     found = [np.zeros(0)]
@@ -83,7 +83,7 @@ def ranks(similarities: np.ndarray, relevant: np.ndarray) -> np.ndarray:
         higher = (rows > best).sum(axis=1)
         equal = rows == best
         others, ours = (equal & ~own).sum(axis=1), (equal & own).sum(axis=1)
-        # Of `ours` among `others` in any order, the first stands here on average.
+        # Of `ours` among `others` in any order, the first is here on average.
         found.append(1 + higher + others / (ours + 1))
     return np.concatenate(found)
 

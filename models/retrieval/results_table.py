@@ -84,12 +84,12 @@ _HEAD = (
 def as_markdown(
     figures: Mapping[str, Retrieval], protocol: str = "", label: str = ""
 ) -> str:
-    """A table: a row an entry, below them the paper's rows.
+    """Return a table: a row per entry, below them the paper's rows.
 
     Args:
         figures: what was measured, by name (underscores become spaces).
         protocol: whose rows of the paper are wanted; "": none.
-        label: what stands behind each measured row's name.
+        label: what follows each measured row's name.
 
     Raises:
         InputError: `unknown_protocol`.
@@ -106,7 +106,7 @@ def as_json(
     protocol: str = "",
     facts: Mapping[str, Any] | None = None,
 ) -> str:
-    """The same as JSON, beside facts; the paper's rows stand under `paper`.
+    """Return the same as JSON, beside facts; the paper's rows are under `paper`.
 
     Raises:
         InputError: `unknown_protocol`.

@@ -130,7 +130,7 @@ BOTH, TRAINING = ("train", "evaluate"), ("train",)
             (without("caption/string"), "caption/string", TRAINING),
             (without("image/encoded"), "image/encoded", BOTH),
             (without("melspec/feature/floats"), "melspec/feature/floats", BOTH),
-            (spoil_jpegs, "frame 0 is no JPEG", BOTH),
+            (spoil_jpegs, "frame 0 is not a JPEG", BOTH),
             (caption(b"  "), "captions is empty", BOTH),
             (integer("clip/layout_version", 7), "layout is 7", TRAINING),
             (integer("melspec/frame_count", 500), "floats for 500 frames", BOTH),

@@ -233,7 +233,7 @@ def test_a_bad_record_is_named(
     with monkeypatch.context() as context:
         bad, said = {
             "jpeg": lambda: (
-                clip_record(1, ["x"], jpegs=(b"\xff\xd8 no jpeg",) * 5), "no JPEG"
+                clip_record(1, ["x"], jpegs=(b"\xff\xd8 no jpeg",) * 5), "not a JPEG"
             ),
             "caption": lambda: (clip_record(1, []), "no caption"),
             "layout": lambda: (_other_layout(context), "layout is 9"),

@@ -102,7 +102,7 @@ def server_process(directory: Path, *flags: str) -> Iterator[Process]:
 
 
 def connection(port: int) -> grpc.Channel:
-    """Return a connection of its own, where gRPC would share one in a process."""
+    """Return a connection of its own, where gRPC would share one per process."""
     own = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.insecure_channel(f"127.0.0.1:{port}", own)
 
