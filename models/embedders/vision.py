@@ -10,8 +10,6 @@ line in `_FAMILIES`, and its published preprocessing in
 `models.pretrained.preprocessing`.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +25,7 @@ from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import load_vit
 from models.embedders.base import EmbeddingError
 from models.pretrained.checkpoint import read_config
-from models.pretrained.load_weights import parameters
+from models.pretrained.model_id import fingerprint, model_id
 from models.pretrained.preprocessing import (
     PixelScale,
     Preprocessing,
@@ -35,13 +33,13 @@ from models.pretrained.preprocessing import (
     read_preprocessing,
 )
 from models.pretrained.resizing import Resizing
-from models.pretrained.source import Checkpoint, open_checkpoint
+from models.pretrained.source import open_checkpoint
 
 # Pictures in a batch: what fills an accelerator, or does not waste a CPU's time when
 # the last batch is padded.
 _BATCH, _CPU_BATCH = 64, 8
 # Part of every id: to be raised when the same checkpoint comes to embed otherwise.
-_METHOD = b"vision-2"
+_METHOD = b"vision-3"
 
 # A tower, and the configuration of its input.
 _Tower = tuple[nnx.Module, ViTConfig]
@@ -108,8 +106,8 @@ class VisionEmbedder:
                 "ViT, CLIP, SigLIP or DINOv2 with config.json and safetensors"
             ) from error
         self.resizing = preprocessing.resizing
-        digest = _hash(published, preprocessing, tower)
-        self.embedder_id = _embedder_id(checkpoint, family, digest)
+        digest = fingerprint(_METHOD, [published, preprocessing], tower)
+        self.embedder_id = model_id(checkpoint, family, digest)
         self._run = _jitted(tower, preprocessing.scale)
         self._size = _CPU_BATCH if jax.default_backend() == "cpu" else _BATCH
         side = self.resizing.size_px
@@ -157,12 +155,6 @@ def _check_input(config: ViTConfig, resizing: Resizing) -> None:
         )
 
 
-def _embedder_id(checkpoint: Checkpoint, family: str, digest: str) -> str:
-    if checkpoint.revision:
-        return f"{checkpoint.name}+{digest}"
-    return f"{family}@{digest}"
-
-
 def _jitted(tower: nnx.Module, scale: PixelScale) -> Callable[[np.ndarray], jax.Array]:
     graph, state = nnx.split(tower)
     # XLA for GPUs else picks its kernels by timing them, again in every process.
@@ -176,16 +168,3 @@ def _jitted(tower: nnx.Module, scale: PixelScale) -> Callable[[np.ndarray], jax.
 
     compiled = jax.jit(embed, compiler_options=options if on_gpu else None)
     return lambda images: compiled(state, images)
-
-
-def _hash(
-    published: dict[str, Any], preprocessing: Preprocessing, tower: nnx.Module
-) -> str:
-    """Name a model by what its embeddings depend on, wherever it is."""
-    digest = hashlib.sha256(_METHOD)
-    digest.update(json.dumps([published, preprocessing], sort_keys=True).encode())
-    for path, parameter in sorted(parameters(tower).items()):
-        array = np.asarray(parameter[...])
-        digest.update(f"{path} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()[:12]

@@ -4,10 +4,13 @@ Published image processors resize uint8 tensors. Pillow's result differs from th
 one level in about a pixel of two hundred, because weights are rounded to 22 bits there
 and to 15 here; some models turn that into a visible difference of their embeddings.
 
-A picture is resized along its width, rounded, then along its height. Each pixel that
-comes out is a weighted sum of pixels under a triangle (bilinear) or Keys' cubic with
-a = -0.5 (bicubic), stretched by the scale when it shrinks. The weights are integers and
-float64 holds their sums exactly: a result depends neither on the machine nor on BLAS.
+A picture is resized along its width, then along its height. Each pixel that comes out
+is a weighted sum of pixels under a triangle (bilinear) or Keys' cubic with a = -0.5
+(bicubic), stretched by the scale when it shrinks. Bicubic pixels are whole numbers
+between the two steps; bilinear ones are not, as `torchvision` computes them in float32
+(on GPUs and on CPUs with AVX-512; with AVX2 it rounds them, too). The weights are
+integers and float64 holds their sums exactly: a result depends neither on the machine
+nor on BLAS.
 """
 
 import functools
@@ -19,6 +22,9 @@ import numpy as np
 MAX_SIDE_PX = 1 << 16
 
 _WEIGHT_BITS, _MOST_PRECISION = 15, 22
+# Of bilinear weights, and of bilinear pixels between the steps: with the 8 bits of a
+# pixel, 52, which float64 holds.
+_BILINEAR_BITS, _BETWEEN_BITS = 26, 18
 _BLOCK = 16  # outputs a matrix product: their inputs overlap, and fit a cache
 
 
@@ -45,8 +51,11 @@ def resize_antialiased(
     down = _weights(height, size[1], filter_name).part(top, new_height)
     first, last = down.inputs()  # No output row looks at the others.
     down = down._replace(firsts=down.firsts - first)
-    columns = _apply(across, rgb[first:last].transpose(1, 0, 2))
-    return _apply(down, columns.transpose(1, 0, 2))
+    between = _BETWEEN_BITS if filter_name == "bilinear" else 0
+    columns = _apply(across, rgb[first:last].transpose(1, 0, 2), between)
+    pixels = _apply(down, columns.transpose(1, 0, 2), between)
+    # Of two levels equally near, float32 arithmetic takes the even one.
+    return (np.rint(pixels) if between else pixels).astype(np.uint8)
 
 
 class _Weights(NamedTuple):
@@ -77,15 +86,20 @@ class _Weights(NamedTuple):
 def _weights(old: int, new: int, filter_name: str) -> _Weights:
     """Return the weights of all outputs of a resize."""
     firsts, weights = _float_weights(old, new, filter_name)
-    precision = _precision(weights.max())
+    bicubic = filter_name == "bicubic"
+    precision = _precision(weights.max()) if bicubic else _BILINEAR_BITS
     rounded = np.trunc(weights * (1 << precision) + np.copysign(0.5, weights))
     return _Weights(firsts, rounded, precision)
 
 
-def _apply(weights: _Weights, pixels: np.ndarray) -> np.ndarray:
-    """Resize uint8 [inputs, m, c] along the first axis, to uint8 [outputs, m, c]."""
+def _apply(weights: _Weights, pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Resize [inputs, m, c] along the first axis.
+
+    Returns:
+        float64 [outputs, m, c] in [0, 255], with `bits` bits after the binary point.
+    """
     outputs, m, c = len(weights.firsts), *pixels.shape[1:]
-    found = np.empty((outputs, m * c), np.uint8)
+    found = np.empty((outputs, m * c))
     for start in range(0, outputs, _BLOCK):
         part = weights.part(start, _BLOCK)
         first, last = part.inputs()
@@ -95,8 +109,9 @@ def _apply(weights: _Weights, pixels: np.ndarray) -> np.ndarray:
         ):
             row[begin : begin + len(values)] = values[: len(row) - begin]
         inputs = pixels[first:last].astype(np.float64).reshape(last - first, m * c)
-        sums = matrix @ inputs * 2.0**-weights.precision
-        found[start : start + _BLOCK] = np.clip(np.floor(sums + 0.5), 0, 255)
+        sums = matrix @ inputs * 2.0 ** (bits - weights.precision)
+        rounded = np.floor(sums + 0.5) * 2.0**-bits
+        found[start : start + _BLOCK] = np.clip(rounded, 0, 255)
     return found.reshape(outputs, m, c)
 
 

@@ -50,8 +50,7 @@ def test_a_seed_has_the_published_features(family: str) -> None:
     chunk, rejected = embed_chunk(loaded.images, embedder)
     assert not rejected
     cosines = (chunk.embeddings * wanted).sum(axis=1)
-    # 0.9999 is asked for; torchvision resizes bilinearly in one of two ways, by CPU.
-    assert cosines.min() >= (0.99999 if family == "vit" else 0.9999999)
+    assert cosines.min() >= 0.9999999
 
 
 @needs_models
