@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tokenizers
-from tokenizers import Regex, models, normalizers, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from clipseed.errors import InputError
 from clipseed.io import storage
@@ -27,7 +27,7 @@ from models.tokenizers.normalize import LOWERCASE_SIGMA
 _CLIP_MERGES = 49408 - 2 * 256 - 2
 _MAX_FILE_BYTES = 16 << 20
 _WORD_END = "</w>"
-_CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
+CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
 # Contractions, letters, single digits, and runs of anything else but spaces.
 _CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -59,7 +59,7 @@ def clip_bpe(merges: Sequence[Merge]) -> CaptionTokenizer:
     pieces = symbols + [symbol + _WORD_END for symbol in symbols]
     pieces += ["".join(merge) for merge in merges]
     ids = {piece: index for index, piece in enumerate(pieces)}
-    ids |= {_CLIP_START: len(pieces), _CLIP_END: len(pieces) + 1}
+    ids |= {CLIP_START: len(pieces), _CLIP_END: len(pieces) + 1}
     library = tokenizers.Tokenizer(
         models.BPE(vocab=ids, merges=list(merges), end_of_word_suffix=_WORD_END)
     )
@@ -79,7 +79,7 @@ def clip_bpe(merges: Sequence[Merge]) -> CaptionTokenizer:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    frame(library, _CLIP_START, _CLIP_END, pad=pieces[0])
+    frame(library, CLIP_START, _CLIP_END, pad=pieces[0])
     return CaptionTokenizer(library, unescape_html=True)
 
 
@@ -109,6 +109,7 @@ def byte_level_bpe(
         )
     library = tokenizers.Tokenizer(models.BPE(vocab=dict(ids), merges=list(merges)))
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
     frame(library, *special)
     return CaptionTokenizer(library)
 

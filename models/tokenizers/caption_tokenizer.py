@@ -69,6 +69,19 @@ class CaptionTokenizer:
         mask = np.array([row.attention_mask for row in rows], bool)
         return Tokens(ids.reshape(-1, length), mask.reshape(-1, length))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones and those it does not know.
+
+        Spaces at both ends are taken off.
+        """
+        return str(self._library.decode(ids, skip_special_tokens=True)).strip()
+
+    def ends(self, token: int) -> bool:
+        """Tell whether a token ends a caption and is not part of its text."""
+        return token == self.end_id or (
+            0 <= token < self.size and not self.decode([token])
+        )
+
     def _clean(self, caption: str) -> str:
         # The library refuses what is not UTF-8: halves of surrogate pairs.
         text = caption.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -3,7 +3,7 @@
     tokenizer = read_tokenizer("checkpoints/bert-base-uncased")
 
 `tokenizer.json` (all that `transformers` 5 saves) is taken as it is; else BERT's
-`vocab.txt`, or CLIP's `merges.txt`.
+`vocab.txt`, GPT-2's and OPT's `vocab.json` and `merges.txt`, or CLIP's `merges.txt`.
 """
 
 import json
@@ -14,17 +14,25 @@ import tokenizers
 from clipseed.errors import InputError
 from clipseed.io import storage
 from models.pretrained.checkpoint import read_json
-from models.tokenizers.byte_pairs import clip_bpe, read_merges
+from models.tokenizers.byte_pairs import (
+    CLIP_START,
+    GPT2,
+    OPT,
+    byte_level_bpe,
+    clip_bpe,
+    read_ids,
+    read_merges,
+)
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.tokenizers.wordpiece import read_vocabulary, word_piece
 
 _TOKENIZER, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
-_WORDS, _MERGES = "vocab.txt", "merges.txt"
+_WORDS, _MERGES, _IDS = "vocab.txt", "merges.txt", "vocab.json"
 _MAX_BYTES = 1 << 26
 
 
 def read_tokenizer(directory: str) -> CaptionTokenizer:
-    """Return the tokenizer of a BERT or a CLIP.
+    """Return the tokenizer of a BERT, a CLIP, a GPT-2 or an OPT.
 
     Args:
         directory: local or `gs://`.
@@ -35,7 +43,7 @@ def read_tokenizer(directory: str) -> CaptionTokenizer:
     """
     present = [
         name
-        for name in (_TOKENIZER, _WORDS, _MERGES)
+        for name in (_TOKENIZER, _WORDS, _MERGES, _IDS)
         if storage.exists(storage.join(directory, name))
     ]
     settings = _settings(directory)
@@ -50,12 +58,22 @@ def read_tokenizer(directory: str) -> CaptionTokenizer:
             )
         return word_piece(read_vocabulary(storage.join(directory, _WORDS)))
     if _MERGES in present:
-        return clip_bpe(read_merges(storage.join(directory, _MERGES)))
+        ids_uri = storage.join(directory, _IDS) if _IDS in present else None
+        return _byte_pairs(storage.join(directory, _MERGES), ids_uri)
     raise InputError(
         "no_tokenizer",
         f"{directory} has no {_TOKENIZER}, {_WORDS} or {_MERGES}: copy the tokenizer's "
         "files beside the weights, or name a vocabulary",
     )
+
+
+def _byte_pairs(merges_uri: str, ids_uri: str | None) -> CaptionTokenizer:
+    """Return the tokenizer of a list of merges: whose it is, its tokens tell."""
+    merges = read_merges(merges_uri)
+    ids = {} if ids_uri is None else read_ids(ids_uri)
+    if CLIP_START in ids or not ids:
+        return clip_bpe(merges)
+    return byte_level_bpe(OPT if OPT.pad in ids else GPT2, ids, merges)
 
 
 def _settings(directory: str) -> dict[str, Any]:

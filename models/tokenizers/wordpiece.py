@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import tokenizers
-from tokenizers import Regex, models, normalizers, pre_tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from clipseed.errors import InputError
 from clipseed.io import storage
@@ -68,6 +68,7 @@ def word_piece(vocabulary: Sequence[str]) -> CaptionTokenizer:
     library = tokenizers.Tokenizer(model)
     library.normalizer = _NORMALIZER
     library.pre_tokenizer = _SPLITTER
+    library.decoder = decoders.WordPiece()
     frame(library, START, END, PAD)
     return CaptionTokenizer(library)
 

@@ -1,5 +1,6 @@
 """The tokenizer of a checkpoint, from whichever files it has."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,27 @@ def test_a_text_checkpoint_brings_its_vocabulary(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ids, [[2, 7, 5, 8, 6, 1, 3]])
     learned = DualEncoderTask().make_tokenizer(["zebra zebra"])
     assert learned.encode(["zebra"], 3).ids[0, 1] not in ids
+
+
+def test_ids_beside_merges_tell_whose_they_are(tmp_path: Path) -> None:
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    symbols = {symbol: n for n, symbol in enumerate(sorted(ByteLevel.alphabet()))}
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\n")
+    gpt2 = symbols | {"do": 256, "<|endoftext|>": 257}
+    for ids, end in ((gpt2, 257), (gpt2 | {"</s>": 258, "<pad>": 259}, 258)):
+        (tmp_path / "vocab.json").write_text(json.dumps(ids))
+        tokenizer = read_tokenizer(str(tmp_path))
+        assert tokenizer.end_id == end and tokenizer.ends(end)
+        row = tokenizer.encode(["do dot"], 9).ids[0].tolist()
+        assert tokenizer.decode(row[1 : row.index(end, 1)]) == "do dot"
+
+
+def test_a_text_comes_back_without_special_tokens(tmp_path: Path) -> None:
+    save_whole(tmp_path)
+    tokenizer = read_tokenizer(str(tmp_path))
+    assert tokenizer.decode([2, 7, 5, 3, 99]) == "a dog"
+    assert tokenizer.ends(3) and not tokenizer.ends(7) and not tokenizer.ends(99)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    assert read_tokenizer(str(tmp_path)).decode([7, 5, 6, 8]) == "a dogs run"
