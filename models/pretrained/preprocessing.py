@@ -90,6 +90,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "Bit": _SHORT_SIDE,
     "ViT": _SQUARE,
     "Siglip": {**_SQUARE, "resample": _BICUBIC},
+    "Blip": {
+        "size": 384,
+        "do_center_crop": False,
+        "resample": _BICUBIC,
+        "image_mean": CLIP_SCALE.mean,
+        "image_std": CLIP_SCALE.deviation,
+    },
 }
 # What each family was published with; where a checkpoint has no file.
 _PUBLISHED: dict[str, dict[str, Any]] = {
@@ -103,6 +110,9 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
         "image_mean": IMAGENET_SCALE.mean,
         "image_std": IMAGENET_SCALE.deviation,
     },
+    "blip": {"image_processor_type": "BlipImageProcessor"},
+    "git": {"image_processor_type": "CLIPImageProcessor"},
+    "vision-encoder-decoder": {"image_processor_type": "ViTImageProcessor"},
 }
 
 

@@ -160,15 +160,16 @@ def fill_clip_vision(vit: ViT, directory: str, allow: Sequence[str] = ()) -> Non
     """
     source = clip_vision_config(read_config(directory, VISION_TYPES))
     beside = (*_BESIDE, *_NOT_VISION, r"visual_projection\..*", *allow)
-    fill(vit, _vit_sources(vit, source), read_tensors(directory), beside)
+    fill(vit, clip_vit_sources(vit, source), read_tensors(directory), beside)
 
 
 def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source]:
     projection = layer_sources(tower, {"projection": "visual_projection"})
-    return under("vit", _vit_sources(tower.vit, source)) | projection
+    return under("vit", clip_vit_sources(tower.vit, source)) | projection
 
 
-def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
+def clip_vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
+    """Return the source of each parameter of an image tower's ViT."""
     embeddings = "vision_model.embeddings"
     names = {
         "patches": f"{embeddings}.patch_embedding",

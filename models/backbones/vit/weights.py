@@ -31,7 +31,7 @@ MODEL_TYPES = (_VIT, _AST)
 
 _PREFIXES = ("vit.", "audio_spectrogram_transformer.")
 # What published ViTs and ASTs carry beside the encoder.
-_HEADS = (
+BESIDE = (
     r"pooler\..*",
     r"(classifier|cls_classifier|distillation_classifier)\..*",
     r"decoder\..*",
@@ -141,10 +141,11 @@ def fill_vit(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
     """
     source = vit_config(read_config(directory, MODEL_TYPES))
     tensors = read_tensors(directory, _PREFIXES)
-    fill(vit, _vit_sources(vit, source), tensors, (*_HEADS, *allow))
+    fill(vit, vit_sources(vit, source), tensors, (*BESIDE, *allow))
 
 
-def _vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
+def vit_sources(vit: ViT, source: ViTConfig) -> dict[str, Source]:
+    """Return the source of each parameter, for a checkpoint of a configuration."""
     config = vit.config
     names = {"patches": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
     names |= layer_names(config.layers, "encoder.layer", _LAYERS)
