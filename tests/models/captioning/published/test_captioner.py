@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from clipseed.elements import SeedRow
 from clipseed.errors import InputError
 from models.captioning.base import Search, refuse_other_vocabulary
 from models.captioning.image_to_text import ImageToText, write_about
@@ -27,7 +26,8 @@ from models.pretrained.resizing import Resizing
 from tests.support.made_captioner import spoil, write_captioner
 from tests.support.paths import DATA
 from tests.support.reference import PARITY_MODELS, jitted, needs_references
-from transforms.seeds.load_images import LoadConfig, SeedBatch, load_batch
+from transforms.media.images import ImageLimits, decode_image
+from transforms.media.resize_picture import resize_picture
 
 pytestmark = needs_references
 FAMILIES = ("blip", "git", "vit_gpt2")
@@ -46,10 +46,9 @@ def published(family: str) -> tuple[Loaded, Any, jax.Array]:
 
 def pictures(names: list[str], resizing: Resizing) -> np.ndarray:
     """Return uint8 [n, s, s, 3], by the steps of `clipseed mine`."""
-    rows = [SeedRow(name, str(DATA / "images" / name), "") for name in names]
-    loaded = load_batch(SeedBatch("seeds", rows), LoadConfig(resizing))
-    assert loaded.images is not None and not loaded.rejected
-    return loaded.images.images
+    files = [(DATA / "images" / name).read_bytes() for name in names]
+    decoded = [decode_image(data, ImageLimits()) for data in files]
+    return np.stack([resize_picture(rgb, resizing) for rgb in decoded])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
