@@ -88,7 +88,9 @@ def encode(record: ClipRecord) -> bytes:
 
     The last, partial second of the spectrogram is filled with silence (`ln LOG_OFFSET`)
     to the 12,800 floats that readers expect; `melspec/frame_count` says how many
-    frames are real. Without sound both feature lists are there and empty.
+    frames are real. Without sound there is one second of silence, which the readers of
+    DMVR and Scenic repeat to the length they want (with an empty list they fail), and
+    no frame is real.
 
     Raises:
         ValueError: samples outside [-1, 1], or arrays of a wrong shape or type.
@@ -102,11 +104,12 @@ def encode(record: ClipRecord) -> bytes:
     lists = example.feature_lists.feature_list
     for frame in record.frames:
         lists[key.IMAGE].feature.add().bytes_list.value.append(frame)
-    for name in (key.IMAGE, key.WAVEFORM, key.MEL_SPECTROGRAM):
-        lists[name].SetInParent()  # There even when empty: readers want the key.
+    lists[key.IMAGE].SetInParent()  # There even when empty: readers want the key.
+    waveform = lists[key.WAVEFORM].feature.add().float_list.value
     if len(record.samples):
-        step = lists[key.WAVEFORM].feature.add()
-        step.float_list.value.extend(record.samples.tolist())
+        waveform.extend(record.samples.tolist())
+    else:
+        waveform.extend([0.0] * record.sample_rate_hz)
     for second in _seconds(record.log_mel):
         step = lists[key.MEL_SPECTROGRAM].feature.add()
         step.float_list.value.extend(second.tolist())
@@ -137,7 +140,7 @@ def decode(data: bytes) -> ClipRecord:
         height_px=fields.integer(key.HEIGHT),
         width_px=fields.integer(key.WIDTH),
         sound_verdict=fields.text(key.SOUND_VERDICT),
-        samples=fields.floats(key.WAVEFORM).reshape(-1),
+        samples=_read_samples(fields),
         sample_rate_hz=fields.integer(key.SAMPLE_RATE),
         log_mel=_read_log_mel(fields),
         captions=_read_captions(fields),
@@ -181,6 +184,10 @@ def _check_sound(record: ClipRecord) -> None:
         raise ValueError(f"samples: {samples.dtype} {samples.shape}, not float32 [n]")
     if mel.dtype != np.float32 or mel.ndim != 2 or mel.shape[1] != MEL_BINS:
         raise ValueError(f"log_mel: {mel.dtype} {mel.shape}, not float32 [n, 128]")
+    if len(samples) and not len(mel):
+        raise ValueError(
+            "a clip with sound has no spectrogram: it would read as silent"
+        )
     # Written so that NaN fails too.
     if len(samples) and not np.abs(samples).max() <= 1:
         raise ValueError("samples lie outside [-1, 1]; divide int16 by 32768")
@@ -234,8 +241,16 @@ def _context(record: ClipRecord) -> dict[str, tuple[str, list]]:
 def _seconds(log_mel: np.ndarray) -> np.ndarray:
     """Return float32 [seconds, 12800], with silence after the last frame."""
     missing = -len(log_mel) % MEL_FRAMES_PER_S
+    if not len(log_mel):
+        missing = MEL_FRAMES_PER_S
     silence = np.full((missing, MEL_BINS), np.log(LOG_OFFSET), np.float32)
     return np.concatenate([log_mel, silence]).reshape(-1, MEL_FRAMES_PER_S * MEL_BINS)
+
+
+def _read_samples(fields: Fields) -> np.ndarray:
+    """Return float32 [n], without the silence that stands for no sound."""
+    samples = fields.floats(key.WAVEFORM).reshape(-1)
+    return samples if fields.integer(key.MEL_FRAME_COUNT) else samples[:0]
 
 
 def _read_log_mel(fields: Fields) -> np.ndarray:
@@ -243,7 +258,8 @@ def _read_log_mel(fields: Fields) -> np.ndarray:
     count = fields.integer(key.MEL_FRAME_COUNT)
     flat = fields.floats(key.MEL_SPECTROGRAM).reshape(-1)
     seconds, rest = divmod(len(flat), MEL_FRAMES_PER_S * MEL_BINS)
-    if rest or seconds != -(-count // MEL_FRAMES_PER_S):
+    # Up to 0.1.0 there was nothing without sound; since then, a second of silence.
+    if rest or (count and seconds != -(-count // MEL_FRAMES_PER_S)):
         raise bad_record(
             f"{key.MEL_SPECTROGRAM} has {len(flat)} floats for {count} frames"
         )

@@ -94,7 +94,10 @@ def _write_parquet(
         pa.array(column, field.type)
         for column, field in zip(columns, schema, strict=True)
     ]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    if rows:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    else:  # `datasets` fails on a row group without rows, which write_table would make.
+        pq.ParquetWriter(path, schema).close()
     return len(rows)
 
 

@@ -1,6 +1,7 @@
 """Checksums of runs as the first version mined them, which later ones must not change.
 
-`known_results.json` beside this file was made by commit c42ad57.
+`known_results.json` beside this file was made by commit c42ad57. Since then, clips
+without sound hold a second of silence; without it their files are those of that commit.
 """
 
 import json

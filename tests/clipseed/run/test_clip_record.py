@@ -1,6 +1,7 @@
 """The record codec: round trip, the readers of Scenic and DMVR, damage."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from clipseed.elements import ASR
 from clipseed.errors import InputError
 from clipseed.run.clip_layout import LOG_OFFSET
 from clipseed.run.clip_record import Caption, ClipRecord, decode, encode
+from clipseed.run.files import CLIPS, shard_path
 from clipseed.run.sequence_example import sequence_example_class
 from transforms.media.images import encode_jpeg
 
@@ -178,8 +180,68 @@ def test_a_batch_of_clips_with_and_without_sound_is_parsed() -> None:
         [encode(RECORD), encode(SOUNDLESS)], CONTEXT, SEQUENCE
     )
     assert sequence["image/encoded"].shape == (2, 5)
-    assert lengths["melspec/feature/floats"].numpy().tolist() == [3, 0]
+    assert lengths["melspec/feature/floats"].numpy().tolist() == [3, 1]
     assert context["caption/string"].dense_shape.numpy().tolist() == [2, 2]
+
+
+# What the readers of DMVR (`add_audio`, `add_image`) and Scenic (`add_spectrogram`) do,
+# as they are documented: parse; densify, one step of sound; take `wanted` entries from
+# the middle, the sequence repeated where it is shorter.
+
+
+def sample_middle(sequence: tf.Tensor, wanted: int) -> tf.Tensor:
+    length = tf.shape(sequence)[0]
+    offset = tf.maximum(0, (length - wanted) // 2)
+    repeats = tf.math.floordiv(wanted + offset + length - 1, length)
+    places = tf.tile(tf.range(length), [repeats])
+    return tf.gather(sequence, tf.gather(places, tf.range(offset, offset + wanted)))
+
+
+def as_dmvr_reads(data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sound [30720], spectrogram [500, 128] and 32 JPEGs."""
+    features = {
+        "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+        "WAVEFORM/feature/floats": tf.io.VarLenFeature(tf.float32),
+        "melspec/feature/floats": tf.io.FixedLenSequenceFeature([100, 128], tf.float32),
+    }
+    _, lists = tf.io.parse_single_sequence_example(data, sequence_features=features)
+    sound = tf.sparse.to_dense(lists["WAVEFORM/feature/floats"])[0]
+    mel = tf.reshape(lists["melspec/feature/floats"], (-1, 128))
+    return (
+        sample_middle(sound, 30_720).numpy(),
+        sample_middle(mel, 500).numpy(),
+        sample_middle(lists["image/encoded"], 32).numpy(),
+    )
+
+
+def test_dmvr_samples_clips_with_and_without_sound() -> None:
+    sound, mel, jpegs = as_dmvr_reads(encode(RECORD))
+    start = (36_800 - 30_720) // 2
+    np.testing.assert_array_equal(sound, RECORD.samples[start : start + 30_720])
+    np.testing.assert_array_equal(mel[:230], RECORD.log_mel)
+    assert set(jpegs) == set(FRAMES)
+
+    sound, mel, jpegs = as_dmvr_reads(encode(SOUNDLESS))
+    np.testing.assert_array_equal(sound, np.zeros(30_720, np.float32))
+    np.testing.assert_array_equal(mel, np.full((500, 128), np.log(LOG_OFFSET), "f4"))
+    assert set(jpegs) == set(FRAMES)
+
+
+def test_records_without_anything_for_sound_are_still_read() -> None:
+    example = tf.train.SequenceExample.FromString(encode(SOUNDLESS))
+    for name in ("WAVEFORM/feature/floats", "melspec/feature/floats"):
+        del example.feature_lists.feature_list[name].feature[:]
+    old = decode(example.SerializeToString())
+    assert old.samples.shape == (0,) and old.log_mel.shape == (0, 128)
+
+
+def test_scenic_addresses_the_shards_of_a_run() -> None:
+    """`clips@8.tfrecord` is its pattern: NAME@SHARDS.SUFFIX."""
+    name, shards, suffix = re.fullmatch(
+        r"(.*)@(\d*[1-9]\d*)(?:\.(.+))?", "clips/clips@8.tfrecord"
+    ).groups()  # type: ignore[union-attr]
+    expected = [f"{name}-{i:05d}-of-{int(shards):05d}.{suffix}" for i in range(8)]
+    assert [shard_path(CLIPS, i, 8) for i in range(8)] == expected
 
 
 def without(key: str) -> bytes:
@@ -246,6 +308,7 @@ def test_bytes_of_something_else_are_refused() -> None:
         {"samples": np.full(10, np.nan, np.float32)},
         {"samples": np.zeros(10, np.int16)},
         {"log_mel": np.zeros((10, 64), np.float32)},
+        {"log_mel": np.zeros((0, 128), np.float32)},
     ],
 )
 def test_sound_that_readers_would_misread_is_not_written(change: dict) -> None:

@@ -54,6 +54,7 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     assert write_pairs(path, [], "hash") == 0
     table = pq.read_table(path)
     assert table.num_rows == 0 and table.column_names == list(Pair._fields)
+    assert pq.read_metadata(path).num_row_groups == 0  # What `datasets` can read.
 
 
 def test_dead_letters_are_lines_of_json_sorted_and_once(tmp_path: Path) -> None:
