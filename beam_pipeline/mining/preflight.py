@@ -44,15 +44,23 @@ class ConfigError(Exception):
 def check_embedder(config: MineConfig, seed_files: list[str]) -> Embedder:
     """Load the embedder and hold it against the embeddings that seeds bring along.
 
+    One bad table among many is left to the job, which has a dead letter for it.
+
     Raises:
         ConfigError: it cannot be loaded, or is not what made them.
+        InputError: `unreadable_table`: it is the only one.
     """
     try:
         embedder = load_embedder(config.embedder)
     except ValueError as error:
         raise ConfigError(f"--embedder: {error}") from error
     for uri in seed_files:
-        info = seed_embedding_info(uri)
+        try:
+            info = seed_embedding_info(uri)
+        except InputError:
+            if len(seed_files) == 1:
+                raise
+            continue
         if info is None:
             continue
         if info.dimension != embedder.dimension:

@@ -1,74 +1,75 @@
-"""Decode many damaged videos and images, and print what became of them as a table.
+"""Mine thousands of damaged files beside good ones, and print what became of them.
 
-    python -m benchmarks.fuzz --count=10000
-    python -m benchmarks.fuzz --count=2000 --videos=folder --keep=crashes
+    python -m benchmarks.fuzz --count=10000 --work=/tmp/fuzz
 
-A file that ends unexpectedly is written to the folder `--keep`, to be looked into.
+Each round is one job over new files, every other one with webdataset shards as seeds.
+A round of which anything is not as it should be stays in the folder `--work`.
 """
 
 import argparse
+import shutil
 import sys
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.fuzz.examine import examine_mutants, read_sources
-from benchmarks.fuzz.sources import make_images, make_videos
-from transforms.media.isolation.containment import UNEXPECTED, canary
+from benchmarks.fuzz.job import MOST_BYTES, Job, check_job
 
-_MOST_BYTES = 400_000
+_ROUND = 2000
 
 
 def main() -> int:
-    """Return the exit status, 1 where somebody should look into a file."""
+    """Return the exit status, 1 where somebody should look into something."""
     flags = _parse()
-    canary.max_share = 1.0
-    with tempfile.TemporaryDirectory() as folder:
-        videos = make_videos(Path(folder))
-    if flags.videos:
-        videos += read_sources(flags.videos, _MOST_BYTES)
-    outcomes: Counter[tuple[str, str]] = Counter()
-    slowest, most_parts, unexpected, start_s = 0.0, 0, 0, time.monotonic()
-    mutants = examine_mutants(videos, make_images(), range(flags.count), flags.seed)
-    for number, mutant, verdict in mutants:
-        outcomes[mutant.mutation, verdict.outcome] += 1
-        slowest = max(slowest, verdict.seconds)
-        most_parts = max(most_parts, verdict.parts)
-        if UNEXPECTED & {verdict.outcome, verdict.clip} or verdict.seconds > 15:
-            unexpected += 1
-            print(f"{number} {mutant.name} {mutant.mutation}: {verdict}", flush=True)
-            if flags.keep:
-                Path(flags.keep).mkdir(exist_ok=True)
-                Path(flags.keep, f"{number}_{mutant.name}").write_bytes(mutant.data)
-    _print_table(outcomes)
+    jobs: list[Job] = []
+    for number, start in enumerate(range(0, flags.count, _ROUND)):
+        count = min(_ROUND, flags.count - start)
+        root = Path(flags.work) / f"round_{number}"
+        shutil.rmtree(root, ignore_errors=True)
+        job = check_job(root, count, flags.seed + number, shards=number % 2 == 1)
+        jobs.append(job)
+        print(
+            f"round {number}: {count} files in {job.seconds:.0f} s, "
+            f"{job.tree_bytes / 2**30:.2f} GiB, {len(job.problems)} problems",
+            flush=True,
+        )
+        for problem in job.problems:
+            print(f"  {problem}", flush=True)
+        if not job.problems:
+            shutil.rmtree(root)
+    _print_table("damaged as", [job.mutations for job in jobs])
+    _print_table("outcome", [job.outcomes for job in jobs])
+    problems = sum(len(job.problems) for job in jobs)
+    most_bytes = max(job.tree_bytes for job in jobs)
     print(
-        f"\n{flags.count} files of {len(videos)} videos and 6 images in "
-        f"{time.monotonic() - start_s:.0f} s; unexpected: {unexpected}; slowest: "
-        f"{slowest:.1f} s; most parts: {most_parts}"
+        f"\n{flags.count} files in {len(jobs)} jobs, "
+        f"{sum(job.seconds for job in jobs):.0f} s; problems: {problems}; most memory: "
+        f"{most_bytes / 2**30:.2f} of {MOST_BYTES / 2**30:g} GiB"
     )
-    return int(unexpected > 0)
+    return int(problems > 0)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="number of files")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the damages")
-    parser.add_argument("--videos", default="", help="folder of more good videos")
-    parser.add_argument("--keep", default="", help="folder for files that surprise")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first round")
+    parser.add_argument("--work", default="fuzz_work", help="folder to work in")
     return parser.parse_args()
 
 
-def _print_table(outcomes: Counter[tuple[str, str]]) -> None:
-    mutations = sorted({mutation for mutation, _ in outcomes})
-    print("| outcome | " + " | ".join(mutations) + " | all |")
-    print("|---|" + "---:|" * (len(mutations) + 1))
-    totals: Counter[str] = Counter()
-    for (_, outcome), count in outcomes.items():
-        totals[outcome] += count
-    for outcome, total in totals.most_common():
-        cells = [str(outcomes[mutation, outcome] or "") for mutation in mutations]
-        print(f"| {outcome} | " + " | ".join(cells) + f" | {total} |")
+def _print_table(title: str, counters: list[Counter[tuple[str, str]]]) -> None:
+    """Print a table of counts, kinds across."""
+    total: Counter[tuple[str, str]] = Counter()
+    for counter in counters:
+        total.update(counter)
+    kinds = sorted({kind for kind, _ in total})
+    rows: Counter[str] = Counter()
+    for (_, row), count in total.items():
+        rows[row] += count
+    print(f"\n| {title} | " + " | ".join(kinds) + " |")
+    print("|---|" + "---:|" * len(kinds))
+    for row, _ in rows.most_common():
+        cells = [str(total[kind, row] or "") for kind in kinds]
+        print(f"| `{row}` | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

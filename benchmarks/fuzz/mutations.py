@@ -59,6 +59,24 @@ def mutate(source: Source, sources: Sequence[Source], rng: random.Random) -> Mut
     return Mutant(mutation, stem + suffix, bytes(data))
 
 
+# What spreadsheets, other programs and strangers leave in text.
+_ODD_TEXTS = (
+    b'"', b'""', b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xe9",
+    b"\xef\xbb\xbf", b"\xed\xa0\x80", b"{", b"}", b"[]", b"null", b"\\ud800", b"1e999",
+    b"/etc/passwd", b"../../etc/passwd", b"file:///etc/passwd", b"/dev/stdin",
+    b"http://127.0.0.1:1/a.png", b"x" * 70_000, b"," * 3000, b"[" * 3000, b"\n" * 3000,
+)  # fmt: skip
+
+
+def mutate_text(source: Source, rng: random.Random) -> Mutant:
+    """Put odd texts into a file that holds text, or instead of a few of its bytes."""
+    data = bytearray(source.data)
+    for _ in range(rng.choice((1, 2, 5))):
+        at = rng.randrange(len(data) + 1)
+        data[at : at + rng.choice((0, 1, 8))] = rng.choice(_ODD_TEXTS)
+    return Mutant("odd_text", source.name, bytes(data))
+
+
 def _flip(data: bytearray, rng: random.Random, count: int, end: int) -> None:
     for _ in range(count):
         data[rng.randrange(end)] ^= 1 << rng.randrange(8)

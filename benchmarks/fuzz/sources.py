@@ -1,6 +1,7 @@
 """Small good videos, sounds and images of many formats, to be damaged."""
 
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,33 +66,58 @@ def make_images() -> list[Source]:
     return made
 
 
+def write_film(path: Path, scene: int) -> bytes:
+    """Write a good video of a scene, with sound; return a seed of it, as a PNG."""
+    rng = np.random.default_rng(scene)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8))
+    still = coarse.resize((160, 120), Image.Resampling.BICUBIC)
+    frames = [
+        np.asarray(still.resize((96, 72), box=(s / 9, 0, 150 + s / 9, 120)))
+        for s in range(4 * _RATE)
+    ]
+    _write(path, "libx264", "yuv420p", "aac", frames)
+    buffer = io.BytesIO()
+    still.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _picture(number: int, width: int, height: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     channels = ((x * 3 + number * 9), (y * 4 - number * 5), (x * y // 16 + number))
     return np.stack([channel % 256 for channel in channels], axis=-1).astype(np.uint8)
 
 
-def _write(path: Path, codec: str, pix_fmt: str, sound: str | None) -> None:
+def _write(
+    path: Path,
+    codec: str,
+    pix_fmt: str,
+    sound: str | None,
+    frames: Sequence[np.ndarray] | None = None,
+) -> None:
+    frames = frames or [_picture(number, 96, 64) for number in range(_FRAMES)]
     with av.open(str(path), "w") as container:
         quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
         video: Any = container.add_stream(codec, rate=_RATE, options=quiet)
-        video.width, video.height, video.pix_fmt = 96, 64, pix_fmt
+        video.height, video.width, _ = frames[0].shape
+        video.pix_fmt = pix_fmt
         video.gop_size = 8
         audio: Any = None
         if sound is not None:
             rate = 48_000 if sound == "libopus" else 44_100
             audio = container.add_stream(sound, rate=rate, layout="mono")
-        for number in range(_FRAMES):
-            frame = av.VideoFrame.from_ndarray(_picture(number, 96, 64), "rgb24")
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts, frame.time_base = number, Fraction(1, _RATE)
             container.mux(video.encode(frame.reformat(format=pix_fmt)))
         container.mux(video.encode(None))
         if audio is not None:
-            _write_sound(container, audio)
+            _write_sound(container, audio, len(frames))
 
 
-def _write_sound(container: av.container.OutputContainer, stream: Any) -> None:
-    wave = 9000 * np.sin(np.arange(_SOUND_HZ * _FRAMES // _RATE) / 9)
+def _write_sound(
+    container: av.container.OutputContainer, stream: Any, frames: int
+) -> None:
+    wave = 9000 * np.sin(np.arange(_SOUND_HZ * frames // _RATE) / 9)
     fifo = av.AudioFifo()
     resampler = av.AudioResampler(stream.format, "mono", stream.rate)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[np.newaxis], "s16", "mono")

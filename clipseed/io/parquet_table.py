@@ -43,8 +43,9 @@ def open_parquet(uri: str) -> Iterator["pq.ParquetFile"]:
             texts = [field.name for field in schema if _is_text(field.type)]
             table = pq.ParquetFile(file, read_dictionary=texts)
         except (pa.ArrowException, OSError) as error:
+            why = " ".join(str(error).split())  # Arrow's messages have many lines.
             raise InputError(
-                "unreadable_table", f"{uri} is not a Parquet file: {error}"
+                "unreadable_table", f"{uri} is not a Parquet file: {why}"
             ) from None
         with table:
             yield table

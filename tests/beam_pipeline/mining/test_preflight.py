@@ -12,6 +12,7 @@ import pytest
 
 from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import MineConfig, parse_mine
+from clipseed.errors import InputError
 from clipseed.io import storage
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from models.embedders.registry import load_embedder
@@ -176,6 +177,17 @@ def test_embeddings_of_the_embedder_pass(tmp_path: Path) -> None:
     ]
     embedder = preflight.check_embedder(config(), tables)
     assert embedder.embedder_id == EMBEDDER_ID
+
+
+def test_one_bad_table_among_many_stops_no_job(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"PAR1 and nothing else PAR1")
+    good = seeds_table(tmp_path / "good.parquet", DIMENSION, EMBEDDER_ID)
+    assert preflight.check_embedder(config(), [str(bad), good])
+    with pytest.raises(InputError) as caught:
+        preflight.check_embedder(config(), [str(bad)])
+    assert caught.value.reason == "unreadable_table"
+    assert "\n" not in caught.value.message
 
 
 def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
