@@ -110,7 +110,7 @@ def _write_table(corpus: Corpus, number: int, rng: random.Random) -> None:
 def _write_shard(
     corpus: Corpus, number: int, pictures: Sequence[Source], rng: random.Random
 ) -> None:
-    shard = make_shard(f"shard_{number}", rng.sample(pictures, 4))
+    shard = make_shard(f"shard_{number}", rng.sample(pictures, len(pictures)))
     mutant = _damage(shard, [shard], rng)
     # A shard of another name is no shard, and so no input.
     (corpus.seeds / shard.name).write_bytes(mutant.data)

@@ -91,8 +91,3 @@ def check(videos: list[Source], numbers: range, seed: int) -> None:
 
 def test_damaged_files_end_as_foreseen(videos: list[Source]) -> None:
     check(videos, range(250), seed=1)
-
-
-@pytest.mark.ci_only
-def test_many_damaged_files_end_as_foreseen(videos: list[Source]) -> None:
-    check(videos, range(2000), seed=2)

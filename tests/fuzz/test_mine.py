@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from beam_pipeline.mine import run
+from benchmarks.fuzz.job import check_job
 from clipseed.run.reader import Run
 from tests.support.made_media import film, still, write_video
 from tests.support.paths import DATA
@@ -69,6 +70,18 @@ def test_hostile_files_cost_themselves_alone(tmp_path: Path) -> None:
     assert sum(len(list(path.iterdir())) for path in [videos]) == len(names)
     mined = next(s for s in stages if s["stage"] == "extract_frames")
     assert mined["out"] == 1 + len(USED_ALL_THE_SAME)
+
+
+@pytest.mark.ci_only
+@pytest.mark.parametrize("shards", [False, True], ids=["tables", "shards"])
+def test_thousands_of_damaged_files_cost_themselves_alone(
+    tmp_path: Path, shards: bool
+) -> None:
+    """Status, every input by id, the good ones' bytes, memory, and what is left."""
+    job = check_job(tmp_path, count=1000, seed=2 + shards, shards=shards)
+    assert job.problems == []
+    assert job.outcomes["video", "used"] > 300
+    assert job.outcomes["row", "truncated_shard"] > 50 or not shards
 
 
 def broken(*_: object) -> Iterator[tuple[int, int]]:

@@ -10,17 +10,12 @@ import pytest
 from clipseed.elements import Pair, RankedMatch
 from clipseed.errors import DeadLetter
 from clipseed.run import tables
-from clipseed.run.accounting import Counts
-from clipseed.run.manifest import IndexFacts, MiningFacts, RunManifest
+from clipseed.run.manifest import RunManifest
 from clipseed.run.outcomes import SeedOutcome, VideoOutcome, unaccounted
 from clipseed.run.reader import Run
 from clipseed.run.writer import RunWriter
+from tests.support.mining_facts import MINING
 
-MINING = MiningFacts(
-    config={"index": None}, config_hash="h", embedder="e", threshold=0.6,
-    min_similarity=0.4, versions={}, started=0.0, seconds=0.0, counts=Counts({}),
-    seeds_fingerprint=0, index=IndexFacts("exact", 2),
-)  # fmt: skip
 PAIR = Pair("a.mp4", 0, 10, "c", "clip", "A", "S", "s.png", 1, 0.75, 5, "ok")
 GOOD: dict[str, list[Any]] = {
     "videos": [
