@@ -4,6 +4,7 @@ problems = check_job(Path("work"), count=2000, seed=3).problems
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from clipseed.run.reader import Run
 
 MOST_BYTES = 2_684_354_560  # 2.5 GiB
 _EVERY_S = 0.5
+# What a job says every minute.
+_PROGRESS = re.compile(r"\d+ s  ")
 _FLAGS = (
     "--clip_s=1", "--clip_fps=5", "--top_k=2", "--video_timeout_s=30", "--num_shards=4",
     "--no_keep_embeddings", "--max_failed_share=1",
@@ -127,7 +130,8 @@ def _left(ended: _Ended, output: Path) -> Iterator[str]:
     """Yield what is wrong with how a job ended, and what it left besides its result."""
     if ended.status:
         yield f"the status is {ended.status}"
-    yield from (f"on stderr: {line}" for line in ended.stderr.splitlines()[:20])
+    lines = [e for e in ended.stderr.splitlines() if not _PROGRESS.match(e)]
+    yield from (f"on stderr: {line}" for line in lines[:20])
     yield from (f"left over: {what}" for what in ended.left_over)
     if ended.tree_bytes > MOST_BYTES:
         yield f"the tree took {ended.tree_bytes} bytes of memory"
