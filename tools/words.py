@@ -1,12 +1,10 @@
 """Check the words that people read against the project's vocabulary.
 
     python tools/words.py [FILE ...]    # report, exit status 1 if there is anything
-    python tools/words.py --shrink      # drop clean files from the allow list
 
 Python files are read as tokens: identifiers, comments, and strings that are prose.
 Functions' docstrings must start with an imperative verb. Of Markdown, everything but
-code is read. `words_allowed.txt` names the files that are not clean yet. It may only
-shrink: a listed file that is clean is reported, and nothing adds to the list.
+code is read.
 """
 
 import argparse
@@ -22,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = ROOT / "tools" / "words_allowed.txt"
 
 # The checker and its tests have to spell what they forbid.
 _EXEMPT = {"tools/words.py", "tests/tools/test_words.py"}
@@ -240,24 +237,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check the named files, or all of them; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="files to check (default: all)")
-    parser.add_argument(
-        "--shrink", action="store_true", help="drop clean files from the allow list"
-    )
     flags = parser.parse_args(argv)
-    allowed = ALLOWED.read_text().split()
     findings = {name: check_file(name) for name in flags.files or _tracked_files()}
-    if flags.shrink:
-        rest = [name for name in allowed if findings.get(name)]
-        ALLOWED.write_text("".join(f"{name}\n" for name in rest))
-        allowed = rest
     for name, found in findings.items():
-        for line, text, advice in [] if name in allowed and not flags.files else found:
+        for line, text, advice in found:
             print(f"{name}:{line}: {' '.join(text.split())!r}: {advice}")
-    stale = [] if flags.files else [name for name in allowed if not findings.get(name)]
-    for name in stale:
-        print(f"{name}: clean; take it off the list: python tools/words.py --shrink")
-    unlisted = [name for name in findings if findings[name] and name not in allowed]
-    return 1 if stale or unlisted else 0
+    return int(any(findings.values()))
 
 
 if __name__ == "__main__":

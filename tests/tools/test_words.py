@@ -61,29 +61,13 @@ def test_markdown_is_read_without_its_code() -> None:
     assert [found.line for found in words.check_markdown(source)] == [5]
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def test_every_finding_is_reported_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(words, "ROOT", tmp_path)
-    monkeypatch.setattr(words, "ALLOWED", tmp_path / "allowed.txt")
     monkeypatch.setattr(words, "_tracked_files", lambda: ["a.py", "b.py"])
-    (tmp_path / "a.py").write_text("colour = 1\n")
     (tmp_path / "b.py").write_text("color = 1\n")
-    return tmp_path
-
-
-def test_only_files_that_are_not_clean_may_be_on_the_list(repository: Path) -> None:
-    allowed = repository / "allowed.txt"
-    allowed.write_text("")
+    (tmp_path / "a.py").write_text("x = 1\ncolour = 1\n")
     assert words.main([]) == 1
-    allowed.write_text("a.py\n")
-    assert words.main([]) == 0
-    allowed.write_text("a.py\nb.py\ngone.py\n")
-    assert words.main([]) == 1
-    assert words.main(["--shrink"]) == 0
-    assert allowed.read_text() == "a.py\n"
-
-
-def test_the_list_never_grows(repository: Path) -> None:
-    (repository / "allowed.txt").write_text("")
-    assert words.main(["--shrink"]) == 1
-    assert (repository / "allowed.txt").read_text() == ""
+    assert capsys.readouterr().out == "a.py:2: 'colour': use American spelling\n"
+    assert words.main(["b.py"]) == 0
