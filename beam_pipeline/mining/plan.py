@@ -59,40 +59,12 @@ def make_plan(
     index: ExternalIndex | None = None,
 ) -> Plan:
     """Derive each step's settings from the flags and the findings of the preflight."""
-    threshold = threshold_of(config, embedder)
-    min_similarity = (
-        threshold
-        if config.min_similarity is None
-        else min(config.min_similarity, threshold)
-    )
+    info = _run_info(config, embedder)
     fetch = fetch_of(config)
-    isolate, limit_s = config.isolate_decoder, config.video_timeout_s
-    resizing = embedder.resizing
-    sampling = SamplingConfig(
-        config.sample_fps,
-        config.sampling,
-        resizing,
-        config.part_s,
-        limit_s,
-        config.max_duration_s,
-        config.max_failed_share,
-    )
-    clip_us = round(config.clip_s * 1_000_000)
-    cut = CutConfig(
-        clip_us, config.clip_fps, STORED_SHORT_SIDE_PX, limit_s, config.max_failed_share
-    )
+    sampling = _sampling(config, embedder)
     kept = _embedding_cache(config, embedder, sampling)
     return Plan(
-        info=RunInfo(
-            config.output,
-            config.as_json(),
-            config.hash(),
-            embedder.embedder_id,
-            threshold,
-            min_similarity,
-            time.time(),
-            config.keep_embeddings,
-        ),
+        info=info,
         seed_files=seed_files,
         videos=config.videos,
         embedder=config.embedder,
@@ -104,9 +76,9 @@ def make_plan(
             config.allow_outside,
         ),
         load=LoadConfig(
-            resizing,
+            embedder.resizing,
             fetch,
-            isolate=isolate,
+            isolate=config.isolate_decoder,
             max_failed_share=config.max_failed_share,
         ),
         filters=filters_of(config),
@@ -115,24 +87,62 @@ def make_plan(
             config.output,
             config.embedder,
             embedder.embedder_id,
-            min_similarity,
+            info.min_similarity,
             sampling,
             fetch,
-            isolate,
+            config.isolate_decoder,
             kept,
         ),
-        selection=Selection(threshold, config.top_k, config.gap_us),
-        clips=ClipsConfig(
-            config.output,
-            config.num_shards,
-            cut,
-            embedder.embedder_id,
-            config.require_sound,
-            fetch,
-            isolate,
-        ),
+        selection=Selection(info.threshold, config.top_k, config.gap_us),
+        clips=_clips(config, embedder, fetch),
         index=index,
         kept=kept,
+    )
+
+
+def _run_info(config: MineConfig, embedder: Embedder) -> RunInfo:
+    threshold = threshold_of(config, embedder)
+    wanted = config.min_similarity
+    return RunInfo(
+        config.output,
+        config.as_json(),
+        config.hash(),
+        embedder.embedder_id,
+        threshold,
+        threshold if wanted is None else min(wanted, threshold),
+        time.time(),
+        config.keep_embeddings,
+    )
+
+
+def _sampling(config: MineConfig, embedder: Embedder) -> SamplingConfig:
+    return SamplingConfig(
+        config.sample_fps,
+        config.sampling,
+        embedder.resizing,
+        config.part_s,
+        config.video_timeout_s,
+        config.max_duration_s,
+        config.max_failed_share,
+    )
+
+
+def _clips(config: MineConfig, embedder: Embedder, fetch: FetchConfig) -> ClipsConfig:
+    cut = CutConfig(
+        round(config.clip_s * 1_000_000),
+        config.clip_fps,
+        STORED_SHORT_SIDE_PX,
+        config.video_timeout_s,
+        config.max_failed_share,
+    )
+    return ClipsConfig(
+        config.output,
+        config.num_shards,
+        cut,
+        embedder.embedder_id,
+        config.require_sound,
+        fetch,
+        config.isolate_decoder,
     )
 
 
