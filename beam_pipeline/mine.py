@@ -6,13 +6,14 @@ videos ─ split ─ decode ─ embed ─► match ─► top 10 ─► cut ─�
 
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
 from beam_pipeline.mining import preflight
-from beam_pipeline.mining.config import parse_mine
+from beam_pipeline.mining.config import MineConfig, parse_mine
 from beam_pipeline.mining.external_index import find_index, warn_about_recall
 from beam_pipeline.mining.index_source import built_index, external_index
 from beam_pipeline.mining.merge import find_base_run, refusing_other_seeds
@@ -30,17 +31,13 @@ from beam_pipeline.mining.stages import (
     split_corpus,
     write_tables,
 )
-from beam_pipeline.report import summary
-from beam_pipeline.report.progress import showing_progress
-from beam_pipeline.report.terminal import show
 from beam_pipeline.runners import dataflow
+from beam_pipeline.runners.execute import execute
 from beam_pipeline.runners.flink import flink_defaults
-from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
+from beam_pipeline.runners.local import local_defaults
 from clipseed.errors import InputError
-from clipseed.io.download import downloads_deleted
 from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
-from transforms.media.isolation.containment import fault_in
 from transforms.run.manifest import WriteRunManifest
 from transforms.run.merge import ReadBaseRun
 
@@ -86,6 +83,20 @@ def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
 
 
+class _Job(NamedTuple):
+    """A job that is ready to be built.
+
+    Attributes:
+        options: Beam's.
+        plan: settings of each step.
+        kept: what is left of an earlier attempt, in words; "" for nothing.
+    """
+
+    options: PipelineOptions
+    plan: Plan
+    kept: str
+
+
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `clipseed mine`; return the exit status.
 
@@ -94,50 +105,44 @@ def run(argv: Sequence[str] | None = None) -> int:
     config, beam_flags = parse_mine(sys.argv[1:] if argv is None else argv)
     quiet_libraries()
     try:
-        options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
-        dataflow.check(config, options)
-        dry = dataflow.is_dry_run(options)
-        if not dry:  # A dry run looks at no bucket.
-            config = preflight.same_day(config, sys.argv if argv is None else argv)
-        seed_files = preflight.check_seeds(config.seeds)
-        preflight.check_videos(config.videos)
-        config = preflight.pin_models(config)
-        embedder = preflight.check_embedder(config, seed_files)
-        index = find_index(config, embedder)
-        steps = make_plan(config, seed_files, embedder, index)
-        steps = steps.merged_with(find_base_run(config, steps))
-        preflight.check_reused_embeddings(config, embedder)
-        kept = "" if dry else preflight.prepare_output(config)
+        job = _prepare(config, beam_flags, sys.argv if argv is None else argv)
     except (preflight.ConfigError, InputError, ShardDown) as error:
         what = error.message if isinstance(error, InputError) else error
         print(f"clipseed mine: {what}", file=sys.stderr)
         return 2
-    if index is not None:
-        warn_about_recall(index, steps.info.min_similarity)
-    if kept:
-        print(f"resuming with what was kept: {kept}", file=sys.stderr)
-    send_whole_elements_only()
-    pipeline = beam.Pipeline(options=options)
-    try:
-        with (
-            showing_progress(),
-            downloads_deleted(),
-            refusing_other_seeds(steps.base_run),
-        ):
-            build_pipeline(pipeline, steps)
-            result = pipeline.run()
-            if not dataflow.runs_later(options):
-                result.wait_until_finish()
-    except Exception as error:
-        fault = fault_in(str(error))
-        if not fault:
-            raise
-        print(f"clipseed mine: {fault}", file=sys.stderr)
-        return 1
-    if dataflow.runs_later(options):
-        show(dataflow.describe(dataflow.built_graph(pipeline), options, config.output))
-        return 0
-    return summary.report(config.output)
+    plan = job.plan
+    if plan.index is not None:
+        warn_about_recall(plan.index, plan.info.min_similarity)
+    if job.kept:
+        print(f"resuming with what was kept: {job.kept}", file=sys.stderr)
+    with refusing_other_seeds(plan.base_run):
+        return execute(
+            "clipseed mine",
+            job.options,
+            lambda pipeline: build_pipeline(pipeline, plan),
+            config.output,
+        )
+
+
+def _prepare(config: MineConfig, beam_flags: list[str], argv: Sequence[str]) -> _Job:
+    """Check what the flags name, and plan the job.
+
+    Raises:
+        ConfigError, InputError, ShardDown: it cannot start.
+    """
+    options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
+    dataflow.check(config, options)
+    dry = dataflow.is_dry_run(options)
+    if not dry:  # A dry run looks at no bucket.
+        config = preflight.same_day(config, argv)
+    seed_files = preflight.check_seeds(config.seeds)
+    preflight.check_videos(config.videos)
+    config = preflight.pin_models(config)
+    embedder = preflight.check_embedder(config, seed_files)
+    plan = make_plan(config, seed_files, embedder, find_index(config, embedder))
+    plan = plan.merged_with(find_base_run(config, plan))
+    preflight.check_reused_embeddings(config, embedder)
+    return _Job(options, plan, "" if dry else preflight.prepare_output(config))
 
 
 if __name__ == "__main__":

@@ -16,18 +16,15 @@ from beam_pipeline.mining.stages import (
     cut_captioned,
     write_common_tables,
 )
-from beam_pipeline.report import summary
-from beam_pipeline.report.progress import showing_progress
 from beam_pipeline.runners import dataflow
+from beam_pipeline.runners.execute import execute
 from beam_pipeline.runners.flink import flink_defaults
-from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
+from beam_pipeline.runners.local import local_defaults
 from clipseed.errors import InputError
-from clipseed.io.download import downloads_deleted
 from clipseed.quiet import quiet_libraries
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
 from transforms.frames.outcomes import AccountForVideos, VideoTraces
-from transforms.media.isolation.containment import fault_in
 from transforms.run.manifest import RunInfo, WriteRunManifest
 from transforms.run.tables import RunTables
 
@@ -124,22 +121,6 @@ def run_job(
         what = error.message if isinstance(error, InputError) else error
         print(f"{name}: {what}", file=sys.stderr)
         return 2
-    send_whole_elements_only()
-    pipeline = beam.Pipeline(options=options)
-    try:
-        with showing_progress(), downloads_deleted():
-            build(pipeline, config)
-            result = pipeline.run()
-            if not dataflow.runs_later(options):
-                result.wait_until_finish()
-    except Exception as error:
-        fault = fault_in(str(error))
-        if not fault:
-            raise
-        print(f"{name}: {fault}", file=sys.stderr)
-        return 1
-    if dataflow.runs_later(options):
-        graph = dataflow.built_graph(pipeline)
-        print(dataflow.describe(graph, options, config.output))
-        return 0
-    return summary.report(config.output)
+    return execute(
+        name, options, lambda pipeline: build(pipeline, config), config.output
+    )
