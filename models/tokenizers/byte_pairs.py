@@ -27,9 +27,9 @@ from models.tokenizers.normalize import LOWERCASE_SIGMA
 _CLIP_MERGES = 49408 - 2 * 256 - 2
 _MAX_FILE_BYTES = 16 << 20
 _WORD_END = "</w>"
-CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
+CLIP_START, CLIP_END = "<|startoftext|>", "<|endoftext|>"
 # Contractions, letters, single digits, and runs of anything else but spaces.
-_CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 Merge = tuple[str, str]
 
@@ -59,7 +59,7 @@ def clip_bpe(merges: Sequence[Merge]) -> CaptionTokenizer:
     pieces = symbols + [symbol + _WORD_END for symbol in symbols]
     pieces += ["".join(merge) for merge in merges]
     ids = {piece: index for index, piece in enumerate(pieces)}
-    ids |= {CLIP_START: len(pieces), _CLIP_END: len(pieces) + 1}
+    ids |= {CLIP_START: len(pieces), CLIP_END: len(pieces) + 1}
     library = tokenizers.Tokenizer(
         models.BPE(vocab=ids, merges=list(merges), end_of_word_suffix=_WORD_END)
     )
@@ -75,11 +75,11 @@ def clip_bpe(merges: Sequence[Merge]) -> CaptionTokenizer:
     )
     library.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.Split(Regex(CLIP_WORDS), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    frame(library, CLIP_START, _CLIP_END, pad=pieces[0])
+    frame(library, CLIP_START, CLIP_END, pad=pieces[0])
     return CaptionTokenizer(library, unescape_html=True)
 
 

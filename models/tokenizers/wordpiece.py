@@ -60,7 +60,7 @@ def word_piece(vocabulary: Sequence[str]) -> CaptionTokenizer:
         InputError: `bad_vocabulary` if a special token is missing or a token is there
             twice.
     """
-    _check(vocabulary)
+    check_vocabulary(vocabulary)
     ids = {token: index for index, token in enumerate(vocabulary)}
     model = models.WordPiece(
         vocab=ids, unk_token=UNKNOWN, max_input_chars_per_word=_MAX_WORD
@@ -73,7 +73,12 @@ def word_piece(vocabulary: Sequence[str]) -> CaptionTokenizer:
     return CaptionTokenizer(library)
 
 
-def _check(vocabulary: Sequence[str]) -> None:
+def check_vocabulary(vocabulary: Sequence[str]) -> None:
+    """Check that a list of tokens can be BERT's.
+
+    Raises:
+        InputError: `bad_vocabulary`.
+    """
     counts = Counter(vocabulary)
     missing = [token for token in _NEEDED if token not in counts]
     if missing:

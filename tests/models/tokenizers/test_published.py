@@ -1,6 +1,7 @@
 """The tokenizer of a checkpoint, from whichever files it has."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from clipseed.errors import InputError
 from models.retrieval.dual_encoder_task import DualEncoderTask
+from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.tokenizers.published import read_tokenizer
+from tests.support.made_captions import captions
+
+PUBLISHED = Path(__file__).with_name("published")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog", "##s", "a", "run"]
 
@@ -45,14 +50,61 @@ def test_words_alone_are_berts(tmp_path: Path) -> None:
     found = read_tokenizer(str(tmp_path))
     assert found.encode(["A dog runs"], 6).ids.tolist() == [[2, 7, 5, 8, 6, 3]]
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    with pytest.raises(InputError, match="keeps upper case"):
+    cased = read_tokenizer(str(tmp_path)).encode(["A dog runs"], 6)
+    assert cased.ids.tolist() == [[2, 1, 5, 8, 6, 3]]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "no"}')
+    with pytest.raises(InputError) as caught:
         read_tokenizer(str(tmp_path))
+    assert caught.value.reason == "bad_vocabulary"
 
 
 def test_merges_alone_are_clips(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text("#version: 0.2\nd o\n")
     tokenizer = read_tokenizer(str(tmp_path))
     assert tokenizer.size == 515 and tokenizer.end_id == 514
+
+
+def test_ids_are_the_checkpoints_own(tmp_path: Path) -> None:
+    """And not those of OpenAI's order, where `vocab.json` says them."""
+    shutil.copytree(PUBLISHED / "clip", tmp_path / "clip")
+    (tmp_path / "clip" / "merges.txt").write_text("#version: 0.2\nq q\n")
+    with pytest.raises(InputError, match="of one CLIP") as caught:
+        read_tokenizer(str(tmp_path / "clip"))
+    assert caught.value.reason == "bad_vocabulary"
+
+
+@pytest.mark.parametrize(
+    "name", ["bert_uncased", "bert_cased", "bert_cased_whole", "clip", "clip_whole"]
+)
+def test_ids_of_a_thousand_captions_are_those_of_transformers(name: str) -> None:
+    """In many scripts, and the same after a training run has saved the tokenizer.
+
+    `published/` was made with transformers 5.23 and tokenizers 0.23, and no download.
+    Vocabularies were trained by `tokenizers` on every second of `captions()`:
+    `WordPieceTrainer(vocab_size=600, min_frequency=2)` after `BertNormalizer`, and
+    `BpeTrainer(vocab_size=900, end_of_word_suffix="</w>")` after the normalizer and
+    splitter of `CLIPTokenizer()`, its tokens ordered as CLIP's. `bert_uncased` is
+    `vocab.txt` alone, `bert_cased` has `do_lower_case` false beside it, `clip` is
+    `vocab.json` and `merges.txt`; the others are what `save_pretrained` made of what
+    `from_pretrained` had read. `ids.npz` holds `input_ids` of `BertTokenizer` and
+    `CLIPTokenizer` for all captions, filled up with -1.
+    """
+    tokenizer = read_tokenizer(str(PUBLISHED / name))
+    wanted = np.load(PUBLISHED / "ids.npz")[name.removesuffix("_whole")]
+    assert len(wanted) == 1000
+    saved = CaptionTokenizer.from_json(tokenizer.to_json())
+    for each in (tokenizer, saved):
+        ids, mask = map(np.asarray, each.encode(captions(), wanted.shape[1]))
+        np.testing.assert_array_equal(np.where(mask, ids, -1), wanted)
+
+
+@pytest.mark.parametrize("name", ["bert_uncased", "bert_cased_whole", "clip_whole"])
+def test_special_tokens_in_a_caption_are_text(name: str) -> None:
+    """Else a caption could end a text in its middle."""
+    tokenizer = read_tokenizer(str(PUBLISHED / name))
+    end = "<|endoftext|>" if name.startswith("clip") else "[SEP]"
+    ids = np.asarray(tokenizer.encode([f"a {end} dog"], 30).ids[0])
+    assert (ids == tokenizer.end_id).argmax() > 4
 
 
 def test_none_is_named(tmp_path: Path) -> None:
