@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipseed.errors import InputError
-from models.backbones.bert.model import BertConfig, bert_config
 from models.backbones.clip.weights import VISION_TYPES, clip_vision_config
 from models.backbones.vit.model import ViTConfig
 from models.backbones.vit.weights import MODEL_TYPES, vit_config
 from models.nn.transformer import BlockConfig
-from models.pretrained.adopt import adopt, adopt_value
+from models.pretrained.adopt import adopt_value
 from models.pretrained.checkpoint import read_config
 from models.pretrained.preprocessing import SYMMETRIC_SCALE, read_preprocessing
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
+from models.retrieval.text_encoders import TEXT_TYPES, adopt_text
 
 _SHARED = tuple(field.name for field in dataclasses.fields(BlockConfig))
 
@@ -45,8 +45,7 @@ def adopt_dual_encoder(
         clips = dataclasses.replace(clips, shared_norm=False)
     model = dataclasses.replace(model, clips=clips)
     if directory := checkpoints.get("text"):
-        text = bert_config(read_config(directory, ["bert"]))
-        text = adopt("task.model.text", model.text, text, BertConfig())
+        text = adopt_text(model.text, read_config(directory, TEXT_TYPES))
         model = dataclasses.replace(model, text=text)
     return model
 

@@ -16,6 +16,7 @@ from models.pretrained.preprocessing import CLIP_SCALE, read_preprocessing
 from models.pretrained.source import open_checkpoint
 from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
 from models.retrieval.task import RetrievalTask
+from models.retrieval.text_encoders import check_tokenizer
 from models.tokenizers.byte_pairs import clip_bpe, read_merges
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.tokenizers.published import read_tokenizer
@@ -69,17 +70,12 @@ class Clip4ClipTask(RetrievalTask):
             tokenizer = read_tokenizer(open_checkpoint(self.clip).directory)
         else:
             tokenizer = clip_bpe(read_merges(uri) if uri else [])
-        size, end_id = tokenizer.size, tokenizer.end_id
-        text = self.model.clip.text
-        if (end_id, size) != (text.end_id, text.vocabulary):
-            raise InputError(
-                "bad_vocabulary",
-                f"{uri or 'the vocabulary of bytes'} has {size} tokens, the last of "
-                "which ends a text; the text tower is made for another vocabulary: set "
-                f"task.model.clip.text.vocabulary={size} "
-                f"task.model.clip.text.end_id={end_id}, or name CLIP's merges by "
-                "task.vocabulary=FILE",
-            )
+        check_tokenizer(
+            tokenizer,
+            self.model.clip.text,
+            uri or "the vocabulary of bytes",
+            "task.model.clip.text",
+        )
         return tokenizer
 
     def init(self, seed: int, compute: Compute) -> Clip4Clip:

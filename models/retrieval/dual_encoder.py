@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.backbones.bert.model import Bert, BertConfig
+from models.backbones.bert.model import BertConfig
 from models.backbones.clip.model import unit
 from models.data.clip_inputs import ClipInputs
 from models.nn.attention import Compute
 from models.pretrained.preprocessing import SYMMETRIC_SCALE, PixelScale, normalize
 from models.retrieval.mbt import AudioVisualConfig, AudioVisualEncoder
+from models.retrieval.text_encoders import TextConfig, text_encoder
 from models.tokenizers.base import Tokens
 
 
@@ -27,7 +28,7 @@ class DualEncoderConfig:
 
     Attributes:
         clips: the audio-visual encoder.
-        text: the text encoder.
+        text: the text encoder, a BERT or a CLIP's text tower.
         embedding: dimension of the common space.
         temperature: sigma of the loss.
         pixel_mean: of each channel of frames in [0, 1]; subtracted.
@@ -35,7 +36,7 @@ class DualEncoderConfig:
     """
 
     clips: AudioVisualConfig = dataclasses.field(default_factory=AudioVisualConfig)
-    text: BertConfig = dataclasses.field(default_factory=BertConfig)
+    text: TextConfig = dataclasses.field(default_factory=BertConfig)
     embedding: int = 256
     temperature: float = 0.05
     pixel_mean: tuple[float, ...] = SYMMETRIC_SCALE.mean
@@ -48,7 +49,8 @@ class DualEncoder(nnx.Module):
     Attributes:
         config: its sizes.
         clips: the audio-visual encoder.
-        text: the text encoder; its CLS token of the last layer represents a caption.
+        text: the text encoder; BERT's CLS token, or CLIP's end token, represents
+            a caption.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class DualEncoder(nnx.Module):
         compute = compute or Compute()
         self.config = config
         self.clips = AudioVisualEncoder(config.clips, rngs, compute)
-        self.text = Bert(config.text, rngs, compute)
+        self.text = text_encoder(config.text, rngs, compute)
 
         def project(hidden: int) -> nnx.Linear:
             return nnx.Linear(
@@ -80,7 +82,7 @@ class DualEncoder(nnx.Module):
     def encode_texts(self, texts: Tokens) -> jax.Array:
         """See `RetrievalModel`."""
         ids, mask = map(jnp.asarray, texts)
-        return unit(self.text_projection(self.text(ids, mask)[:, 0]))
+        return unit(self.text_projection(self.text.represent(ids, mask)))
 
     def scale(self) -> jax.Array:
         """See `RetrievalModel`; the paper's 1 / sigma."""

@@ -7,7 +7,7 @@ from typing import Any
 from flax import nnx
 
 from clipseed.errors import InputError
-from models.backbones.bert.model import fill_bert
+from models.backbones.clip.model import ClipTextConfig
 from models.backbones.clip.weights import (
     VISION_TYPES,
     fill_clip_vision,
@@ -20,24 +20,25 @@ from models.pretrained.source import open_checkpoint
 from models.retrieval.adopt_dual_encoder import adopt_dual_encoder
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
 from models.retrieval.task import RetrievalTask
+from models.retrieval.text_encoders import check_tokenizer, text_family
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.tokenizers.published import read_tokenizer
-from models.tokenizers.wordpiece import learn_vocabulary, read_vocabulary, word_piece
+from models.tokenizers.wordpiece import learn_vocabulary, word_piece
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DualEncoderTask(RetrievalTask):
     """The dual encoder; the defaults are the paper's.
 
-    `vocabulary` is BERT's vocab.txt; "": the tokenizer of the checkpoint `text`, or
-    learned from the captions. Checkpoints are named by `hf:ID[@REVISION]` or a
-    directory, and bring their settings with them.
+    `vocabulary` is BERT's vocab.txt, or CLIP's merges; "": the tokenizer of the
+    checkpoint `text`, or a vocabulary learned from the captions. Checkpoints are named
+    by `hf:ID[@REVISION]` or a directory, and bring their settings with them.
 
     Attributes:
         model: its sizes.
         vision: checkpoint of a ViT or a CLIP, for the video stream.
         audio: checkpoint of an AST or a ViT, for the audio stream.
-        text: checkpoint of a BERT.
+        text: checkpoint of a BERT, or of a CLIP for its text tower.
     """
 
     model: DualEncoderConfig = dataclasses.field(default_factory=DualEncoderConfig)
@@ -78,22 +79,23 @@ class DualEncoderTask(RetrievalTask):
         """See `Task`.
 
         Raises:
-            InputError: `bad_vocabulary` if the text encoder has no embedding for some
-                ids.
+            InputError: `bad_vocabulary` if the text encoder is made for another.
         """
-        most = self.model.text.vocabulary
+        config = self.model.text
         if self.vocabulary:
-            tokenizer = word_piece(read_vocabulary(self.vocabulary))
+            tokenizer = text_family(config).tokenizer(self.vocabulary)
         elif self.text:
             tokenizer = read_tokenizer(open_checkpoint(self.text).directory)
-        else:
-            return word_piece(learn_vocabulary(captions, most))
-        if tokenizer.size > most:
+        elif isinstance(config, ClipTextConfig):
             raise InputError(
-                "bad_vocabulary",
-                f"{self.vocabulary or self.text} has {tokenizer.size} tokens, the text "
-                f"encoder {most}; set task.model.text.vocabulary={tokenizer.size}",
+                "bad_config",
+                "a CLIP's text tower needs its vocabulary: name its merges by "
+                "task.vocabulary=FILE, or a checkpoint by task.text=NAME",
             )
+        else:
+            return word_piece(learn_vocabulary(captions, config.vocabulary))
+        source = self.vocabulary or self.text
+        check_tokenizer(tokenizer, config, source, "task.model.text")
         return tokenizer
 
     def init(self, seed: int, compute: Compute) -> DualEncoder:
@@ -117,7 +119,8 @@ class DualEncoderTask(RetrievalTask):
             fill_stream = fill_clip_vision if kind in VISION_TYPES else fill_vit
             fill_stream(model.clips.streams[stream], directory, self.allow)
         if task.text:
-            fill_bert(model.text, open_checkpoint(task.text).directory, self.allow)
+            directory = open_checkpoint(task.text).directory
+            text_family(task.model.text).fill(model.text, directory, self.allow)
         return model
 
     def without_checkpoints(self) -> "DualEncoderTask":

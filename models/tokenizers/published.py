@@ -79,7 +79,7 @@ def _bert(
 ) -> CaptionTokenizer:
     """Return BERT's tokenizer, which may keep case and accents."""
     check_vocabulary(vocabulary)
-    switches = {
+    switches: dict[str, Any] = {
         name: settings.get(name, default)
         for name, default in (
             ("do_lower_case", True),

@@ -94,6 +94,10 @@ class Bert(nnx.Module):
             tokens = block(tokens, mask)
         return tokens
 
+    def represent(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """Return each text's CLS token; see `models.retrieval.text_encoders`."""
+        return self(ids, mask)[:, 0]
+
 
 def check_length(length: int, most: int) -> None:
     """Check that there is a position for every token of a text.

@@ -95,16 +95,23 @@ class ClipImageTower(nnx.Module):
 class ClipTextTower(nnx.Module):
     """A causal transformer, its output at the end token projected.
 
+    Args:
+        config: its sizes.
+        projection: dimension of the common space; None: the tower ends before the
+            projection, as a part of another model.
+        rngs: of the initial parameters.
+        compute: precision and cost.
+
     Attributes:
         config: its sizes.
         blocks: its layers.
-        projection: to the common space.
+        projection: to the common space; None where it ends before.
     """
 
     def __init__(
         self,
         config: ClipTextConfig,
-        projection: int,
+        projection: int | None,
         rngs: nnx.Rngs,
         compute: Compute | None = None,
     ) -> None:
@@ -125,7 +132,11 @@ class ClipTextTower(nnx.Module):
         self.positions = embed(config.max_tokens, 0.01)
         self.blocks = stack(config, causal=True, compute=compute, rngs=rngs)
         self.norm = layer_norm(config, compute, rngs)
-        self.projection = _projection(config.hidden, projection, compute, rngs)
+        self.projection = (
+            None
+            if projection is None
+            else _projection(config.hidden, projection, compute, rngs)
+        )
 
     def __call__(self, ids: jax.Array) -> jax.Array:
         """Map token ids to the common space.
@@ -135,7 +146,7 @@ class ClipTextTower(nnx.Module):
                 first is not seen.
 
         Returns:
-            [b, projection], not of unit norm.
+            [b, projection], not of unit norm; [b, hidden] without a projection.
 
         Raises:
             InputError: `bad_model_config` if n is more than `config.max_tokens`.
@@ -146,7 +157,12 @@ class ClipTextTower(nnx.Module):
             tokens = block(tokens)
         ends = jnp.argmax(ids == self.config.end_id, axis=1)
         at_end = jnp.take_along_axis(tokens, ends[:, None, None], axis=1)[:, 0]
-        return self.projection(self.norm(at_end))
+        normed = self.norm(at_end)
+        return normed if self.projection is None else self.projection(normed)
+
+    def represent(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """Return what stands for each text; see `models.retrieval.text_encoders`."""
+        return self(ids)
 
 
 class Clip(nnx.Module):

@@ -32,6 +32,7 @@ from models.pretrained.load_weights import (
 )
 
 VISION_TYPES = ("clip", "clip_vision_model")
+TEXT_TYPES = ("clip", "clip_text_model")
 
 # Of both towers, and of SigLIP's.
 LAYERS = {
@@ -46,6 +47,11 @@ LAYERS = {
 }
 # Tables of indices that older checkpoints keep.
 _BESIDE = (r".*\.position_ids",)
+_NOT_TEXT = (
+    r"vision_model\..*",
+    r"(visual|text)_projection\..*",
+    r"logit_scale",
+)
 _NOT_VISION = (r"text_model\..*", r"text_projection\..*", r"logit_scale")
 # CLIP was published with this id for the end token, and code that did not use it but
 # took the largest id of the text, which is the end token's.
@@ -59,34 +65,61 @@ def clip_config(published: Mapping[str, Any]) -> ClipConfig:
         InputError: `bad_checkpoint`, `bad_model_config`.
     """
     default = ClipConfig()
+    return ClipConfig(
+        vision=clip_vision_config(published),
+        text=clip_text_config(published),
+        projection=published_value(published, "projection_dim", default.projection),
+    )
+
+
+def clip_text_config(published: Mapping[str, Any]) -> ClipTextConfig:
+    """Read the configuration of a CLIP's text tower, published whole or alone.
+
+    Raises:
+        InputError: `bad_checkpoint`, `bad_model_config`.
+    """
     text = published_fields(
-        published.get("text_config") or {},
+        _part(published, "text"),
         {
             **BLOCK_FIELDS,
             "vocabulary": "vocab_size",
             "max_tokens": "max_position_embeddings",
             "end_id": "eos_token_id",
         },
-        default.text,
+        ClipTextConfig(),
     )
     if text["end_id"] == _UNUSED_END_ID:
         text["end_id"] = text["vocabulary"] - 1
-    return ClipConfig(
-        vision=_vision_config(published.get("vision_config") or {}),
-        text=ClipTextConfig(**text),
-        projection=published_value(published, "projection_dim", default.projection),
-    )
+    return ClipTextConfig(**text)
 
 
-def _vision_config(published: Mapping[str, Any]) -> ViTConfig:
-    default = ClipConfig().vision
+def clip_vision_config(published: Mapping[str, Any]) -> ViTConfig:
+    """Read the configuration of a CLIP's image tower, published whole or alone.
+
+    Raises:
+        InputError: `bad_checkpoint`, `bad_model_config`.
+    """
+    vision, default = _part(published, "vision"), ClipConfig().vision
     return dataclasses.replace(
         default,
-        **published_fields(published, BLOCK_FIELDS, default),
-        input_size=pair(published, "image_size", 224),
-        patch=pair(published, "patch_size", 32),
-        channels=published_value(published, "num_channels", 3),
+        **published_fields(vision, BLOCK_FIELDS, default),
+        input_size=pair(vision, "image_size", 224),
+        patch=pair(vision, "patch_size", 32),
+        channels=published_value(vision, "num_channels", 3),
     )
+
+
+def _part(published: Mapping[str, Any], tower: str) -> Mapping[str, Any]:
+    """Return the configuration of the tower `text` or `vision`.
+
+    The first CLIPs have it twice. What `text_config_dict` says then counts, and what it
+    does not say has its default, whatever `text_config` says.
+    """
+    if published.get("model_type") == f"clip_{tower}_model":
+        return published
+    old = published.get(f"{tower}_config_dict")
+    found = published.get(f"{tower}_config") if old is None else old
+    return found or {}
 
 
 def load_clip(
@@ -127,24 +160,12 @@ def load_clip_image_tower(
         InputError: as `load_clip`.
     """
     published = read_config(directory, VISION_TYPES)
-    if published["model_type"] == "clip_vision_model":
-        published = {**published, "vision_config": published}
     config = clip_config(published)
     tower = ClipImageTower(config.vision, config.projection, nnx.Rngs(0), compute)
     tensors = read_tensors(directory)
     found = _image_sources(tower, config.vision)
     fill(tower, found, tensors, (*_BESIDE, *_NOT_VISION))
     return tower
-
-
-def clip_vision_config(published: Mapping[str, Any]) -> ViTConfig:
-    """Read the configuration of a CLIP's image tower, published whole or alone.
-
-    Raises:
-        InputError: `bad_checkpoint`, `bad_model_config`.
-    """
-    alone = published.get("model_type") == "clip_vision_model"
-    return _vision_config(published if alone else published.get("vision_config") or {})
 
 
 def fill_clip_vision(vit: ViT, directory: str, allow: Sequence[str] = ()) -> None:
@@ -161,6 +182,24 @@ def fill_clip_vision(vit: ViT, directory: str, allow: Sequence[str] = ()) -> Non
     source = clip_vision_config(read_config(directory, VISION_TYPES))
     beside = (*_BESIDE, *_NOT_VISION, r"visual_projection\..*", *allow)
     fill(vit, clip_vit_sources(vit, source), read_tensors(directory), beside)
+
+
+def fill_clip_text(
+    tower: ClipTextTower, directory: str, allow: Sequence[str] = ()
+) -> None:
+    """Set the parameters of a text tower without projection to those of a CLIP.
+
+    Args:
+        tower: changed in place.
+        directory: local or `gs://`, with `config.json` and safetensors.
+        allow: patterns of what may be missing or unused, see `pretrained.fill`.
+
+    Raises:
+        InputError: as `load_clip`.
+    """
+    read_config(directory, TEXT_TYPES)
+    beside = (*_BESIDE, *_NOT_TEXT, *allow)
+    fill(tower, _text_sources(tower), read_tensors(directory), beside)
 
 
 def _image_sources(tower: ClipImageTower, source: ViTConfig) -> dict[str, Source]:

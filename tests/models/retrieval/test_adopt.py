@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from clipseed.errors import InputError
 from models.backbones.bert.model import BertConfig, load_bert
-from models.backbones.clip.model import unit
+from models.backbones.clip.model import ClipTextConfig, ClipTextTower, unit
 from models.backbones.clip.weights import load_clip
 from models.backbones.vit.model import spectrogram_input
 from models.backbones.vit.weights import load_vit
@@ -28,6 +28,7 @@ from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
 from models.retrieval.dual_encoder_task import DualEncoderTask
 from models.retrieval.mbt import AudioVisualConfig
 from models.tokenizers.base import Tokens
+from models.training.overrides import as_json, from_json
 from models.training.step import divide, loss_and_gradients
 from tests.support.paths import DATA
 
@@ -44,7 +45,13 @@ INPUT = AudioVisualConfig(
 MODEL = DualEncoderConfig(
     clips=INPUT, text=BertConfig(**SMALL, vocabulary=100), embedding=8
 )
-AST, VIT, BERT = (str(PARITY / name) for name in ("ast", "vit", "bert"))
+# The text is to be brought by a checkpoint.
+BARE = DualEncoderConfig(
+    clips=dataclasses.replace(INPUT, **SMALL, fusion_layer=1), embedding=8
+)
+AST, VIT, BERT, CLIP = (str(PARITY / n) for n in ("ast", "vit", "bert", "clip"))
+PUBLISHED = Path(__file__).parents[1] / "tokenizers" / "published" / "clip"
+PUBLISHED_SIZE = 918
 
 
 def made(task: Any) -> Any:
@@ -124,9 +131,7 @@ def test_settings_of_a_bert_are_used(setting: dict[str, Any], tmp_path: Path) ->
     other = changed(BERT, tmp_path / "bert", **setting)
     given = np.random.default_rng(0).integers(1, 90, (2, 8)), np.ones((2, 8), bool)
     given = tuple(map(jnp.asarray, given))
-    clips = dataclasses.replace(INPUT, **SMALL, fusion_layer=1)
-    model = DualEncoderConfig(clips=clips, embedding=8)
-    text = made(DualEncoderTask(model=model, text=other)).text
+    text = made(DualEncoderTask(model=BARE, text=other)).text
     check(text(*given), load_bert(other)(*given), load_bert(BERT)(*given))
 
 
@@ -145,12 +150,66 @@ def test_settings_of_a_vit_are_used(setting: dict[str, Any], tmp_path: Path) -> 
 
 @each_setting
 def test_settings_of_a_clip_are_used(setting: dict[str, Any], tmp_path: Path) -> None:
-    clip = str(PARITY / "clip")
-    other = changed(clip, tmp_path / "clip", **setting)
+    other = changed(CLIP, tmp_path / "clip", **setting)
     frames = np.random.default_rng(0).integers(0, 256, (2, 1, 64, 64, 3), np.uint8)
     model = made(Clip4ClipTask(clip=other))
-    by_hand = (Clip4Clip(load_clip(directory)) for directory in (other, clip))
+    by_hand = (Clip4Clip(load_clip(directory)) for directory in (other, CLIP))
     check(*(each.encode_clips(ClipInputs(frames)) for each in (model, *by_hand)))
+
+
+@each_setting
+def test_settings_of_a_clips_text_are_used(
+    setting: dict[str, Any], tmp_path: Path
+) -> None:
+    other = changed(CLIP, tmp_path / "clip", **setting)
+    ids = jnp.array([[126, 5, 6, 7, 127, 0]])
+    tower = made(DualEncoderTask(model=BARE, text=other)).text
+    by_hand = (load_clip(directory).text for directory in (other, CLIP))
+    wanted, plain = (each.norm(end_of(each, ids)) for each in by_hand)
+    check(tower(ids), wanted, plain)
+
+
+def end_of(tower: ClipTextTower, ids: jax.Array) -> jax.Array:
+    """Return what a text tower made of the end token, the fifth, before its norm."""
+    tokens = tower.words(ids) + tower.positions(jnp.arange(ids.shape[1]))
+    for block in tower.blocks:
+        tokens = block(tokens)
+    return tokens[:, 4]
+
+
+def test_a_clip_is_the_text_encoder() -> None:
+    """Its text tower up to the projection, which a clip is then compared by."""
+    task = DualEncoderTask(model=BARE, text=CLIP).adopted()
+    assert isinstance(task.model.text, ClipTextConfig) and task.adopted() == task
+    settings = json.loads(json.dumps(as_json(task)))
+    assert from_json(DualEncoderTask(), settings) == task
+    model = made(task)
+    io = np.load(PARITY / "clip" / "io.npz")
+    ids = jnp.asarray(io["in.input_ids"])
+    found = unit(load_clip(CLIP).text.projection(model.text(ids)))
+    np.testing.assert_allclose(found, io["out.text_embeds"], atol=1e-4)
+    vectors = model.encode_texts(Tokens(np.asarray(ids), np.ones(ids.shape, bool)))
+    assert vectors.shape == (len(ids), MODEL.embedding)
+    set_by_user = dataclasses.replace(BARE, text=BertConfig(layers=3))
+    with pytest.raises(InputError, match="is a CLIP: leave it out") as caught:
+        DualEncoderTask(model=set_by_user, text=CLIP).adopted()
+    assert caught.value.reason == "bad_config"
+
+
+def test_a_text_checkpoint_brings_its_vocabulary(tmp_path: Path) -> None:
+    """CLIP's, whose last token ends a text for the tower as well."""
+    directory = changed(
+        CLIP, tmp_path / "clip", vocab_size=PUBLISHED_SIZE, eos_token_id=2
+    )
+    shutil.copytree(PUBLISHED, directory, dirs_exist_ok=True)
+    task = DualEncoderTask(model=BARE, text=directory).adopted()
+    tokenizer = task.make_tokenizer(["captions", "that", "do not matter"])
+    assert (tokenizer.size, tokenizer.end_id) == (PUBLISHED_SIZE, PUBLISHED_SIZE - 1)
+    other = changed(CLIP, tmp_path / "other")  # A tower for 128 tokens.
+    shutil.copytree(PUBLISHED, other, dirs_exist_ok=True)
+    with pytest.raises(InputError) as caught:
+        DualEncoderTask(model=BARE, text=other).adopted().make_tokenizer([])
+    assert caught.value.reason == "bad_vocabulary"
 
 
 def test_what_a_user_sets_against_it_is_an_error() -> None:
@@ -181,14 +240,13 @@ def test_a_stream_that_is_not_there_takes_no_checkpoint() -> None:
 
 def test_a_clip_is_the_video_stream() -> None:
     """Its image tower up to the projection, with its own scale of pixels."""
-    directory = str(PARITY / "clip")
     clips = dataclasses.replace(INPUT, frames=1, video_patch=(1, 16, 16))
     model = dataclasses.replace(MODEL, clips=clips)
-    task = DualEncoderTask(model=model, vision=directory).adopted()
+    task = DualEncoderTask(model=model, vision=CLIP).adopted()
     assert task.model.pixel_mean == CLIP_SCALE.mean
     stream = made(task).clips.streams["video"]
     io = np.load(PARITY / "clip" / "io.npz")
     pixels = jnp.moveaxis(jnp.asarray(io["in.pixel_values"]), 1, -1)
-    projection = load_clip(directory).image.projection
+    projection = load_clip(CLIP).image.projection
     found = unit(projection(stream(pixels[:, None])[:, 0]))
     np.testing.assert_allclose(found, io["out.image_embeds"], atol=1e-4)
