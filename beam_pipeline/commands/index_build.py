@@ -156,7 +156,10 @@ def build(given: BuildFlags, beam_flags: list[str]) -> "list[IndexManifest]":
     Raises:
         InputError: something given cannot be used.
     """
-    from index_service.build.read_embeddings import read_embeddings
+    from index_service.build.read_embeddings import (
+        read_embeddings,
+        read_seed_embeddings,
+    )
     from models.embedders.registry import pin_embedder
 
     if storage.is_remote(given.output) and storage.exists(given.output):
@@ -167,26 +170,16 @@ def build(given: BuildFlags, beam_flags: list[str]) -> "list[IndexManifest]":
         given = dataclasses.replace(given, embedder=name)
         embedder = _embedder(name)
     if given.embeddings is not None:
-        source = _embeddings(given.embeddings, given.ids)
+        source = read_seed_embeddings(given.embeddings, given.ids)
     else:
         source = _seeds(given, embedder, beam_flags)
     threshold = _threshold(given.threshold, embedder)
     queries = read_embeddings(given.queries).vectors if given.queries else None
-    embedder_id = _embedder_id(given.embedder_id, embedder, source)
+    loaded, dimension = None, None
+    if embedder is not None:
+        loaded, dimension = embedder.embedder_id, embedder.dimension
+    embedder_id = source.made_by([given.embedder_id, loaded], dimension)
     return _write(given, source, embedder_id, threshold, queries)
-
-
-def _embeddings(uri: str, ids: str | None) -> "Embeddings":
-    from index_service.build.read_embeddings import read_embeddings
-
-    source = read_embeddings(uri, ids)
-    if not source.ids:
-        raise InputError(
-            "missing_ids",
-            f"{uri} has no ids: give a Parquet column 'id', or --ids with an id per "
-            "line",
-        )
-    return source
 
 
 def _seeds(
@@ -222,35 +215,6 @@ def _embedder(name: str) -> "Embedder":
         return load_embedder(name)
     except ValueError as error:
         raise InputError("no_embedder", f"--embedder: {error}") from error
-
-
-def _embedder_id(
-    given: str | None, embedder: "Embedder | None", source: "Embeddings"
-) -> str:
-    """Name what made the embeddings; whoever names it must agree.
-
-    Raises:
-        InputError: `no_embedder` or `embedder_mismatch`.
-    """
-    loaded = embedder.embedder_id if embedder else None
-    named = {name for name in (given, loaded, source.embedder) if name is not None}
-    if not named:
-        raise InputError(
-            "no_embedder",
-            "nothing says what made the embeddings: give --embedder or --embedder_id",
-        )
-    if len(named) > 1:
-        raise InputError(
-            "embedder_mismatch",
-            f"the embeddings are said to come from {' and from '.join(sorted(named))}",
-        )
-    if embedder and source.vectors.shape[1:] != (embedder.dimension,):
-        raise InputError(
-            "embedder_mismatch",
-            f"the embeddings have dimension {source.vectors.shape[1]}, "
-            f"{embedder.embedder_id} makes {embedder.dimension}",
-        )
-    return named.pop()
 
 
 def _threshold(given: float | None, embedder: "Embedder | None") -> float:

@@ -16,7 +16,7 @@ from benchmarks.fuzz.sources import Source, make_images, make_videos, write_film
 from benchmarks.fuzz.tables import make_shard, make_tables
 
 GOOD_VIDEOS = ("good_1.mp4", "good_2.mp4", "good_3.mp4")
-# What lies beside videos and is not one: a file of such a name is no input.
+# What may be beside videos and is not one: a file of such a name is not an input.
 _SIDE_FILES = (".txt",)
 _SHARE_OF_VIDEOS = 0.75
 
@@ -112,7 +112,7 @@ def _write_shard(
 ) -> None:
     shard = make_shard(f"shard_{number}", rng.sample(pictures, len(pictures)))
     mutant = _damage(shard, [shard], rng)
-    # A shard of another name is no shard, and so no input.
+    # A file of another name is not a shard, and so not an input.
     (corpus.seeds / shard.name).write_bytes(mutant.data)
     corpus.mutations["shard", mutant.mutation] += 1
 

@@ -1,6 +1,6 @@
 """Read embeddings from files: Parquet, or npy with the ids in a text file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,49 @@ class Embeddings(NamedTuple):
     ids: list[str]
     vectors: np.ndarray
     embedder: str | None
+
+    def made_by(self, others: Iterable[str | None], dimension: int | None) -> str:
+        """Return the id of the embedder; whoever names it must agree.
+
+        Args:
+            others: ids that others name; None: they do not know.
+            dimension: of the embeddings it makes, if that is known.
+
+        Raises:
+            InputError: `no_embedder` or `embedder_mismatch`.
+        """
+        named = {name for name in (self.embedder, *others) if name is not None}
+        if not named:
+            raise InputError(
+                "no_embedder",
+                "nothing says what made the embeddings: give --embedder or "
+                "--embedder_id",
+            )
+        if len(named) > 1:
+            makers = " and from ".join(sorted(named))
+            raise InputError(
+                "embedder_mismatch", f"the embeddings are said to come from {makers}"
+            )
+        name = named.pop()
+        if dimension is not None and self.vectors.shape[1:] != (dimension,):
+            raise InputError(
+                "embedder_mismatch",
+                f"the embeddings have dimension {self.vectors.shape[1]}, {name} makes "
+                f"{dimension}",
+            )
+        return name
+
+
+def read_seed_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
+    """Read embeddings that have ids; raise `missing_ids`, or as `read_embeddings`."""
+    found = read_embeddings(source, ids_uri)
+    if not found.ids:
+        raise InputError(
+            "missing_ids",
+            f"{source} has no ids: give a Parquet column 'id', or --ids with an id per "
+            "line",
+        )
+    return found
 
 
 def read_embeddings(source: str, ids_uri: str | None = None) -> Embeddings:
