@@ -248,7 +248,7 @@ def _seconds(log_mel: np.ndarray) -> np.ndarray:
 
 
 def _read_samples(fields: Fields) -> np.ndarray:
-    """Return float32 [n], without the silence that is stored where there is no sound."""
+    """Return float32 [n], without the silence that is stored for no sound."""
     samples = fields.floats(key.WAVEFORM).reshape(-1)
     return samples if fields.integer(key.MEL_FRAME_COUNT) else samples[:0]
 

@@ -9,7 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipseed.errors import InputError
-from index_service.build.read_embeddings import read_embeddings
+from index_service.build.read_embeddings import (
+    Embeddings,
+    read_embeddings,
+    read_seed_embeddings,
+)
 
 ROWS = np.random.default_rng(0).standard_normal((40, 6))
 UNIT = (ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)).astype(np.float32)
@@ -118,3 +122,31 @@ def test_files_must_agree(tmp_path: Path) -> None:
     write(tmp_path / "b.parquet", UNIT[:, :5], "one")
     with pytest.raises(InputError, match="differ in dimension"):
         read_embeddings(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "dimension", "said"),
+    [
+        (None, None, None, "no_embedder"),
+        ("a@1", "b@1", None, "embedder_mismatch"),
+        ("a@1", None, 3, "embedder_mismatch"),
+        ("a@1", None, 2, "a@1"),
+        (None, "b@1", None, "b@1"),
+        ("a@1", "a@1", None, "a@1"),
+    ],
+)
+def test_all_who_name_the_embedder_must_agree(
+    stored: str | None, given: str | None, dimension: int | None, said: str
+) -> None:
+    source = Embeddings(["x"], np.eye(1, 2, dtype=np.float32), stored)
+    try:
+        assert source.made_by([given], dimension) == said
+    except InputError as error:
+        assert error.reason == said
+
+
+def test_seeds_without_ids_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(2, dtype=np.float32))
+    with pytest.raises(InputError) as caught:
+        read_seed_embeddings(str(tmp_path / "a.npy"))
+    assert caught.value.reason == "missing_ids"
