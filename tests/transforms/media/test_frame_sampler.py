@@ -1,7 +1,9 @@
 """Sampling against a plain sequential decode, on real and on made files."""
 
 import bisect
+import functools
 import itertools
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,28 +30,39 @@ AT_25_FPS = {
     "iio_cockatoo.mp4", "intel_asl_book.mkv", "intel_car.mp4", "iv_example1.mp4",
     "mdn_flower.webm", "mpy_no_duration.webm", "skv_bbb.mp4", "tc_h265.mp4",
 }  # fmt: skip
-Frames = list[tuple[int, np.ndarray]]
+Frames = list[tuple[int, int]]  # when, and the digest of what is shown
 real_videos = pytest.mark.skipif(not FILES, reason="shared/data/videos is not here")
 
 
-def pixels(frame: av.VideoFrame) -> np.ndarray:
-    return frame.reformat(48, 48, "gray").to_ndarray()
+def digest(frame: av.VideoFrame) -> int:
+    """Return a checksum of the samples of all planes, without the rows' padding."""
+    sample_bytes = 2 if frame.format.components[0].bits > 8 else 1
+    value = 0
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        shown = rows[:, : plane.width * sample_bytes]
+        value = zlib.crc32(np.ascontiguousarray(shown), value)
+    return value
 
 
 def decoded(path: Path, key_only: bool = False) -> Frames:
     """Return every frame up to the first error, in presentation order."""
+    frames = _decoded(path, path.stat().st_mtime_ns)
+    return [(time_us, shown) for time_us, shown, key in frames if key or not key_only]
+
+
+@functools.cache
+def _decoded(path: Path, changed_ns: int) -> list[tuple[int, int, bool]]:
     frames = []
     with av.open(str(path), metadata_errors="ignore") as container:
         origin = Fraction(container.start_time or 0, av.time_base)
         try:
             for frame in container.decode(video=0):
-                if key_only and not frame.key_frame:
-                    continue
                 time_us = round((frame.pts * frame.time_base - origin) * SECOND)
-                frames.append((time_us, pixels(frame)))
+                frames.append((time_us, digest(frame), bool(frame.key_frame)))
         except av.error.FFmpegError:
             pass
-    return sorted(frames, key=lambda pair: pair[0])
+    return sorted(frames, key=lambda frame: frame[0])
 
 
 def period_us(path: Path) -> int:
@@ -76,14 +89,14 @@ def sampled(
     with open_video(str(path)) as container:
         decoder = VideoDecoder(container)
         picked = sample(decoder, itertools.count(start_us, step_us), mode)
-        frames = [(s.time_us, pixels(s.frame)) for s in picked]
+        frames = [(s.time_us, digest(s.frame)) for s in picked]
         return frames, decoder.breaks
 
 
 def assert_same(got: Frames, wanted: Frames) -> None:
     assert [time_us for time_us, _ in got] == [time_us for time_us, _ in wanted]
     for (time_us, a), (_, b) in zip(got, wanted, strict=True):
-        assert np.array_equal(a, b), time_us
+        assert a == b, time_us
 
 
 def assert_exact(path: Path, *steps_us: int, start_us: int = 0) -> None:
@@ -145,12 +158,12 @@ def test_keyframes_are_the_nearest_and_clean(path: Path) -> None:
     times = [time_us for time_us, _ in keys]
     with open_video(str(path)) as container:
         picked = sample(VideoDecoder(container), itertools.count(0, SECOND), "keyframe")
-        got = [(s.time_us, s.instant_us, pixels(s.frame)) for s in picked]
+        got = [(s.time_us, s.instant_us, digest(s.frame)) for s in picked]
     assert got
     for time_us, instant_us, image in got:
         nearest_us = min(abs(t - instant_us) for t in times)
         assert abs(time_us - instant_us) == nearest_us
-        assert np.array_equal(image, keys[times.index(time_us)][1])
+        assert image == keys[times.index(time_us)][1]
 
 
 @real_videos
@@ -170,7 +183,7 @@ def test_avi_is_exact_within_its_reordering() -> None:
     assert breaks == [] and len(got) >= len(images) - 1
     for i, (_, image) in enumerate(got):
         near = images[max(0, i - 2) : i + 3]
-        assert any(np.array_equal(image, other) for other in near)
+        assert image in near
 
 
 MADE = {
@@ -222,7 +235,7 @@ def test_a_late_start_gives_the_tail(tmp_path: Path) -> None:
 def test_raw_stream_counts_its_frames(tmp_path: Path) -> None:
     path = made(tmp_path / "a.h264")
     with av.open(str(path)) as container:
-        images = [pixels(frame) for frame in container.decode(video=0)]
+        images = [digest(frame) for frame in container.decode(video=0)]
     got, breaks = sampled(path, SECOND)
     assert_same(got, [(i * SECOND, images[25 * i]) for i in range(4)])
     assert breaks == []
@@ -258,7 +271,7 @@ def test_cut_in_the_middle_of_a_group(
     got, _ = sampled(cut, SECOND // 5)
     assert len(got) >= 8
     for _, image in got:
-        assert any(np.array_equal(image, other) for other in images)
+        assert image in images
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -306,7 +319,7 @@ def test_recovers_at_the_next_keyframe(tmp_path: Path) -> None:
     assert 35 <= len(got) < 50 and breaks
     assert got[-1][0] == max(wanted)
     for time_us, image in got:
-        assert np.array_equal(image, wanted[time_us]), time_us
+        assert image == wanted[time_us], time_us
 
 
 @real_videos
