@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -122,6 +124,7 @@ class TestEachRun:
         ]
 
 
+@pytest.mark.ci_only  # Of the made corpus, test_mine_flags shows it every day.
 def test_other_workers_write_the_same_bytes(
     by_descriptor: Path, tmp_path: Path
 ) -> None:
@@ -178,43 +181,57 @@ def table_rows(run_dir: Path, name: str) -> list[list[Any]]:
     return [list(row.values()) for row in table(run_dir, name)]
 
 
-def scene_at(path: Path, times_s: list[float]) -> list[np.ndarray]:
-    """Return what a plain sequential decode shows at given times: uint8 [h, w, 3]."""
-    shown: list[tuple[float, np.ndarray]] = []
+def scenes_at(path: Path, times_s: list[float]) -> dict[float, np.ndarray]:
+    """Return what a plain sequential decode shows, by time: int16 [36, 64, 3]."""
+    left, scenes = sorted(set(times_s)), {}
+    shown, since_s = None, -math.inf
+    for begins_s, frame in frames_of(path):
+        while shown is not None and left and left[0] + 1e-4 < begins_s:
+            scenes[left.pop(0)] = small_scene(shown)
+        if not left:
+            break
+        assert begins_s >= since_s
+        shown, since_s = frame, begins_s
+    assert shown is not None
+    return scenes | {time_s: small_scene(shown) for time_s in left}
+
+
+def frames_of(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yield the frames up to the first damage, with their times in seconds."""
     with av.open(str(path), metadata_errors="ignore") as container:
         origin = Fraction(container.start_time or 0, 1_000_000)
-        stream = container.streams.video[0]
-        for packet in container.demux(stream):
+        for packet in container.demux(container.streams.video[0]):
             try:
                 for frame in packet.decode():
-                    time_s = float(frame.pts * frame.time_base - origin)
-                    small = frame.reformat(64, 36, "rgb24", interpolation="BILINEAR")
-                    shown.append((time_s, small.to_ndarray().astype(np.int16)))
+                    yield float(frame.pts * frame.time_base - origin), frame
             except av.error.InvalidDataError:
                 break
-    shown.sort(key=lambda item: item[0])
-    times = [time_s for time_s, _ in shown]
-    return [shown[max(0, np.searchsorted(times, t + 1e-4) - 1)][1] for t in times_s]
+
+
+def small_scene(frame: av.VideoFrame) -> np.ndarray:
+    small = frame.reformat(64, 36, "rgb24", interpolation="BILINEAR")
+    return small.to_ndarray().astype(np.int16)
 
 
 def test_clips_show_the_scene_at_their_time(by_descriptor: Path) -> None:
     clips = list(Run.open(by_descriptor).clips())
     assert len(clips) == Run.open(by_descriptor).mining.counts[CLIPS]
+    picked: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
     for clip in clips:
         length_s = (clip.end_us - clip.start_us) / 1e6
         assert len(clip.frames) == round(length_s * 25)
         assert length_s == 10 or length_s * 1e6 == clip.video_duration_us < 10_000_000
         assert min(clip.height_px, clip.width_px) == 256
-        picks = list(range(0, len(clip.frames), 60))
-        wanted = scene_at(
-            DATA / "videos" / clip.video, [clip.start_us / 1e6 + k / 25 for k in picks]
-        )
-        for k, scene in zip(picks, wanted, strict=True):
-            if clip.video.endswith(".avi"):
-                continue  # it has decoding times only
-            image = Image.open(BytesIO(clip.frames[k])).convert("RGB")
+        for k in range(0, len(clip.frames), 60):
+            picked[clip.video].append((clip.start_us / 1e6 + k / 25, clip.frames[k]))
+    for video, frames in picked.items():
+        if video.endswith(".avi"):
+            continue  # it has decoding times only
+        scenes = scenes_at(DATA / "videos" / video, [time_s for time_s, _ in frames])
+        for time_s, jpeg in frames:
+            image = Image.open(BytesIO(jpeg)).convert("RGB")
             small = np.asarray(image.resize((64, 36), Image.Resampling.BILINEAR))
-            assert np.abs(small - scene).mean() < 6, (clip.video, k)
+            assert np.abs(small - scenes[time_s]).mean() < 6, (video, time_s)
 
 
 def test_sound_agrees_with_the_source(by_descriptor: Path) -> None:

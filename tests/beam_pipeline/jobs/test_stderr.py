@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.support.made_media import film, still, tone, write_video
 from tests.support.paths import ROOT
+from tests.support.quick_compiler import QUICK_COMPILER
 from tests.support.tiny_config import write_config
 
 # What each command writes on stderr, as a regular expression.
@@ -75,6 +76,7 @@ def stderr_of(command: str, root: Path, terminal: bool) -> str:
     read, write = pty.openpty() if terminal else os.pipe()
     tools = root / "bin"
     environment = {"PATH": str(tools), "HOME": str(root), "TMPDIR": str(root)}
+    environment["XLA_FLAGS"] = QUICK_COMPILER
     pieces: list[bytes] = []
 
     def drain() -> None:
