@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from models.backbones.text_decoder.model import TextDecoder
+from models.backbones.text_decoder.model import Context, TextDecoder
 from models.backbones.vit.model import ViT
 from models.captioning.generation.config import GenerationConfig
 from models.captioning.generation.generate import generate
@@ -79,7 +79,7 @@ class ImageToText(nnx.Module):
         Tokens after the end of a text change nothing before it.
         """
         rows, slots = ids.shape
-        cache = self.decoder.start(rows, slots, context)
+        cache = self.decoder.start(rows, slots, Context(context))
         return self.decoder(ids, cache)[0]
 
 
@@ -88,5 +88,5 @@ def write_about(
 ) -> Generated:
     """Write a text about each of the normalized pictures [b, h, w, 3]."""
     prompt = jnp.full((len(pixels), 1), config.start_id, jnp.int32)
-    context = model.context(pixels)
+    context = Context(model.context(pixels))
     return generate(model.decoder, prompt, config, context=context)

@@ -50,7 +50,8 @@ class Seen(NamedTuple):
         tokens: [b, m, heads, width]; where there are more rows of queries than b, as
             many of them in turn look at each row (the beams of a picture at the
             picture).
-        mask: bool [rows of queries, queries, m], which may be looked at; None: all.
+        mask: bool [rows of queries, queries, m] or [rows of queries, 1, m], which may
+            be looked at; None: all.
     """
 
     tokens: KeyValues

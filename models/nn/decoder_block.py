@@ -34,10 +34,13 @@ class Place(NamedTuple):
     Attributes:
         start: int32 [], the slot of the first of them.
         mask: bool [r, n, slots], the tokens of the text that each may look at.
+        context: bool [r, 1, m], the tokens of the context that may be looked at; None:
+            all.
     """
 
     start: jax.Array
     mask: jax.Array
+    context: jax.Array | None = None
 
 
 class DecoderBlock(nnx.Module):
@@ -62,6 +65,7 @@ class DecoderBlock(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.post_norm = post_norm
+        self.remat = compute.remat
         self.crosses = cross is not None
         self.attention = Attention(
             config.hidden, config.heads, compute=compute, rngs=rngs
@@ -83,27 +87,36 @@ class DecoderBlock(nnx.Module):
         Returns:
             [r, n, hidden], and the cache with the new tokens in it.
         """
-        before = self._before(self.attention_norm, tokens)
-        text = _insert(cache.text, self.attention.key_values(before), place.start)
-        seen = [Seen(text, place.mask)]
-        context = [] if cache.context is None else [Seen(cache.context)]
-        if not self.crosses:
-            seen = context + seen
-        attended = self.attention.attend(before, seen)
-        tokens = self._after(self.attention_norm, tokens + attended)
-        if self.crosses:
-            before = self._before(self.cross_norm, tokens)
-            attended = self.cross.attend(before, context)
-            tokens = self._after(self.cross_norm, tokens + attended)
-        mapped = self.mlp(self._before(self.mlp_norm, tokens))
-        tokens = self._after(self.mlp_norm, tokens + mapped)
-        return tokens, cache._replace(text=text)
+        forward = nnx.remat(_forward) if self.remat else _forward
+        return forward(self, tokens, cache, place)
 
-    def _before(self, norm: nnx.LayerNorm, tokens: jax.Array) -> jax.Array:
+    def before(self, norm: nnx.LayerNorm, tokens: jax.Array) -> jax.Array:
+        """Normalize what a branch takes, if it is done there."""
         return tokens if self.post_norm else norm(tokens)
 
-    def _after(self, norm: nnx.LayerNorm, tokens: jax.Array) -> jax.Array:
+    def after(self, norm: nnx.LayerNorm, tokens: jax.Array) -> jax.Array:
+        """Normalize a residual sum, if it is done there."""
         return norm(tokens) if self.post_norm else tokens
+
+
+def _forward(
+    block: DecoderBlock, tokens: jax.Array, cache: LayerCache, place: Place
+) -> tuple[jax.Array, LayerCache]:
+    before = block.before(block.attention_norm, tokens)
+    text = _insert(cache.text, block.attention.key_values(before), place.start)
+    seen = [Seen(text, place.mask)]
+    context = [] if cache.context is None else [Seen(cache.context, place.context)]
+    if not block.crosses:
+        seen = context + seen
+    attended = block.attention.attend(before, seen)
+    tokens = block.after(block.attention_norm, tokens + attended)
+    if block.crosses:
+        before = block.before(block.cross_norm, tokens)
+        attended = block.cross.attend(before, context)
+        tokens = block.after(block.cross_norm, tokens + attended)
+    mapped = block.mlp(block.before(block.mlp_norm, tokens))
+    tokens = block.after(block.mlp_norm, tokens + mapped)
+    return tokens, cache._replace(text=text)
 
 
 def _insert(text: KeyValues, new: KeyValues, start: jax.Array) -> KeyValues:

@@ -60,6 +60,18 @@ class TextDecoderConfig(BlockConfig):
     head_transform: bool = False
 
 
+class Context(NamedTuple):
+    """What texts are about, such as a picture.
+
+    Attributes:
+        tokens: [b, m, context_width].
+        mask: bool [b, m], which of them may be looked at; None: all.
+    """
+
+    tokens: jax.Array
+    mask: jax.Array | None = None
+
+
 class Cache(NamedTuple):
     """What a decoder has seen of some texts.
 
@@ -67,11 +79,13 @@ class Cache(NamedTuple):
         layers: what each block remembers.
         seen: bool [r, slots], True where a token is that may be looked at.
         length: int32 [], the number of slots that are filled.
+        context_mask: bool [b, m], see `Context`.
     """
 
     layers: tuple[LayerCache, ...]
     seen: jax.Array
     length: jax.Array
+    context_mask: jax.Array | None = None
 
 
 class TextDecoder(nnx.Module):
@@ -122,14 +136,14 @@ class TextDecoder(nnx.Module):
             self.norm = layer_norm(config, compute, rngs)
         self.head = Head(config, compute, rngs)
 
-    def start(self, rows: int, slots: int, context: jax.Array | None = None) -> Cache:
+    def start(self, rows: int, slots: int, context: Context | None = None) -> Cache:
         """Return what is known before the first token.
 
         Args:
             rows: number of texts.
             slots: room for the tokens of each.
-            context: [b, m, context_width], what the texts are about: the first
-                `rows / b` texts are about the first; None: about nothing.
+            context: of b rows, what the texts are about: the first `rows / b` texts
+                are about the first; None: about nothing.
 
         Raises:
             InputError: `bad_model_config` if `slots` is more than `config.max_tokens`.
@@ -140,27 +154,28 @@ class TextDecoder(nnx.Module):
             contexts = list(self.read_context(context)[0])
         text = empty(rows, slots, self.config, self.dtype)
         layers = tuple(LayerCache(text, each) for each in contexts)
-        return Cache(layers, jnp.zeros((rows, slots), bool), jnp.int32(0))
+        seen, mask = jnp.zeros((rows, slots), bool), context.mask if context else None
+        return Cache(layers, seen, jnp.int32(0), mask)
 
-    def read_context(
-        self, context: jax.Array
-    ) -> tuple[tuple[KeyValues, ...], jax.Array]:
+    def read_context(self, context: Context) -> tuple[tuple[KeyValues, ...], jax.Array]:
         """Return a context as each block looks at it, and its tokens after the last.
 
         A prefix goes through all blocks, its tokens looking at each other; otherwise
         the tokens that are returned are those that came.
         """
         if self.config.context == "cross":
-            keys = tuple(block.cross.key_values(context) for block in self.blocks)
-            return keys, context
-        b, m, _ = context.shape
-        place = Place(jnp.int32(0), jnp.ones((b, m, m), bool))
+            keys = (block.cross.key_values(context.tokens) for block in self.blocks)
+            return tuple(keys), context.tokens
+        tokens = context.tokens
+        b, m, _ = tokens.shape
+        mask = jnp.ones((b, m), bool) if context.mask is None else context.mask
+        place = Place(jnp.int32(0), jnp.broadcast_to(mask[:, None], (b, m, m)))
         room = LayerCache(empty(b, m, self.config, self.dtype))
         found = []
         for block in self.blocks:
-            context, cache = block(context, room, place)
+            tokens, cache = block(tokens, room, place)
             found.append(cache.text)
-        return tuple(found), context
+        return tuple(found), tokens
 
     def __call__(
         self, ids: jax.Array, cache: Cache, mask: jax.Array | None = None
@@ -181,14 +196,18 @@ class TextDecoder(nnx.Module):
         seen = jax.lax.dynamic_update_slice_in_dim(cache.seen, new, cache.length, 1)
         slots = jnp.arange(seen.shape[1])
         own = cache.length + jnp.arange(ids.shape[1])
-        place = Place(cache.length, seen[:, None] & (slots <= own[:, None]))
+        context = cache.context_mask
+        if context is not None:
+            context = jnp.repeat(context, len(ids) // len(context), axis=0)[:, None]
+        place = Place(cache.length, seen[:, None] & (slots <= own[:, None]), context)
         tokens = self._embed(ids, jnp.where(new, jnp.cumsum(seen, 1)[:, own], 0))
         layers = []
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             tokens, layer = block(tokens, layer, place)
             layers.append(layer)
         filled = cache.length + ids.shape[1]
-        return self.logits(tokens), Cache(tuple(layers), seen, filled)
+        read = cache._replace(layers=tuple(layers), seen=seen, length=filled)
+        return self.logits(tokens), read
 
     def _embed(self, ids: jax.Array, counts: jax.Array) -> jax.Array:
         """Return [r, n, hidden] of tokens, each the `counts`th of its text from 1."""

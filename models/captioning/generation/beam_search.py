@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from models.backbones.text_decoder.model import Cache, TextDecoder
+from models.backbones.text_decoder.model import Cache, Context, TextDecoder
 from models.captioning.generation.config import GenerationConfig
 from models.captioning.generation.next_token import (
     Generated,
@@ -67,7 +67,7 @@ def beam_search(
     decoder: TextDecoder,
     prompt: jax.Array,
     mask: jax.Array,
-    context: jax.Array | None,
+    context: Context | None,
     config: GenerationConfig,
 ) -> Generated:
     """Write texts; the arguments are those of `generate`."""

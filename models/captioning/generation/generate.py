@@ -1,6 +1,6 @@
 """Write texts with a decoder.
 
-    found = generate(decoder, prompt, config, context=tokens_of_pictures)
+    found = generate(decoder, prompt, config, context=Context(tokens_of_pictures))
     found.ids  # int32 [b, prompt + max_tokens]
 
 To be called under `jax.jit`, with the configuration static. The same text comes out
@@ -10,7 +10,7 @@ whatever else is in the batch, except that another size of batch may round other
 import jax
 import jax.numpy as jnp
 
-from models.backbones.text_decoder.model import TextDecoder
+from models.backbones.text_decoder.model import Context, TextDecoder
 from models.captioning.generation.beam_search import beam_search
 from models.captioning.generation.config import GenerationConfig
 from models.captioning.generation.greedy import greedy_search
@@ -23,7 +23,7 @@ def generate(
     config: GenerationConfig,
     *,
     mask: jax.Array | None = None,
-    context: jax.Array | None = None,
+    context: Context | None = None,
 ) -> Generated:
     """Write texts, greedily or by beam search.
 
@@ -33,7 +33,7 @@ def generate(
         config: what is written and when it ends.
         mask: bool [b, n], False where a shorter prompt is filled up, at its beginning;
             None: all are of one length.
-        context: [b, m, width], what the texts are about; None: nothing.
+        context: what the texts are about; None: nothing.
 
     Raises:
         InputError: `bad_model_config` if prompt and text are longer than the decoder's

@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import InputError
 from models.backbones.text_decoder.gpt2 import gpt2_config, load_gpt2
-from models.backbones.text_decoder.model import TextDecoder, TextDecoderConfig
+from models.backbones.text_decoder.model import Context, TextDecoder, TextDecoderConfig
 from models.backbones.text_decoder.opt import load_opt, opt_config
+from models.nn.attention import Compute
 from tests.support.reference import PARITY, jitted, needs_references
 
 LOADERS = {"gpt2": load_gpt2, "opt": load_opt}
@@ -72,7 +74,7 @@ def test_a_text_read_in_parts_is_the_text(context: str) -> None:
     ids = jnp.asarray(random.integers(0, 11, (4, 6)))
     about = None
     if context != "none":
-        about = jnp.asarray(random.normal(size=(2, 3, 16)), jnp.float32)
+        about = Context(jnp.asarray(random.normal(size=(2, 3, 16)), jnp.float32))
 
     def read(decoder: TextDecoder) -> tuple[jax.Array, ...]:
         whole, _ = decoder(ids, decoder.start(4, 6, about))
@@ -80,7 +82,7 @@ def test_a_text_read_in_parts_is_the_text(context: str) -> None:
         for part in (ids[:, :3], ids[:, 3:4], ids[:, 4:]):
             logits, cache = decoder(part, cache)
             parts.append(logits)
-        last = None if about is None else about[1:]
+        last = None if about is None else Context(about.tokens[1:])
         own, _ = decoder(ids[2:], decoder.start(2, 6, last))
         return whole, jnp.concatenate(parts, axis=1), own
 
@@ -89,8 +91,36 @@ def test_a_text_read_in_parts_is_the_text(context: str) -> None:
     # Rows 0 and 1 are about the first picture, 2 and 3 about the second.
     np.testing.assert_allclose(own, whole[2:], atol=1e-5)
     if about is not None:
-        alike = jitted(decoder, lambda d: d(ids[2:], d.start(2, 6, about[:1]))[0])()
+        first = Context(about.tokens[:1])
+        alike = jitted(decoder, lambda d: d(ids[2:], d.start(2, 6, first))[0])()
         assert np.abs(alike - own).max() > 1e-3
+
+
+@pytest.mark.parametrize("context", ["cross", "prefix"])
+def test_what_a_context_lacks_is_not_looked_at(context: str) -> None:
+    config = TextDecoderConfig(
+        **TINY,  # type: ignore[arg-type]
+        max_tokens=8,
+        context=context,  # type: ignore[arg-type]
+        context_width=16,
+    )
+    decoder = TextDecoder(config, nnx.Rngs(0), Compute(remat=True))
+    random = np.random.default_rng(0)
+    ids = jnp.asarray(random.integers(0, 11, (4, 6)))
+    tokens = jnp.asarray(random.normal(size=(2, 3, 16)), jnp.float32)
+    mask = jnp.array([[True, True, True], [True, False, True]])
+
+    def read(decoder: TextDecoder, tokens: jax.Array, mask: Any) -> jax.Array:
+        about = Context(tokens, mask)
+        return decoder(ids, decoder.start(4, 6, about))[0]
+
+    run = jitted(decoder, read)
+    masked, whole = run(tokens, mask), run(tokens, jnp.ones((2, 3), bool))
+    changed = run(tokens.at[1, 1].set(100.0), mask)
+    np.testing.assert_array_equal(changed, masked)
+    np.testing.assert_array_equal(whole[:2], masked[:2])
+    assert np.abs(whole[2:] - masked[2:]).max() > 1e-3
+    np.testing.assert_allclose(whole, jitted(decoder, read)(tokens, None), atol=1e-6)
 
 
 def test_a_text_does_not_see_what_it_is_filled_up_with() -> None:

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from clipseed.errors import InputError
+from models.backbones.text_decoder.model import Context
 from models.captioning.base import Search, refuse_other_vocabulary
 from models.captioning.image_to_text import ImageToText, write_about
 from models.captioning.published.captioner import Loaded, load_image_to_text
@@ -60,7 +61,7 @@ def test_the_published_logits(family: str) -> None:
         text = model.logits(ids, context)
         if family != "git":
             return text
-        _, read = model.decoder.read_context(context)
+        _, read = model.decoder.read_context(Context(context))
         return jnp.concatenate([model.decoder.logits(read), text], axis=1)
 
     ids = jnp.asarray(stored["in.tokens"], jnp.int32)
