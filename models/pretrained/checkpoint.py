@@ -8,7 +8,9 @@ in `model.safetensors`, or in several files that `model.safetensors.index.json` 
 What a configuration or a file says is checked here, so that an error names the file.
 """
 
+import functools
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -34,6 +36,18 @@ BLOCK_FIELDS = {
     "norm_epsilon": "layer_norm_eps",
 }
 
+# What makes of a known model_type another model.
+_FOREIGN = {
+    "auto_map": "its model is code of its own, which is not run",
+    "quantization_config": "its weights are quantized",
+}
+_DROPOUT = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "drop_path_rate",
+)
+
 _Value = TypeVar("_Value")
 
 
@@ -56,7 +70,36 @@ def read_config(directory: str, model_types: Sequence[str]) -> dict[str, Any]:
             f"{CONFIG_FILE} of {directory} has the model_type {found!r}: give a "
             f"checkpoint of type {' or '.join(model_types)}",
         )
+    for field, what in _FOREIGN.items():
+        if config.get(field):
+            raise InputError(
+                "bad_checkpoint",
+                f"{CONFIG_FILE} of {directory} has {field}: {what}; use a checkpoint "
+                "of the plain model",
+            )
     return config
+
+
+@functools.cache  # Once per process is enough.
+def say_dropout(name: str, directory: str) -> None:
+    """Log which dropout a checkpoint was trained with, as training here has none.
+
+    Args:
+        name: of the setting that names the checkpoint.
+        directory: of the checkpoint.
+    """
+    config = read_json(directory, CONFIG_FILE)
+    parts = (config, config.get("vision_config"), config.get("text_config"))
+    for part in filter(None, parts):
+        for field in _DROPOUT:
+            if part.get(field):
+                logging.info(
+                    "%s: the checkpoint was trained with %s = %s; no dropout is "
+                    "applied here",
+                    name,
+                    field,
+                    part[field],
+                )
 
 
 def read_json(directory: str, name: str) -> dict[str, Any]:

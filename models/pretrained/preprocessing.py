@@ -84,6 +84,8 @@ _ALWAYS: dict[str, Any] = {
     "do_normalize": True,
     "rescale_factor": 1 / 255,
 }
+# Steps that are done, or done always: pictures are decoded to RGB.
+_STEPS = (*_ALWAYS, "do_center_crop", "do_convert_rgb")
 # What a processor does where its file does not say.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "CLIP": _SHORT_SIDE,
@@ -192,6 +194,9 @@ def preprocessing_of(
     kind = _kind(published, family, where)
     fields = _ALWAYS | _DEFAULTS[kind]
     fields |= {name: value for name, value in published.items() if value is not None}
+    for name, value in fields.items():
+        if name.startswith("do_") and name not in _STEPS and value:
+            raise _bad(where, f"{name} {value!r}", "this step is not supported")
     resizing = _resizing(fields, kind, where)
     return Preprocessing(resizing, _scale(fields, where))
 

@@ -11,7 +11,7 @@ from models.backbones.clip.weights import clip_config, load_clip
 from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
 from models.pretrained.adopt import adopt
-from models.pretrained.checkpoint import read_config
+from models.pretrained.checkpoint import read_config, say_dropout
 from models.pretrained.preprocessing import CLIP_SCALE, read_preprocessing
 from models.pretrained.source import open_checkpoint
 from models.retrieval.clip4clip import Clip4Clip, Clip4ClipConfig
@@ -56,6 +56,7 @@ class Clip4ClipTask(RetrievalTask):
         clip = adopt(
             "task.model.clip", self.model.clip, published, ClipConfig(), ["input_size"]
         )
+        say_dropout("task.clip", checkpoint.directory)
         model = dataclasses.replace(self.model, clip=clip)
         return dataclasses.replace(self, model=model, clip=checkpoint.name)
 

@@ -15,7 +15,7 @@ from models.backbones.clip.weights import (
 from models.backbones.vit.weights import MODEL_TYPES, fill_vit
 from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
-from models.pretrained.checkpoint import read_config
+from models.pretrained.checkpoint import read_config, say_dropout
 from models.pretrained.source import open_checkpoint
 from models.retrieval.adopt_dual_encoder import adopt_dual_encoder
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
@@ -70,6 +70,8 @@ class DualEncoderTask(RetrievalTask):
         }
         places = {name: found.directory for name, found in checkpoints.items()}
         model = adopt_dual_encoder(self.model, places)
+        for name, directory in places.items():
+            say_dropout(f"task.{name}", directory)
         names: dict[str, Any] = {
             name: checkpoint.name for name, checkpoint in checkpoints.items()
         }

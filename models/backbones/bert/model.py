@@ -151,8 +151,9 @@ def bert_config(published: Mapping[str, Any]) -> BertConfig:
     Raises:
         InputError: `bad_checkpoint`, `bad_model_config`.
     """
-    kind = published.get("position_embedding_type", "absolute")
-    if kind != "absolute" or published.get("is_decoder", False):
+    kind = published.get("position_embedding_type") or "absolute"
+    decoder = published.get("is_decoder") or published.get("add_cross_attention")
+    if kind != "absolute" or decoder:
         raise InputError(
             "bad_checkpoint",
             f"a decoder, or positions of kind {kind!r}, is not supported: give an "

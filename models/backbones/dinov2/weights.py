@@ -62,7 +62,7 @@ def dinov2_config(published: Mapping[str, Any]) -> ViTConfig:
         mlp=fields["hidden"] * published_value(published, "mlp_ratio", 4),
         layer_scale=float(published_value(published, "layerscale_value", 1.0)),
         input_size=pair(published, "image_size", 224),
-        patch=pair(published, "patch_size", 16),
+        patch=pair(published, "patch_size", 14),
         channels=published_value(published, "num_channels", 3),
     )
 

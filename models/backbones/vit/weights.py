@@ -100,7 +100,12 @@ def pair(published: Mapping[str, Any], name: str, default: int) -> tuple[int, in
     value = published.get(name, default)
     if not isinstance(value, list):
         value = [value, value]
-    height, width = (published_value({name: size}, name, default) for size in value[:2])
+    if len(value) != 2:
+        raise InputError(
+            "bad_checkpoint",
+            f"config.json has {name} = {value!r}, where a height and a width belong",
+        )
+    height, width = (published_value({name: size}, name, default) for size in value)
     return height, width
 
 
