@@ -153,7 +153,7 @@ def test_what_stays_open_is_asked_for(
 
 @pytest.mark.skipif(not MOBILENET.is_dir(), reason="needs shared/data/models")
 def test_an_exported_model_embeds_as_the_original(tmp_path: Path) -> None:
-    from tests.support.tf_to_onnx import export
+    from benchmarks.mining.tf_to_onnx import export
 
     export(MOBILENET, tmp_path / "mobilenet.onnx")
     exported = load_embedder(f"onnx:{tmp_path / 'mobilenet.onnx'}")
