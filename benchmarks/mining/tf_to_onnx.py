@@ -16,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+_BOUNDS = {"Maximum": 0, "Minimum": 1}  # The place of the constant among Clip's.
 _SAME_NAME = {
     "AddV2": "Add",
     "Minimum": "Min",
@@ -76,6 +77,12 @@ def _constant(node: Any, values: list[np.ndarray]) -> np.ndarray:
 
 
 def _convert(node: Any, inputs: list[str], constants: dict[str, np.ndarray]) -> list:
+    if node.op in _BOUNDS and constants.get(inputs[1], np.empty(2)).size == 1:
+        # As exporters have it, and ONNX Runtime fuses it with a convolution.
+        bounds = ["", ""]
+        bounds[_BOUNDS[node.op]] = inputs[1]
+        constants[inputs[1]] = constants[inputs[1]].reshape(())
+        return [helper.make_node("Clip", [inputs[0], *bounds], [node.name])]
     if node.op in _SAME_NAME:
         return [helper.make_node(_SAME_NAME[node.op], inputs, [node.name])]
     if node.op == "Transpose":
