@@ -33,13 +33,14 @@ from beam_pipeline.mining.stages import (
 )
 from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.execute import execute
+from beam_pipeline.runners.failures import tracebacks_held
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
 from clipseed.errors import InputError
 from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
 from transforms.run.manifest import WriteRunManifest
-from transforms.run.merge import ReadBaseRun
+from transforms.run.merge import SEEDS_DIFFER, ReadBaseRun
 
 
 def build_pipeline(pipeline: beam.Pipeline, plan: Plan) -> None:
@@ -115,7 +116,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         warn_about_recall(plan.index, plan.info.min_similarity)
     if job.kept:
         print(f"resuming with what was kept: {job.kept}", file=sys.stderr)
-    with refusing_other_seeds(plan.base_run):
+    with (
+        refusing_other_seeds(plan.base_run),
+        tracebacks_held(lambda error: SEEDS_DIFFER in str(error)),
+    ):
         return execute(
             "clipseed mine",
             job.options,

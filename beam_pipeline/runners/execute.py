@@ -10,6 +10,7 @@ from beam_pipeline.report import summary
 from beam_pipeline.report.progress import showing_progress
 from beam_pipeline.report.terminal import show
 from beam_pipeline.runners import dataflow
+from beam_pipeline.runners.failures import tracebacks_held
 from beam_pipeline.runners.local import send_whole_elements_only
 from clipseed.io.download import downloads_deleted
 from transforms.media.isolation.containment import fault_in
@@ -34,7 +35,11 @@ def execute(
     send_whole_elements_only()
     pipeline = beam.Pipeline(options=options)
     try:
-        with showing_progress(), downloads_deleted():
+        with (
+            tracebacks_held(lambda error: bool(fault_in(str(error)))),
+            showing_progress(),
+            downloads_deleted(),
+        ):
             build(pipeline)
             result = pipeline.run()
             if not dataflow.runs_later(options):
