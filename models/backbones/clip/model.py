@@ -161,7 +161,7 @@ class ClipTextTower(nnx.Module):
         return normed if self.projection is None else self.projection(normed)
 
     def represent(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Return what stands for each text; see `models.retrieval.text_encoders`."""
+        """Return what represents each text; see `models.retrieval.text_encoders`."""
         return self(ids)
 
 
