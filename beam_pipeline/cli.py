@@ -30,6 +30,10 @@ COMMANDS = {
         "beam_pipeline.commands.transcribe",
         "cut the clips of what is said in videos, captioned by it",
     ),
+    "caption": Command(
+        "beam_pipeline.commands.caption",
+        "cut videos into clips, captioned by a captioner of images",
+    ),
     "inspect": Command(
         "beam_pipeline.commands.inspect",
         "print what a run directory holds, and draw a contact sheet",

@@ -7,6 +7,7 @@ from clipseed.errors import DeadLetter
 from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
 from clipseed.run.outcomes import SeedOutcome, VideoOutcome
+from transforms.captions.frame_captions import FrameCaption
 from transforms.captions.transcripts import Transcript
 from transforms.seeds.load_images import SeedBatch
 from transforms.seeds.outcomes import SeedTrace
@@ -15,6 +16,7 @@ for _element in (
     ClipCaption,
     Counter,
     DeadLetter,
+    FrameCaption,
     Match,
     Pair,
     RunFile,

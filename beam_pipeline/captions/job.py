@@ -13,6 +13,7 @@ from beam_pipeline.mining.plan import STORED_SHORT_SIDE_PX, fetch_of
 from beam_pipeline.mining.stages import (
     Ledger,
     count_dead_letters,
+    count_videos,
     cut_captioned,
     write_common_tables,
 )
@@ -20,6 +21,7 @@ from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.execute import execute
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
+from clipseed.elements import PSEUDOLABEL
 from clipseed.errors import InputError
 from clipseed.quiet import quiet_libraries
 from transforms.clips.cut import CutConfig
@@ -64,6 +66,8 @@ def cut_and_finish(
     rejected = [*ledger.rejected, *clips.ledger.rejected, outcomes.rejected]
     dead_letters = tuple(rejected) | "DeadLetters" >> beam.Flatten()
     tallies = [*ledger.tallies, *clips.ledger.tallies, count_dead_letters(dead_letters)]
+    if source == PSEUDOLABEL:  # The videos of others have no frames to be counted by.
+        tallies.append(count_videos(outcomes.outcomes))
     tables = RunTables(config.output, config.num_shards, info.config_hash)
     written = write_common_tables(tables, clips.pairs, dead_letters, outcomes.outcomes)
     files = (*written, clips.files) | "Files" >> beam.Flatten()

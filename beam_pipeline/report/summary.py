@@ -3,11 +3,14 @@
 import sys
 
 from beam_pipeline.report.terminal import Block, facts, show
-from clipseed.elements import ASR, TRANSFERRED
+from clipseed.elements import ASR, PSEUDOLABEL, TRANSFERRED
 from clipseed.run.accounting import (
+    CAPTIONS_CHOSEN,
     CLIPS,
     CLIPS_US,
     FRAMES,
+    FRAMES_CAPTIONED,
+    FRAMES_TO_CAPTION,
     MATCHES,
     PAIRS,
     PARTS,
@@ -68,8 +71,22 @@ def _spoken(mining: MiningFacts) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-_SOURCES = {TRANSFERRED: _transferred, ASR: _spoken}
-_COMMANDS = {TRANSFERRED: "clipseed mine", ASR: "clipseed transcribe"}
+def _pseudolabelled(mining: MiningFacts) -> list[tuple[str, str]]:
+    counts = mining.counts
+    return [
+        ("videos", _videos(mining)),
+        ("frames", f"{counts[FRAMES_TO_CAPTION]}, {counts[FRAMES_CAPTIONED]} "
+         "captioned"),
+        ("captions", f"{counts[CAPTIONS_CHOSEN]} chosen"),
+    ]  # fmt: skip
+
+
+_SOURCES = {TRANSFERRED: _transferred, PSEUDOLABEL: _pseudolabelled, ASR: _spoken}
+_COMMANDS = {
+    TRANSFERRED: "clipseed mine",
+    PSEUDOLABEL: "clipseed caption",
+    ASR: "clipseed transcribe",
+}
 
 
 def _videos(mining: MiningFacts) -> str:

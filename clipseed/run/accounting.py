@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from clipseed.elements import ASR, TRANSFERRED
+from clipseed.elements import ASR, PSEUDOLABEL, TRANSFERRED
 
 _IN, _OUT, _DROPPED, _DEAD_LETTERS = "in", "out", "dropped", "dead_letters"
 
@@ -49,6 +49,13 @@ FRAMES_EMBEDDED = Counter("embed_frames", _OUT)
 VIDEOS_TRANSCRIBED = Counter("transcribe", _OUT)
 UTTERANCES = Counter("read_transcripts", _IN)
 UTTERANCES_USED = Counter("read_transcripts", _OUT)
+FRAMES_TO_CAPTION = Counter("caption_frames", _IN)
+FRAMES_CAPTIONED = Counter("caption_frames", _OUT)
+CAPTIONS = Counter("choose_captions", _IN)
+CAPTIONS_CHOSEN = Counter("choose_captions", _OUT)
+CAPTIONS_BELOW_MIN_SCORE = Counter("choose_captions", _DROPPED, "below_min_score")
+CAPTIONS_NEARLY_THE_SAME = Counter("choose_captions", _DROPPED, "nearly_the_same")
+CAPTIONS_NOT_AMONG_THE_BEST = Counter("choose_captions", _DROPPED, "not_among_the_best")
 MATCHES = Counter("select_matches", _IN)
 BELOW_THRESHOLD = Counter("select_matches", _DROPPED, "below_threshold")
 NOT_AMONG_THE_BEST = Counter("select_matches", _DROPPED, "not_among_the_best")
@@ -198,20 +205,30 @@ class _Stage(NamedTuple):
 
 
 _LIST_VIDEOS = _Stage("list_videos", None, VIDEOS, ("list_videos", "filter_videos"))
+# A video of several parts may have several dead letters, and be mined all the same.
+_EXTRACT_FRAMES = _Stage("extract_frames", VIDEOS, VIDEOS_MINED)
 _WRITE_CLIPS = _Stage("write_clips", CUTS, CUTS_WRITTEN, ("write_clips",))
 _MINING = (
     _Stage("read_seeds", None, SEED_ROWS, ("read_seeds",)),
     _Stage("load_seeds", SEED_ROWS, SEEDS, ("load_seeds",)),
     _Stage("embed_seeds", IMAGES, IMAGES_EMBEDDED, ("embed_seeds",)),
     _LIST_VIDEOS,
-    # A video of several parts may have several dead letters, and be mined all the same.
-    _Stage("extract_frames", VIDEOS, VIDEOS_MINED),
+    _EXTRACT_FRAMES,
     _Stage("embed_frames", FRAMES, FRAMES_EMBEDDED, ("embed_frames",)),
     _Stage("select_matches", MATCHES, SELECTED),
     _WRITE_CLIPS,
 )
 _STAGES = {
     TRANSFERRED: _MINING,
+    PSEUDOLABEL: (
+        _LIST_VIDEOS,
+        _EXTRACT_FRAMES,
+        _Stage(
+            "caption_frames", FRAMES_TO_CAPTION, FRAMES_CAPTIONED, ("caption_frames",)
+        ),
+        _Stage("choose_captions", CAPTIONS, CAPTIONS_CHOSEN),
+        _WRITE_CLIPS,
+    ),
     ASR: (
         _LIST_VIDEOS,
         _Stage("transcribe", VIDEOS, VIDEOS_TRANSCRIBED, ("transcribe",)),

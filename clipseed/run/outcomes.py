@@ -10,7 +10,7 @@ what came of each video (`videos/`) and of each seed image (`seeds/`) by its id,
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from clipseed.elements import ASR, TRANSFERRED
+from clipseed.elements import ASR, PSEUDOLABEL, TRANSFERRED
 from clipseed.errors import DeadLetter
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Whose dead letters say why a video has no frame, or no caption.
 _STAGES = {
     TRANSFERRED: frozenset({"probe", "extract_frames"}),
+    PSEUDOLABEL: frozenset({"probe", "extract_frames"}),
     ASR: frozenset({"transcribe"}),
 }
 

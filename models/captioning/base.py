@@ -50,10 +50,12 @@ class Captioner(Protocol):
         captioner_id: changes whenever the captions would.
         resizing: how pictures become the squares that it takes; scaling their values is
             its own work.
+        max_tokens: longest caption, the token that ends it included.
     """
 
     captioner_id: str
     resizing: Resizing
+    max_tokens: int
 
     def caption(self, images: np.ndarray, search: Search) -> Sequence[WrittenCaption]:
         """Caption uint8 [n, s, s, 3], one caption per image.

@@ -32,6 +32,8 @@ class SamplingConfig(NamedTuple):
         limit_s: how long decoding a part may take.
         max_duration_s: a video has to be shorter than this; None for no limit.
         max_failed_share: of the first inputs; see `isolation.containment`.
+        phase: place of an instant between two multiples of 1 / fps: 0 at the first,
+            0.5 in the middle.
     """
 
     fps: float
@@ -41,6 +43,7 @@ class SamplingConfig(NamedTuple):
     limit_s: float
     max_duration_s: float | None = None
     max_failed_share: float = MAX_FAILED_SHARE
+    phase: float = 0.0
 
 
 class Frame(NamedTuple):
@@ -67,7 +70,7 @@ def extract_frames(
 
     Args:
         source: a local file.
-        start_us: of the part; instants are multiples of 1 / fps from the start.
+        start_us: of the part; instants are 1 / fps apart from the video's start on.
         end_us: of the part, exclusive.
         config: how to sample.
 
@@ -78,7 +81,7 @@ def extract_frames(
         decoder = VideoDecoder(container, time.monotonic() + config.limit_s)
         aspect = pixel_aspect(video_stream(container))
         end_us = min(end_us, start_us + _LONGEST_PART_US)
-        instants = _instants(start_us, end_us, config.fps)
+        instants = _instants(start_us, end_us, config.fps, config.phase)
         for sampled in sample(decoder, instants, config.mode):
             if sampled.instant_us >= start_us and sampled.time_us < end_us:
                 picture = resize_frame(sampled.frame, aspect, config.resizing)
@@ -95,14 +98,14 @@ def _told(breaks: Sequence[tuple[int, str]]) -> Iterator[Break]:
         yield Break(rest[0][0], f"{len(rest)} more damages from there on")
 
 
-def _instants(start_us: int, end_us: int, fps: float) -> Iterator[int]:
-    """Yield multiples of 1 / fps, from the last one before the part on.
+def _instants(start_us: int, end_us: int, fps: float, phase: float) -> Iterator[int]:
+    """Yield instants 1 / fps apart, from the last one before the part on.
 
     That one decides whether the part's first frame was the previous part's already.
     """
-    first = max(0, math.ceil(start_us * fps / 1_000_000) - 1)
+    first = max(0, math.ceil(start_us * fps / 1_000_000 - phase) - 1)
     for i in range(first, 2**62):
-        instant_us = round(i * 1_000_000 / fps)
+        instant_us = round((i + phase) * 1_000_000 / fps)
         if instant_us >= end_us:
             return
         yield instant_us

@@ -109,6 +109,7 @@ class PublishedCaptioner:
         captioner_id: `TYPE@HASH`, or `hf:ID@COMMIT+HASH`; the hash is taken over what
             the captions depend on.
         resizing: of pictures.
+        max_tokens: of a caption; the prompt is one token, and the last is not read.
 
     Raises:
         ValueError: the checkpoint cannot be loaded, or is not a captioner.
@@ -135,6 +136,7 @@ class PublishedCaptioner:
         digest = fingerprint(_METHOD, [*settings, tokenizer.to_json()], loaded.model)
         self.captioner_id = model_id(checkpoint, loaded.published["model_type"], digest)
         self.resizing = loaded.preprocessing.resizing
+        self.max_tokens = loaded.model.decoder.config.max_tokens
         self._tokenizer = tokenizer
         self._loaded = loaded
         self._graph, self._state = nnx.split(loaded.model)
