@@ -4,7 +4,6 @@ The file goes the way it goes in a job: its parts, their frames, a clip with its
 an image is decoded and resized.
 """
 
-import itertools
 import os
 import tempfile
 import time
@@ -134,10 +133,3 @@ def examine_mutants(
                 os.unlink(path)
     finally:
         isolation.close()
-
-
-def read_sources(folder: str, most_bytes: int) -> list[Source]:
-    """Read the files of a folder, up to a size."""
-    paths = sorted(p for p in Path(folder).iterdir() if p.is_file())
-    small = (p for p in paths if 0 < p.stat().st_size <= most_bytes)
-    return [Source(p.name, p.read_bytes()) for p in itertools.islice(small, 1000)]

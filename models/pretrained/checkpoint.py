@@ -11,7 +11,6 @@ What a configuration or a file says is checked here, so that an error names the 
 import functools
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,7 +22,6 @@ from clipseed.io import storage
 CONFIG_FILE = "config.json"
 TENSORS_FILE, SHARDS_FILE = "model.safetensors", "model.safetensors.index.json"
 _MAX_CONFIG_BYTES = 1 << 24  # tokenizers and lists of tensors are large, too
-_SHARD = re.compile(r"[\w.-]+\.safetensors")
 _PICKLED = "pytorch_model.bin"
 
 # Fields of `BlockConfig` by the names that every published transformer has for them.
