@@ -123,21 +123,27 @@ def gray_16_bit() -> bytes:
     return encoded(Image.fromarray(gray.astype(np.uint16) * 257), "PNG")
 
 
-GOOD_JPEG = encoded(Image.fromarray(still(GOOD)), "JPEG")
-IMAGES: dict[str, tuple[bytes | None, str | None]] = {
-    # name: its bytes, the reason to be given for it; all are of the first good video
-    "truncated.jpg": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "corrupt_image"),
-    "text.jpg": (b"<html>not found</html>", "not_an_image"),
-    "empty.jpg": (b"", "not_an_image"),
-    "bomb.png": (png_bomb(), "too_many_pixels"),
+def half_a_jpeg() -> bytes:
+    whole = encoded(Image.fromarray(still(GOOD)), "JPEG")
+    return whole[: len(whole) // 2]
+
+
+def cmyk() -> bytes:
+    return encoded(Image.fromarray(still(GOOD)).convert("CMYK"), "JPEG")
+
+
+IMAGES: dict[str, tuple[Callable[[], bytes] | None, str | None]] = {
+    # name: what makes its bytes, the reason to be given for it; all are of the first
+    # good video
+    "truncated.jpg": (half_a_jpeg, "corrupt_image"),
+    "text.jpg": (lambda: b"<html>not found</html>", "not_an_image"),
+    "empty.jpg": (bytes, "not_an_image"),
+    "bomb.png": (png_bomb, "too_many_pixels"),
     "missing.jpg": (None, "not_found"),
-    "cmyk.jpg": (
-        encoded(Image.fromarray(still(GOOD)).convert("CMYK"), "JPEG"),
-        None,
-    ),
-    "gray_16_bit.png": (gray_16_bit(), None),
-    "animated.gif": (animated(), None),
-    "transparent.png": (transparent(), None),
+    "cmyk.jpg": (cmyk, None),
+    "gray_16_bit.png": (gray_16_bit, None),
+    "animated.gif": (animated, None),
+    "transparent.png": (transparent, None),
 }
 
 
@@ -153,9 +159,9 @@ def write_corpus(root: Path) -> None:
         picture = f"{name}.png"
         Image.fromarray(still(scene)).save(root / "seeds" / picture)
         seeds.append([picture, f"scene of {name}"])
-    for name, (data, _) in IMAGES.items():
-        if data is not None:
-            (root / "seeds" / name).write_bytes(data)
+    for name, (make_bytes, _) in IMAGES.items():
+        if make_bytes is not None:
+            (root / "seeds" / name).write_bytes(make_bytes())
         seeds.append([name, f"image {name}"])
     Image.fromarray(still(SCENES["corrupt_from_2.mp4"] + 200)).save(
         root / "seeds" / "lost.png"
