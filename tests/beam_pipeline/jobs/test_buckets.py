@@ -23,6 +23,7 @@ from clipseed.io.listing import list_files
 from clipseed.run.reader import Run
 from tests.support.made_bad_files import write_heavy
 from tests.support.made_media import film, still, tone, write_video
+from tests.support.mined import mining_flags
 from tests.support.paths import DATA
 from tests.support.servers.unruly_proxy import TROUBLES, unruly
 
@@ -56,10 +57,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+SETTINGS = ("--num_shards=2", "--clip_fps=5", "--part_s=5")
+
+
 def mine(root: str, output: str, *flags: str) -> int:
-    places = [f"--seeds={root}/seeds.csv", f"--videos={root}/videos.csv"]
-    small = ["--num_shards=2", "--clip_fps=5", "--part_s=5"]
-    return main(["mine", *places, f"--output={output}", *small, *flags])
+    """Mine with the workers of a user's job; return the exit status."""
+    places = {"videos": "videos.csv", "settings": SETTINGS}
+    return main(["mine", *mining_flags(root, output, *flags, **places)])
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from beam_pipeline.mine import run
-from clipseed.run.reader import Run
 from clipseed.run.tfrecord import read_records
 from tests.support.made_media import RATE, film, still, tone, write_video
-from tests.support.mined import ONE_WORKER, TWO_WORKERS
+from tests.support.mined import ONE_WORKER, TWO_WORKERS, mine
 
 CAPTIONS = {"one.png": "the first scene", "two.png": 'a "second"\nscene\t', "three.png":
             "la troisième scène"}  # fmt: skip
@@ -39,24 +37,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "seeds.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "caption"), *CAPTIONS.items()])
     return root
-
-
-def mine(
-    corpus: Path,
-    output: Path,
-    *flags: str,
-    seeds: str = "seeds.csv",
-    videos: str | Path = "videos",
-) -> Path:
-    places = [f"--seeds={corpus / seeds}", f"--videos={corpus / videos}"]
-    assert (
-        run([*places, f"--output={output}", "--num_shards=2", *ONE_WORKER, *flags]) == 0
-    )
-    stages = Run.open(output, verify="checksums").mining.accounting
-    assert stages and all(
-        s.inputs == s.outputs + sum(s.dropped.values()) for s in stages
-    )
-    return output
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from index_service.wire import search_pb2 as wire
 from index_service.wire.search_pb2_grpc import IndexServiceStub
 from models.embedders.descriptor import DIMENSION, EMBEDDER_ID
 from tests.support.made_media import film, still, write_video
-from tests.support.mined import ONE_WORKER
+from tests.support.mined import mine
 from tests.support.servers.index_server import (
     Process,
     make_index,
@@ -28,6 +28,7 @@ from tests.support.servers.index_server import (
 )
 
 SHARDS, REPLICAS = 3, 2
+SETTINGS = ("--part_s=3", "--clip_fps=2")
 SCENES = range(1, 7)
 
 
@@ -46,19 +47,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def mine(corpus: Path, name: str, *flags: str, seeds: str = "seeds.csv") -> Path:
-    places = [f"--seeds={corpus / seeds}", f"--videos={corpus / 'videos'}"]
-    settings = ["--num_shards=2", "--part_s=3", "--clip_fps=2"]
-    output = corpus / name
-    assert run([*places, *settings, f"--output={output}", *ONE_WORKER, *flags]) == 0
-    stages = Run.open(output, verify="checksums").mining.accounting
-    assert all(stage.balanced for stage in stages)
-    return output
+def mine_to(corpus: Path, name: str, *flags: str, **places: str) -> Path:
+    return mine(corpus, corpus / name, *SETTINGS, *flags, **places)
 
 
 @pytest.fixture(scope="module")
 def in_job(corpus: Path) -> bytes:
-    pairs = (mine(corpus, "in_job") / "pairs.csv").read_bytes()
+    pairs = (mine_to(corpus, "in_job") / "pairs.csv").read_bytes()
     assert pairs.count(b"\n") == len(SCENES)
     return pairs
 
@@ -75,7 +70,7 @@ def index(corpus: Path) -> Path:
 def test_an_index_of_files_gives_the_same_pairs(
     corpus: Path, in_job: bytes, index: Path
 ) -> None:
-    output = mine(corpus, "from_files", f"--index={index}")
+    output = mine_to(corpus, "from_files", f"--index={index}")
     assert (output / "pairs.csv").read_bytes() == in_job
     facts = Run.open(output).mining.index
     assert (facts.kind, facts.seeds) == ("exact", len(SCENES))
@@ -85,7 +80,7 @@ def test_an_index_of_files_gives_the_same_pairs(
 def test_seeds_of_the_index_without_a_caption_are_counted(
     corpus: Path, in_job: bytes, index: Path
 ) -> None:
-    output = mine(corpus, "fewer", f"--index={index}", seeds="fewer.csv")
+    output = mine_to(corpus, "fewer", f"--index={index}", seeds="fewer.csv")
     pairs = (output / "pairs.csv").read_text().splitlines()
     assert sorted(line.split(",")[-1] for line in pairs) == [
         f'"scene {i}"' for i in (1, 2, 3)
@@ -127,7 +122,7 @@ def test_a_killed_replica_changes_nothing(
     killed: list[Process] = []
     killer = threading.Thread(target=kill_when_busy, args=(servers[1], killed))
     killer.start()
-    output = mine(corpus, "served", f"--index={','.join(shards)}")
+    output = mine_to(corpus, "served", f"--index={','.join(shards)}")
     killer.join()
     assert len(killed) == 1 and killed[0].process.wait(5) == -9
     assert (output / "pairs.csv").read_bytes() == in_job

@@ -21,7 +21,7 @@ from clipseed.run.accounting import PARTS_REUSED, Counter
 from clipseed.run.reader import Run
 from tests.support.killed_jobs import kill_when
 from tests.support.made_media import corrupt_from, film, still, tone, write_video
-from tests.support.mined import ONE_WORKER
+from tests.support.mined import ONE_WORKER, mine, mining_flags
 
 SCENES = (1, 2, 3, 4)
 PARTS = 4 * 4 + 1
@@ -49,23 +49,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def flags(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> list[str]:
-    return [
-        f"--seeds={corpus / seeds}.csv", f"--videos={corpus / 'videos'}",
-        f"--output={output}", "--num_shards=2", "--part_s=3", "--as_of=2025-01-02",
-        "--min_gap_s=0", "--min_similarity=0.3", "--clip_fps=12", *more,
-    ]  # fmt: skip
+SETTINGS = ("--num_shards=2", "--part_s=3", "--as_of=2025-01-02", "--min_gap_s=0",
+            "--min_similarity=0.3", "--clip_fps=12")  # fmt: skip
 
 
-def mine(corpus: Path, output: Path, *more: str, seeds: str = "seeds") -> Path:
-    assert run([*flags(corpus, output, *more, seeds=seeds), *ONE_WORKER]) == 0
-    return output
+def flags(corpus: Path, output: Path, *more: str, **places: str) -> list[str]:
+    return mining_flags(corpus, output, *more, settings=SETTINGS, **places)
+
+
+def mine_to(corpus: Path, output: Path, *more: str) -> Path:
+    return mine(corpus, output, *more, settings=(*SETTINGS, *ONE_WORKER))
 
 
 @pytest.fixture(scope="module")
 def whole(corpus: Path) -> Path:
     """Return a run that nothing disturbed."""
-    return mine(corpus, corpus / "whole")
+    return mine_to(corpus, corpus / "whole")
 
 
 def result(run_dir: Path) -> dict[str, bytes]:
@@ -124,7 +123,7 @@ def kill_and_finish(corpus: Path, output: Path, *points: Point) -> None:
         assert not (output / "run.json").exists()
         assert whole_parts(output) >= max(kept, 1)
         kept = whole_parts(output)
-    mine(corpus, output)
+    mine_to(corpus, output)
     assert parts_reused(output) == kept
 
 
@@ -195,7 +194,7 @@ def test_other_seeds_and_another_threshold_need_no_frame(
         f"--reuse_embeddings_from={whole}",
     )
     with unreadable(corpus / "videos"):
-        assert run(flags(corpus, again, *more, seeds="others")) == 1  # no clip
+        assert run(flags(corpus, again, *more, seeds="others.csv")) == 1  # no clip
     assert parts_reused(again) == counts(again)[COUNTED_PARTS] == PARTS
     unreadable_clips = c.dead_letters("write_clips", "not_a_video")
     assert counts(again)[unreadable_clips] == counts(again)[c.CUTS] > 0
@@ -220,10 +219,10 @@ def test_a_video_that_changed_is_decoded_again(
     data = path.read_bytes()
     write_video(path, np.concatenate([film(2, 1), film(3, 3)]))
     try:
-        again = mine(corpus, tmp_path / "again", f"--reuse_embeddings_from={whole}")
+        again = mine_to(corpus, tmp_path / "again", f"--reuse_embeddings_from={whole}")
         assert parts_reused(again) == PARTS - 1
         assert counts(again)[COUNTED_PARTS] == PARTS + 1
-        fresh = mine(corpus, tmp_path / "fresh")
+        fresh = mine_to(corpus, tmp_path / "fresh")
     finally:
         path.write_bytes(data)
     assert result(again) == result(fresh)
