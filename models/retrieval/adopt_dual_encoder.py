@@ -7,11 +7,12 @@ from typing import Any
 from clipseed.errors import InputError
 from models.backbones.clip.weights import VISION_TYPES, clip_vision_config
 from models.backbones.vit.model import ViTConfig
-from models.backbones.vit.weights import MODEL_TYPES, vit_config
+from models.backbones.vit.weights import AST, MODEL_TYPES, vit_config
 from models.nn.transformer import BlockConfig
 from models.pretrained.adopt import adopt_value
 from models.pretrained.checkpoint import read_config
 from models.pretrained.preprocessing import SYMMETRIC_SCALE, read_preprocessing
+from models.pretrained.spectrograms import AST_DEVIATION, check_spectrograms
 from models.retrieval.dual_encoder import DualEncoderConfig
 from models.retrieval.mbt import AudioVisualConfig
 from models.retrieval.text_encoders import TEXT_TYPES, adopt_text
@@ -39,7 +40,11 @@ def adopt_dual_encoder(
         video = read(published)
         model = _adopt_pixels(model, directory, family)
     if directory := checkpoints.get("audio"):
-        audio = vit_config(read_config(directory, MODEL_TYPES))
+        published = read_config(directory, MODEL_TYPES)
+        audio = vit_config(published)
+        if published["model_type"] == AST:
+            mels, frames = model.clips.mel_bins, model.clips.spectrogram_frames
+            check_spectrograms(directory, published, mels, frames)
     clips = adopt_streams(model.clips, video, audio)
     if video and audio and checkpoints["vision"] != checkpoints["audio"]:
         clips = dataclasses.replace(clips, shared_norm=False)
@@ -48,6 +53,24 @@ def adopt_dual_encoder(
         text = adopt_text(model.text, read_config(directory, TEXT_TYPES))
         model = dataclasses.replace(model, text=text)
     return model
+
+
+def adopt_mel_deviation(given: float, usual: float, directory: str) -> float:
+    """Return what log-mel is divided by for the checkpoint of the audio stream.
+
+    Args:
+        given: as the user set it.
+        usual: the deviation of log-mel, where nobody set anything; after the division
+            by it the deviation is 1.
+        directory: of an AST, which was trained on another scale, or of a ViT.
+
+    Raises:
+        InputError: as `read_config`.
+    """
+    if read_config(directory, MODEL_TYPES)["model_type"] != AST:
+        return given
+    wanted = usual / AST_DEVIATION
+    return float(adopt_value("task.mel_deviation", given, wanted, usual, free=True))
 
 
 def adopt_streams(

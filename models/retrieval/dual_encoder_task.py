@@ -17,7 +17,7 @@ from models.data.segments import SegmentConfig
 from models.nn.attention import Compute
 from models.pretrained.checkpoint import read_config, say_dropout
 from models.pretrained.source import open_checkpoint
-from models.retrieval.adopt_dual_encoder import adopt_dual_encoder
+from models.retrieval.adopt_dual_encoder import adopt_dual_encoder, adopt_mel_deviation
 from models.retrieval.dual_encoder import DualEncoder, DualEncoderConfig
 from models.retrieval.task import RetrievalTask
 from models.retrieval.text_encoders import check_tokenizer, text_family
@@ -75,6 +75,10 @@ class DualEncoderTask(RetrievalTask):
         names: dict[str, Any] = {
             name: checkpoint.name for name, checkpoint in checkpoints.items()
         }
+        if sound := places.get("audio"):
+            names["mel_deviation"] = adopt_mel_deviation(
+                self.mel_deviation, type(self).mel_deviation, sound
+            )
         return dataclasses.replace(self, model=model, **names)
 
     def make_tokenizer(self, captions: Iterable[str]) -> CaptionTokenizer:

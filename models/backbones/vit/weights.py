@@ -26,8 +26,8 @@ from models.pretrained.checkpoint import (
 )
 from models.pretrained.load_weights import Source, fill, layer_names, layer_sources
 
-_VIT, _AST = "vit", "audio-spectrogram-transformer"
-MODEL_TYPES = (_VIT, _AST)
+_VIT, AST = "vit", "audio-spectrogram-transformer"
+MODEL_TYPES = (_VIT, AST)
 
 _PREFIXES = ("vit.", "audio_spectrogram_transformer.")
 # What published ViTs and ASTs carry beside the encoder.

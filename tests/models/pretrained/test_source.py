@@ -27,7 +27,11 @@ except InputError as error:
 _EMBED = """
 import json, sys
 from models.embedders.registry import load_embedder, pin_embedder
-print(json.dumps([pin_embedder(sys.argv[1]), load_embedder(sys.argv[1]).embedder_id]))
+from models.retrieval.dual_encoder_task import DualEncoderTask
+from models.training.overrides import as_json
+task = as_json(DualEncoderTask(vision=sys.argv[1]).adopted())
+embedder_id = load_embedder(sys.argv[1]).embedder_id
+print(json.dumps([pin_embedder(sys.argv[1]), embedder_id, task["vision"]]))
 """
 
 
@@ -109,9 +113,10 @@ def test_a_file_that_is_not_the_commits_is_refused(
     assert found["reason"] == "changed_file" and "model.safetensors" in found["message"]
 
 
-def test_an_embedder_records_the_revision(hub: FakeHub, tmp_path: Path) -> None:
-    pinned, embedder_id = in_process(hub, tmp_path, _EMBED, f"hf:{MODEL}")
-    assert pinned == f"hf:{MODEL}@{COMMIT}"
+def test_a_job_records_the_revision(hub: FakeHub, tmp_path: Path) -> None:
+    """`run.json` the embedder's id, as the index does; `config.json` the task."""
+    pinned, embedder_id, vision = in_process(hub, tmp_path, _EMBED, f"hf:{MODEL}")
+    assert pinned == vision == f"hf:{MODEL}@{COMMIT}"
     assert embedder_id.startswith(f"{pinned}+") and len(embedder_id) == len(pinned) + 13
 
 

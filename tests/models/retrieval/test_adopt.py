@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from clipseed.errors import InputError
+from clipseed.io import storage
 from models.backbones.bert.model import BertConfig, load_bert
 from models.backbones.clip.model import ClipTextConfig, ClipTextTower, unit
 from models.backbones.clip.weights import load_clip
@@ -78,6 +79,44 @@ def test_an_ast_is_the_audio_stream() -> None:
     io = np.load(PARITY / "ast" / "io.npz")
     found = stream(spectrogram_input(jnp.asarray(io["in.input_values"])))
     np.testing.assert_allclose(found, io["out.last_hidden_state"], atol=1e-4)
+
+
+def test_an_ast_brings_the_scale_of_its_sound(tmp_path: Path) -> None:
+    """Mean 0 and deviation 0.5, whatever the statistics of its own features were."""
+    other = Path(changed(AST, tmp_path / "ast"))
+    scale = {"feature_extractor_type": "ASTFeatureExtractor", "mean": -6.8, "std": 5.5}
+    sizes = {"num_mel_bins": 64, "max_length": 96, "sampling_rate": 16_000}
+    (other / "preprocessor_config.json").write_text(json.dumps(scale | sizes))
+    for directory in (AST, str(other)):
+        task = DualEncoderTask(model=MODEL, audio=directory).adopted()
+        usual = DualEncoderTask()
+        assert task.segment.mel_deviation == usual.mel_deviation / 0.5
+        assert task.segment.mel_mean == usual.mel_mean
+        assert task.adopted() == task
+    measured = DualEncoderTask(model=MODEL, audio=AST, mel_deviation=2.5)
+    assert measured.adopted().mel_deviation == 2.5  # By who knows the data.
+    assert DualEncoderTask(model=MODEL, audio=VIT).adopted().mel_deviation == 1.7
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"num_mel_bins": 128},
+        {"do_normalize": False},
+        {"sampling_rate": 44_100},
+        {"feature_extractor_type": "ClapFeatureExtractor"},
+        {"std": 0.0},
+        {"mean": "loud"},
+    ],
+)
+def test_sound_that_clips_do_not_have_is_refused(
+    field: dict[str, Any], tmp_path: Path
+) -> None:
+    other = Path(changed(AST, tmp_path / "ast"))
+    (other / "preprocessor_config.json").write_text(json.dumps(field))
+    with pytest.raises(InputError, match=next(iter(field))) as caught:
+        DualEncoderTask(model=MODEL, audio=str(other)).adopted()
+    assert caught.value.reason == "bad_checkpoint"
 
 
 def test_an_ast_and_a_vit_train_side_by_side() -> None:
@@ -210,6 +249,22 @@ def test_a_text_checkpoint_brings_its_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         DualEncoderTask(model=BARE, text=other).adopted().make_tokenizer([])
     assert caught.value.reason == "bad_vocabulary"
+
+
+def test_checkpoints_may_be_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    """With the tokenizer that they bring."""
+    directory = changed(
+        CLIP, tmp_path / "clip", vocab_size=PUBLISHED_SIZE, eos_token_id=2
+    )
+    shutil.copytree(PUBLISHED, directory, dirs_exist_ok=True)
+    for path in Path(directory).iterdir():
+        storage.write_bytes(f"{bucket}/clip/{path.name}", path.read_bytes())
+    local, there = (
+        DualEncoderTask(text=place, vision=place).adopted()
+        for place in (directory, f"{bucket}/clip")
+    )
+    assert (there.model, there.text) == (local.model, f"{bucket}/clip")
+    assert there.make_tokenizer([]).to_json() == local.make_tokenizer([]).to_json()
 
 
 def test_what_a_user_sets_against_it_is_an_error() -> None:
