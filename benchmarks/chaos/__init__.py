@@ -1,0 +1,1 @@
+"""Jobs that are killed, starved and confused, and what they end with."""
