@@ -35,7 +35,7 @@ time.time = lambda: _time() + _rng.uniform(-3, 3) * 86_400
 
 
 def full_disk(chaos: Chaos, job: ChaosJob, root: Path, whole: dict[str, str]) -> str:
-    """Mine onto disks that are too small, make room, and go on."""
+    """Mine onto disks that are too small, make room, and resume."""
     for size in ("40k", "300k"):
         disk = root / f"disk_{size}"
         disk.mkdir()
