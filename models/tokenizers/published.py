@@ -187,7 +187,24 @@ def _whole(uri: str, settings: dict[str, Any]) -> CaptionTokenizer:
                 f"{uri} has no token to pad with, and {_SETTINGS} names none",
             )
         library.enable_padding(pad_id=number, pad_token=pad)
+    _frame_if_bare(library, settings)
     return CaptionTokenizer(library)
+
+
+def _frame_if_bare(library: tokenizers.Tokenizer, settings: dict[str, Any]) -> None:
+    """Frame captions where the file does not: GPT-2's names no frame, OPT's no end."""
+    padding = library.padding or {}
+    library.no_padding()
+    bare = len(library.encode("").ids) < 2
+    library.enable_padding(**padding)
+    names = []
+    for name in ("bos_token", "eos_token"):
+        token = settings.get(name) or GPT2.end
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str) and library.token_to_id(token) is not None:
+            names.append(token)
+    if bare and len(names) == 2:
+        frame(library, names[0], names[1], padding["pad_token"])
 
 
 def _any_pad(text: str) -> str | None:

@@ -141,6 +141,17 @@ def test_ids_beside_merges_tell_whose_they_are(tmp_path: Path) -> None:
         assert tokenizer.decode(row[1 : row.index(end, 1)]) == "do dot"
 
 
+def test_a_tokenizer_without_a_frame_gets_one(tmp_path: Path) -> None:
+    """As those that are published with GPT-2."""
+    end = "<|endoftext|>"
+    library = tokenizers.Tokenizer(tokenizers.models.BPE({end: 0, "a": 1, "b": 2}, []))
+    library.add_special_tokens([end])
+    library.save(str(tmp_path / "tokenizer.json"))
+    row, mask = read_tokenizer(str(tmp_path)).encode(["ab"], 6)
+    assert row.tolist() == [[0, 1, 2, 0, 0, 0]]
+    assert mask.tolist() == [[True] * 4 + [False] * 2]
+
+
 def test_a_text_comes_back_without_special_tokens(tmp_path: Path) -> None:
     save_whole(tmp_path)
     tokenizer = read_tokenizer(str(tmp_path))
