@@ -1,4 +1,4 @@
-"""`clipseed evaluate`: retrieval figures of a trained model.
+"""`clipseed evaluate`: figures of a trained model, of retrieval or of captions.
 
 clipseed evaluate model --data run
 clipseed evaluate model --protocol msr_vtt --annotations DIR --videos DIR
@@ -56,8 +56,11 @@ class EvaluateFlags:
         "found last",
         default=False,
     )
-    segments: int = flag(
-        "Number of segments per clip, equally spaced", default=4, at_least=1
+    segments: int | None = flag(
+        "Number of segments per clip, equally spaced; a captioner takes 1",
+        default=None,
+        default_text="4, of a captioner 1",
+        at_least=1,
     )
     batch_size: int = flag("Segments embedded at once", default=16, at_least=1)
     v2t: Literal["frozen", "clip4clip"] = flag(
@@ -65,6 +68,16 @@ class EvaluateFlags:
         "best counts (frozen, as Frozen in Time), or all clips, each by its best "
         "caption (clip4clip, as CLIP4Clip)",
         default="frozen",
+    )
+    beams: int = flag(
+        "Captions that a captioner keeps at each step; 1: greedy search",
+        default=3,
+        at_least=1,
+    )
+    max_tokens: int = flag(
+        "Longest caption of a captioner, in tokens, its end included",
+        default=32,
+        at_least=1,
     )
     output: Path | None = flag(
         "JSON file of the results; the table is written beside it as .md", default=None
@@ -82,9 +95,10 @@ class EvaluateFlags:
 COMMAND_LINE = CommandLine(
     "clipseed evaluate",
     EvaluateFlags,
-    "Measure text-to-clip and clip-to-text retrieval: recall at 1, 5 and 10, median "
-    "and mean rank, with ties counted as chance. On the clips of a run (--data), or by "
-    "a published protocol, whose videos or sounds are cut first.",
+    "Measure a trained model on the clips of a run (--data), or by a published "
+    "protocol, whose videos or sounds are cut first. Retrieval: recall at 1, 5 and 10, "
+    "median and mean rank in both directions, with ties counted as chance. Captions: "
+    "loss, and BLEU-4, CIDEr, METEOR and ROUGE-L by pycocoevalcap, which needs Java.",
 )
 
 
@@ -101,6 +115,8 @@ def run(arguments: Sequence[str]) -> int:
         batch_size=given.batch_size,
         leave_out=given.leave_out,
         v2t=given.v2t,
+        beams=given.beams,
+        max_tokens=given.max_tokens,
     )
     try:
         _check_writable(given.output)

@@ -15,7 +15,8 @@ class TrainFlags:
     """All flags of `clipseed train`."""
 
     config: str = flag(
-        "base, tiny, clip4clip, or a Python file that defines `config`",
+        "base, tiny, clip4clip (retrieval), av_gpt2, tiny_av_gpt2 (captions), or a "
+        "Python file that defines `config`",
         positional=True,
     )
     data: tuple[str, ...] = flag(
@@ -36,8 +37,8 @@ class TrainFlags:
 COMMAND_LINE = CommandLine(
     "clipseed train",
     TrainFlags,
-    "Train a retrieval model on the clips of runs, or resume from the last checkpoint "
-    "in the output directory.",
+    "Train a model of retrieval or of captions on the clips of runs, or resume from "
+    "the last checkpoint in the output directory.",
 )
 
 

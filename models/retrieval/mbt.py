@@ -150,6 +150,26 @@ class AudioVisualEncoder(nnx.Module):
             [b, hidden]: the normalized CLS tokens of the modalities that a clip has,
             averaged; zeros for a clip that has none.
         """
+        tokens, weights = self._encode(clips)
+        cls = [self.streams[name].norm(rows[:, 0]) for name, rows in tokens.items()]
+        return _average(cls, weights)
+
+    def tokens(self, clips: ClipInputs) -> tuple[jax.Array, jax.Array]:
+        """Encode the segments of b clips, every token of them.
+
+        Returns:
+            [b, m, hidden], the normalized tokens of one modality after the other; bool
+            [b, m], False where a clip does not have the modality.
+        """
+        tokens, weights = self._encode(clips)
+        normed = [self.streams[name].norm(rows) for name, rows in tokens.items()]
+        counts = jnp.array([rows.shape[1] for rows in normed])
+        total = sum(rows.shape[1] for rows in normed)
+        there = jnp.repeat(weights.T > 0, counts, axis=1, total_repeat_length=total)
+        return jnp.concatenate(normed, axis=1), there
+
+    def _encode(self, clips: ClipInputs) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Return each modality's tokens after the last layer, and its weights."""
         inputs = {"video": clips.video, "audio": clips.audio}
         present = {"video": clips.has_video, "audio": clips.has_audio}
         tokens = {}
@@ -159,9 +179,7 @@ class AudioVisualEncoder(nnx.Module):
             given = spectrogram_input(given) if name == "audio" else given
             tokens[name] = stream.embed(given.astype(self.dtype))
         weights = _weights([present[name] for name in tokens], _batch(tokens))
-        tokens = self._layers(tokens, weights.astype(self.dtype))
-        cls = [self.streams[name].norm(rows[:, 0]) for name, rows in tokens.items()]
-        return _average(cls, weights)
+        return self._layers(tokens, weights.astype(self.dtype)), weights
 
     def _layers(
         self, tokens: dict[str, jax.Array], weights: jax.Array

@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from clipseed.errors import InputError
-from models.data.clip_inputs import Modality
 from models.data.evaluation import EvaluationData
-from models.data.segments import SegmentConfig
+from models.data.modality import chosen_modality
 from models.retrieval.encoder import Encoder
 from models.retrieval.evaluate import embed_run, evaluate
 from models.retrieval.results_table import as_json, as_markdown
 from models.training.history import TrainedOn, setting
 from models.training.task import EvaluationOptions, Report
 
-_MODALITIES: Mapping[str, Modality] = {"V": "video", "A": "audio"}
+# Per clip, as the paper has it.
+_SEGMENTS = 4
 # How many missing clips the text names; the JSON names all.
 _NAMED = 10
 _V2T: Mapping[str, str] = {
@@ -48,8 +47,8 @@ def report(
         InputError: the run cannot be read; `no_modality` if the model does not take
             the modality.
     """
-    modality, masked = _modality(options.modality, encoder.segment)
-    data = EvaluationData(run_dir, encoder.segment, options.segments)
+    modality, masked = chosen_modality(options.modality, encoder.segment)
+    data = EvaluationData(run_dir, encoder.segment, options.segments or _SEGMENTS)
     embedded = embed_run(encoder, data, options.batch_size, masked)
     figures = evaluate(embedded, options.leave_out, options.v2t)
     facts: dict[str, Any] = {"modality": modality, "missing": embedded.missing}
@@ -69,23 +68,6 @@ def report(
     table = as_markdown(figures, protocol, label)
     text = "\n".join([table, *_notes(facts, options.leave_out)])
     return Report(text, as_json(figures, protocol, facts))
-
-
-def _modality(
-    wanted: str | None, segment: SegmentConfig
-) -> tuple[str, Modality | None]:
-    """Return the paper's name of what is measured, and what is masked for it."""
-    taken = {"A": segment.spectrogram_frames > 0, "V": segment.frames > 0}
-    have = [name for name, is_taken in taken.items() if is_taken]
-    names = wanted.split("+") if wanted else have
-    if not set(names) <= set(have):
-        raise InputError(
-            "no_modality",
-            f"the model takes {'+'.join(have)}, not {wanted}; choose another "
-            "--modality",
-        )
-    masked = [_MODALITIES[name] for name in have if name not in names]
-    return "+".join(names), masked[0] if masked else None
 
 
 def _notes(facts: Mapping[str, Any], left_out: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from flax import nnx
 
 from clipseed.run.clips import RunClips
 from models.nn.attention import Compute
+from models.tokenizers.base import CAPTION_TOKENS
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training.gradients import Loss, accumulated
 
@@ -67,18 +68,23 @@ class EvaluationOptions:
 
     Attributes:
         modality: `A+V`, `V` or `A`: what the model is given; None: all that it takes.
-        segments: per clip, equally spaced.
+        segments: per clip, equally spaced; None: as the task does it, 4 for retrieval,
+            1 for captioning.
         batch_size: segments that are encoded at once.
         leave_out: measure without missing clips, rather than count them as not found.
         v2t: what a clip of several captions is ranked against, see
             `models.retrieval.evaluate.evaluate`.
+        beams: captions that a captioner keeps at each step; 1: greedy search.
+        max_tokens: of a caption, the token that ends it included.
     """
 
     modality: str | None = None
-    segments: int = 4
+    segments: int | None = None
     batch_size: int = 16
     leave_out: bool = False
     v2t: Literal["frozen", "clip4clip"] = "frozen"
+    beams: int = 3
+    max_tokens: int = CAPTION_TOKENS
 
 
 class Report(NamedTuple):

@@ -12,6 +12,7 @@ from models.training.task import Task
 TASKS = {
     "DualEncoderTask": "models.retrieval.dual_encoder_task",
     "Clip4ClipTask": "models.retrieval.clip4clip_task",
+    "AvGpt2Task": "models.captioning.av_gpt2.task",
 }
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from models.backbones.bert.model import BertConfig
 from models.backbones.clip.model import ClipConfig, ClipTextConfig
+from models.backbones.text_decoder.model import TextDecoderConfig
 from models.backbones.vit.model import ViTConfig
+from models.captioning.av_gpt2.model import AvGpt2Config
+from models.captioning.av_gpt2.task import AvGpt2Task
 from models.data.augment import AugmentConfig
 from models.retrieval.clip4clip import Clip4ClipConfig
 from models.retrieval.clip4clip_task import Clip4ClipTask
@@ -79,6 +82,27 @@ TINY_CLIP4CLIP = dataclasses.replace(
                 projection=32,
             ),
             frames=2,
+        ),
+        **_SEGMENTS,
+    ),
+)
+
+
+TINY_CAPTIONING = dataclasses.replace(
+    TINY_TRAINING,
+    task=AvGpt2Task(
+        model=AvGpt2Config(
+            clips=TINY_TRAINING.task.model.clips,  # type: ignore[attr-defined]
+            decoder=TextDecoderConfig(
+                hidden=16,
+                layers=2,
+                heads=2,
+                mlp=32,
+                vocabulary=80,
+                max_tokens=32,
+                context="prefix",
+                context_width=16,
+            ),
         ),
         **_SEGMENTS,
     ),

@@ -246,7 +246,7 @@ def test_wrong_settings_are_said(
 ) -> None:
     output = f"--output={tmp_path / 'out'}"
     for flags, said in (
-        (["giant", output], "base, clip4clip, tiny"),
+        (["giant", output], "av_gpt2, base, clip4clip, tiny"),
         (["none.py", output], "does not exist"),
         (["tiny", output], "name a run to train on"),
         (["tiny", output, "--set=depth=2"], "no field 'depth'"),

@@ -1,0 +1,1 @@
+"""How well a trained captioner writes about the clips of a run."""
