@@ -8,7 +8,7 @@ from typing import Literal
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
 
-Protocol = Literal["msr_vtt", "audiocaps", "clotho"]
+Protocol = Literal["msr_vtt", "msr_vtt_captions", "audiocaps", "clotho"]
 Split = Literal["train", "val", "test"]
 
 
@@ -17,7 +17,8 @@ class CutBenchmarkFlags:
     """All flags of `clipseed cut-benchmark`."""
 
     protocol: Protocol = flag(
-        "Benchmark: msr_vtt, audiocaps or clotho", positional=True
+        "Benchmark: msr_vtt (1k-A), msr_vtt_captions, audiocaps or clotho",
+        positional=True,
     )
     annotations: str = flag("Folder of its annotation files", metavar="PATH")
     videos: str = flag("Folder of its videos or sounds, local or gs://", metavar="PATH")

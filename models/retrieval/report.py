@@ -7,7 +7,7 @@ from models.data.evaluation import EvaluationData
 from models.data.modality import chosen_modality
 from models.retrieval.encoder import Encoder
 from models.retrieval.evaluate import embed_run, evaluate
-from models.retrieval.results_table import as_json, as_markdown
+from models.retrieval.results_table import PAPER, as_json, as_markdown
 from models.training.history import TrainedOn, setting
 from models.training.task import EvaluationOptions, Report
 
@@ -65,6 +65,7 @@ def report(
             "trained_on": [row._asdict() for row in lineage],
         }
         protocol, label = name.partition("/")[0], f"{modality}, {how}"
+        protocol = protocol if protocol in PAPER else ""
     table = as_markdown(figures, protocol, label)
     text = "\n".join([table, *_notes(facts, options.leave_out)])
     return Report(text, as_json(figures, protocol, facts))

@@ -55,7 +55,7 @@ def read(directory: str, split: str) -> Iterator[Annotated]:
 def _read_test(directory: str) -> Iterator[Annotated]:
     uri = storage.join(directory, _TEST)
     rows = [cells for _, cells in csv_rows(uri, ("video_id", "sentence"))]
-    _check_once(uri, [video for video, _ in rows])
+    check_once(uri, [video for video, _ in rows])
     for video, caption in rows:
         yield Annotated(caption, video, video)
 
@@ -63,8 +63,8 @@ def _read_test(directory: str) -> Iterator[Annotated]:
 def _read_train(directory: str) -> Iterator[Annotated]:
     uri = storage.join(directory, _TRAIN)
     videos = [cells[0] for _, cells in csv_rows(uri, ("video_id",))]
-    _check_once(uri, videos)
-    captions = _captions(
+    check_once(uri, videos)
+    captions = captions_of(
         find(directory, [_TRAIN_CAPTIONS]), "sentences", "video_id", uri, videos
     )
     for video in videos:
@@ -75,8 +75,8 @@ def _read_train(directory: str) -> Iterator[Annotated]:
 def _read_frozen(directory: str, split: str) -> Iterator[Annotated]:
     uri = find(directory, [f"{_LISTS}/{_FROZEN_LISTS[split]}"])
     videos = text_of(uri).split()
-    _check_once(uri, videos)
-    captions = _captions(
+    check_once(uri, videos)
+    captions = captions_of(
         storage.join(directory, _FROZEN), "annotations", "image_id", uri, videos
     )
     if split == "test":
@@ -93,10 +93,21 @@ def _read_frozen(directory: str, split: str) -> Iterator[Annotated]:
             yield Annotated(caption, video, video)
 
 
-def _captions(
+def captions_of(
     uri: str, table: str, key: str, listed_in: str, videos: list[str]
 ) -> dict[str, list[str]]:
-    """Return the captions of each listed video, in the file's order."""
+    """Return the captions of each listed video, in the file's order.
+
+    Args:
+        uri: JSON file with the captions.
+        table: name of their list there.
+        key: name of a caption's video.
+        listed_in: file that lists the videos.
+        videos: those wanted, in the order of that file.
+
+    Raises:
+        InputError: `bad_annotation`, also for a video without a caption.
+    """
     captions: dict[str, list[str]] = {video: [] for video in videos}
     for _, (video, caption) in json_rows(uri, table, (key, "caption")):
         if video in captions:
@@ -107,7 +118,12 @@ def _captions(
     return captions
 
 
-def _check_once(uri: str, videos: list[str]) -> None:
+def check_once(uri: str, videos: list[str]) -> None:
+    """Check that a file lists no video twice.
+
+    Raises:
+        InputError: `bad_annotation`.
+    """
     for twice in duplicates(videos):
         raise InputError(
             "bad_annotation", f"{uri} lists {twice} twice; mend or replace it"

@@ -1,4 +1,4 @@
-"""Retrieval benchmarks: which clips there are, and which captions each has.
+"""Published benchmarks: which clips there are, and which captions each has.
 
     benchmark = read_benchmark("msr_vtt", "annotations", "test")
     cut_benchmark(benchmark, "videos", "msr_vtt_test")  # of transforms.benchmarks.cut
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from clipseed.errors import InputError
-from transforms.benchmarks import audiocaps_clotho, msr_vtt
+from transforms.benchmarks import audiocaps_clotho, msr_vtt, msr_vtt_captions
 from transforms.benchmarks.annotations import Annotated
 
 
@@ -48,6 +48,7 @@ class Benchmark(NamedTuple):
 
 _PROTOCOLS: dict[str, Callable[[str, str], Iterable[Annotated]]] = {
     "msr_vtt": msr_vtt.read,
+    "msr_vtt_captions": msr_vtt_captions.read,
     "audiocaps": audiocaps_clotho.read_audiocaps,
     "clotho": audiocaps_clotho.read_clotho,
 }

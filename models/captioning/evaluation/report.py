@@ -49,7 +49,8 @@ def report(
     modality, masked = chosen_modality(options.modality, writer.segment)
     data = EvaluationData(run_dir, writer.segment, count=1)
     clips = write_run(writer, data, options.batch_size, masked)
-    scores, problem = _scores(clips, options.leave_out)
+    counted = [c for c in clips if not (options.leave_out and c.missing)]
+    scores, problem = _scores(counted)
     tokens = sum(clip.tokens for clip in clips)
     loss = sum(clip.loss for clip in clips) / tokens if tokens else math.nan
     facts: dict[str, Any] = {
@@ -72,23 +73,22 @@ def report(
         facts["paper"] = {row.name: row.scores for row in PAPER[protocol]}
     facts["missing"] = {c.clip_id: c.missing for c in clips if c.missing}
     facts["captions"] = {c.clip_id: _as_json(c) for c in clips if not c.missing}
-    table = as_markdown(label, scores, loss, protocol)
+    table = as_markdown(label, scores, loss, len(counted), protocol)
     text = "\n".join([table, *_notes(clips, problem, options.leave_out)])
     return Report(text, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def _scores(
-    clips: Sequence[CaptionedClip], leave_out: bool
+    clips: Sequence[CaptionedClip],
 ) -> tuple[Mapping[str, float] | None, str]:
     """Return the metrics, or why there are none."""
-    counted = [clip for clip in clips if not (leave_out and clip.missing)]
-    if not counted:
+    if not clips:
         return None, "no clip is left to be measured"
     try:
         # A number names a clip: ids may be any text.
         return coco_scores(
-            {str(i): clip.captions for i, clip in enumerate(counted)},
-            {str(i): clip.written for i, clip in enumerate(counted)},
+            {str(i): clip.captions for i, clip in enumerate(clips)},
+            {str(i): clip.written for i, clip in enumerate(clips)},
         ), ""
     except InputError as error:
         return None, error.message

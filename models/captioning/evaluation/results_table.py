@@ -17,6 +17,7 @@ def _row(name: str, bleu: float, cider: float, meteor: float) -> Published:
     return Published(name, {"BLEU-4": bleu, "CIDEr": cider, "METEOR": meteor})
 
 
+_PAPER_CLIPS = 2990
 PAPER: Mapping[str, tuple[Published, ...]] = {
     "msr_vtt_captions": (
         _row("HowTo100M, V, fine-tuned", 47.33, 55, 37.11),
@@ -28,7 +29,11 @@ PAPER: Mapping[str, tuple[Published, ...]] = {
 
 
 def as_markdown(
-    label: str, scores: Mapping[str, float] | None, loss: float, protocol: str
+    label: str,
+    scores: Mapping[str, float] | None,
+    loss: float,
+    clips: int,
+    protocol: str,
 ) -> str:
     """Return a table of one row, below it the paper's.
 
@@ -36,16 +41,21 @@ def as_markdown(
         label: of the row.
         scores: by metric; None: there are none.
         loss: in nats per token.
+        clips: that were measured.
         protocol: whose rows of the paper are wanted; others have none.
     """
-    head = f"| | {' | '.join(METRICS)} | loss |\n|---{'|---' * len(METRICS)}|---|"
-    rows = [f"| {label} {_cells(scores or {})} {loss:.3f} |", *_paper(protocol)]
+    columns = (*METRICS, "loss", "clips")
+    head = f"| | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|"
+    rows = [
+        f"| {label} {_cells(scores or {})} {loss:.3f} | {clips} |",
+        *_paper(protocol),
+    ]
     return "\n".join([head, *rows])
 
 
 def _paper(protocol: str) -> Iterator[str]:
     for name, scores in PAPER.get(protocol, ()):
-        yield f"| paper, MSR-VTT: {name} {_cells(scores)} |"
+        yield f"| paper, MSR-VTT: {name} {_cells(scores)} | {_PAPER_CLIPS} |"
 
 
 def _cells(scores: Mapping[str, float]) -> str:

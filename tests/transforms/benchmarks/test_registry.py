@@ -87,6 +87,37 @@ def test_msr_vtt_as_frozen_in_time_has_it(tmp_path: Path) -> None:
     assert captions(read_benchmark("msr_vtt", directory, "train")) == TRAINING
 
 
+@pytest.mark.parametrize("layout", ["clip4clip", "challenge"])
+def test_msr_vtt_for_captions(tmp_path: Path, layout: str) -> None:
+    splits = {"video0": "train", "video1": "validate", "video2": "test"}
+    splits["video3"] = "test"
+    texts = {video: [f"{video} {number}" for number in range(20)] for video in splits}
+
+    def table(*wanted: str) -> str:
+        rows = [(v, of) for v, of in splits.items() if of in wanted]
+        videos = [{"video_id": video, "split": of} for video, of in rows]
+        sentences = [
+            {"video_id": video, "caption": text}
+            for number in range(20)
+            for video, _ in rows
+            for text in texts[video][number : number + 1]
+        ]
+        return json.dumps({"videos": videos, "sentences": sentences})
+
+    files = {"MSRVTT_data.json": table("train", "validate", "test")}
+    if layout == "challenge":
+        files = {
+            "train_val_videodatainfo.json": table("train", "validate"),
+            "test_videodatainfo.json": table("test"),
+        }
+    directory = write(tmp_path, files)
+    for split, of in (("train", "train"), ("val", "validate"), ("test", "test")):
+        found = read_benchmark("msr_vtt_captions", directory, split)
+        assert found.name == f"msr_vtt_captions/{split}"
+        wanted = {v: tuple(texts[v]) for v in splits if splits[v] == of}
+        assert captions(found) == wanted
+
+
 def test_audiocaps_groups_by_video_and_start(tmp_path: Path) -> None:
     rows = AUDIO + "1,a,30,x\n2,b,30,x\n3,a,30,y\n4,a,40,z\n"
     test = read_benchmark("audiocaps", write(tmp_path, {"test.csv": rows}))
@@ -135,6 +166,9 @@ AUDIO = "audiocap_id,youtube_id,start_time,caption\n"
 BAD: list[tuple[str, str, Files, str]] = [
     ("msr_vtt", "test", {}, "none of MSRVTT_JSFUSION_test.csv, annotation/MSR_VTT"),
     ("msr_vtt", "val", clip4clip(), "no split 'val'"),
+    ("msr_vtt_captions", "test", {}, "none of MSRVTT_data.json, test_videodatainfo"),
+    ("msr_vtt_captions", "train",
+     {"MSRVTT_data.json": '{"videos": [{"video_id": "v"}]}'}, "no text 'split'"),
     ("msr_vtt", "train", {"MSRVTT_train.9k.csv": "video_id\nv\n"}, "none of MSRVTT_d"),
     ("msr_vtt", "test", {TEST_CSV: "a,b\n"}, "row 0: .*lacks the column video_id, s"),
     ("msr_vtt", "test", {TEST_CSV: HEADER + "r,m,v,a,b\n"}, "row 1: it has 5 cells"),
@@ -160,7 +194,7 @@ BAD: list[tuple[str, str, Files, str]] = [
      "row 2: 'soon' is not a start_time"),
     ("audiocaps", "test", {"test.csv": AUDIO + "1,a,-1,b\n"}, "row 1: '-1' is not"),
     ("clotho", "dev", {}, "no split 'dev'"),
-    ("vatex", "test", {}, "name one of msr_vtt, audiocaps, clotho"),
+    ("vatex", "test", {}, "name one of msr_vtt, msr_vtt_captions, audiocaps"),
 ]  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_what_a_clip_lacks_changes_nothing_and_parts_make_the_whole() -> None:
     for part in ("clips", "bridge", "decoder"):
         assert max(np.abs(g).max() for g in jax.tree.leaves(gradients[part])) > 1e-4
 
-    # Every third clip has no sound: what stands in its place is not heard.
+    # Every third clip has no sound: what is in its place is not heard.
     audio = batch.clips.audio.copy()
     audio[::3] = 7.0
     unheard = batch._replace(clips=batch.clips._replace(audio=audio))
