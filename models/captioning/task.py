@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,7 +15,9 @@ from models.captioning.losses import token_sums
 from models.captioning.model import ClipCaptioner
 from models.captioning.writer import CaptionWriter
 from models.data.clip_inputs import CaptionedClips
+from models.data.loader import Source, TrainingData
 from models.tokenizers.base import CAPTION_TOKENS
+from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.training.clip_task import ClipTask
 from models.training.gradients import Loss, accumulated
 from models.training.task import EvaluationOptions, Report
@@ -48,6 +51,14 @@ class CaptioningTask(ClipTask):
                 f"a decoder for {self.max_tokens} tokens cannot read captions of up to "
                 f"{CAPTION_TOKENS}; set its max_tokens to that or more",
             )
+
+    def training_data(
+        self, sources: Sequence[Source], tokenizer: CaptionTokenizer, seed: int
+    ) -> TrainingData:
+        """See `Task`; no clip is another's negative, so that a batch may repeat one."""
+        return TrainingData(
+            sources, self.segment, self.augment, tokenizer, seed, distinct=False
+        )
 
     def loss(self, model: ClipCaptioner, batch: CaptionedClips) -> Loss:
         """See `Task`; the mean over all tokens of the captions, in nats."""

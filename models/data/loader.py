@@ -71,6 +71,8 @@ class TrainingData:
         augment: how it is changed.
         tokenizer: of the captions.
         seed: of order and changes.
+        distinct: whether a batch must hold each clip once at most, as one with
+            negatives must.
 
     Raises:
         InputError: as `Run.open` and `Run.open_clips`.
@@ -83,12 +85,14 @@ class TrainingData:
         augment: AugmentConfig,
         tokenizer: Tokenizer,
         seed: int = 0,
+        distinct: bool = True,
     ) -> None:
         self.runs = [open_clips(source.run_dir, source.verify) for source in sources]
         self._weights = [source.weight for source in sources]
         self._segment, self._augment = segment, augment
         self._tokenizer = tokenizer
         self._seed = seed
+        self._distinct = distinct
 
     def __len__(self) -> int:
         """Return the number of clips of all data sets."""
@@ -107,13 +111,14 @@ class TrainingData:
             hosts: how many there are.
 
         Raises:
-            InputError: `batch_too_large` if a run has fewer clips than its share of a
-                batch; `bad_record`, naming it, where a record cannot be used;
-                `nothing_to_learn` for a clip without all that the model takes.
+            InputError: `batch_too_large` if clips must be distinct, and a run has fewer
+                than its share of a batch; `bad_record`, naming it, where a record
+                cannot be used; `nothing_to_learn` for a clip without all that the model takes.
         """
         import tensorflow as tf
 
-        self._check_batch(batch)
+        if self._distinct:
+            self._check_batch(batch)
         mine = slice(host * (batch // hosts), (host + 1) * (batch // hosts))
         sizes = [len(run) for run in self.runs]
 

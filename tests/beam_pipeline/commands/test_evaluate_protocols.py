@@ -1,7 +1,9 @@
 """`clipseed evaluate --protocol`: made media in every published layout, end to end."""
 
+import importlib.util
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,38 @@ def test_msr_vtt(
     assert "| paper, MSR-VTT 1k-A: CLIP4Clip, WiT, V, zero-shot | 30.6 |" in table
     assert main(["inspect", str(tmp_path / "clips")]) == 2
     assert "was not mined but cut from a benchmark" in capsys.readouterr().err
+
+
+@pytest.mark.ci_only
+def test_msr_vtt_for_captions(tmp_path: Path, videos: str) -> None:
+    """Train on the training split, write about the test split."""
+    splits = {7: "train", 8: "train", 9: "train", 1: "test", 2: "test", 3: "test"}
+    captions = [f"a caption {number}" for number in range(20)]
+    table = {
+        "videos": [
+            {"video_id": f"video{n}", "split": split} for n, split in splits.items()
+        ],
+        "sentences": [
+            {"video_id": f"video{n}", "caption": text}
+            for text in captions
+            for n in splits
+        ],
+    }
+    (tmp_path / "MSRVTT_data.json").write_text(json.dumps(table))
+    flags = [f"--annotations={tmp_path}", f"--videos={videos}"]
+    run, model = tmp_path / "train", tmp_path / "model"
+    assert main(["cut-benchmark", "msr_vtt_captions", f"--output={run}", *flags]) == 0
+    config = write_config(tmp_path / "config.py", "TINY_CAPTIONING")
+    assert main(["train", config, f"--data={run}", f"--output={model}"]) == 0
+    found = measured(str(model), tmp_path, "--protocol=msr_vtt_captions", *flags)
+    assert found["benchmark"] == "msr_vtt_captions/test"
+    assert found["setting"] == "fine-tuned" and list(found["missing"]) == ["video3"]
+    assert sorted(found["captions"]) == ["video1", "video2"]
+    assert all(each["captions"] == captions for each in found["captions"].values())
+    assert np.isfinite(found["loss"])
+    measurable = shutil.which("java") and importlib.util.find_spec("pycocoevalcap")
+    assert (found["scores"] is None) == (not measurable)
+    assert found["paper"]["VideoCC3M, V, zero-shot"]["CIDEr"] == 8.24
 
 
 @pytest.mark.ci_only

@@ -154,6 +154,9 @@ def test_no_clip_is_its_own_negative(run_dir: Path) -> None:
         with pytest.raises(InputError, match=rf"batch_size to {most} or") as caught:
             data.batches(most + 1, 0, 1)
         assert caught.value.reason == "batch_too_large"
+    repeated = TrainingData([one], SEGMENT, PLAIN, ByLetter(), distinct=False)
+    batch = next(repeated.batches(2 * CLIPS, 0, 1))
+    assert sorted(batch.ids) == sorted(2 * [f"clip{i}" for i in range(CLIPS)])
 
 
 def test_changes_are_of_the_size_that_was_asked_for(run_dir: Path) -> None:
