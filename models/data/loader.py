@@ -113,7 +113,8 @@ class TrainingData:
         Raises:
             InputError: `batch_too_large` if clips must be distinct, and a run has fewer
                 than its share of a batch; `bad_record`, naming it, where a record
-                cannot be used; `nothing_to_learn` for a clip without all that the model takes.
+                cannot be used; `nothing_to_learn` for a clip without all that the model
+                takes.
         """
         import tensorflow as tf
 

@@ -31,18 +31,20 @@ class TrainedOn(NamedTuple):
     clips: int
 
 
-def write_lineage(output: str, init: str, runs: Sequence[RunClips]) -> None:
-    """Record the data of a training run, after those of the run it starts from.
+def write_lineage(
+    output: str, starts_from: Sequence[str], runs: Sequence[RunClips]
+) -> None:
+    """Record the data of a training run, after those of the runs it starts from.
 
     Args:
         output: directory of the run.
-        init: directory of the run that it starts from; "": none.
+        starts_from: directories of the training runs whose parameters it takes.
         runs: its data.
 
     Raises:
-        InputError: `no_training_run` if `init` has no such record.
+        InputError: `no_training_run` if one of them has no such record.
     """
-    before = read_lineage(init) if init else []
+    before = [row for start in starts_from for row in read_lineage(start)]
     now = [
         TrainedOn(run.run_dir, run.benchmark.name if run.benchmark else "", len(run))
         for run in runs

@@ -78,7 +78,8 @@ def train(config: TrainConfig, output: str) -> Metrics:
     step_fn = make_step(config.task, graph, optimizer, config.micro_batch)
     if not begun:
         _begin(config, tokenizer, directory)
-    write_lineage(output, config.init, data.runs)
+    starts_from = (config.init, *config.task.starts_from())
+    write_lineage(output, [*filter(None, starts_from)], data.runs)
     with Checkpoints(output, config.keep) as checkpoints:
         state = checkpoints.resume(state)
         first = int(state.step)

@@ -147,6 +147,10 @@ class Task(abc.ABC):
         """Return the same task for a model whose parameters will be read from a run."""
         return self
 
+    def starts_from(self) -> tuple[str, ...]:
+        """Return the training runs that its checkpoints are, whose data it has seen."""
+        return ()
+
     def is_trained(self, path: tuple[Any, ...], variable: Any) -> bool:
         """Tell whether a variable of the model is trained; others stay as they are."""
         return isinstance(variable, nnx.Param)

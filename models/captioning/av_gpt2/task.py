@@ -162,6 +162,10 @@ class AvGpt2Task(CaptioningTask):
         """See `Task`."""
         return dataclasses.replace(self, encoder="", gpt2="")
 
+    def starts_from(self) -> tuple[str, ...]:
+        """See `Task`."""
+        return (self.encoder,) if self.encoder else ()
+
     def pretrained(self, model: AvGpt2, resumed: bool) -> list[nnx.Module]:
         """See `Task`; the bridge between the two always learns at the full rate."""
         parts = ((self.encoder, model.clips), (self.gpt2, model.decoder))
