@@ -53,7 +53,7 @@ class EvaluateFlags:
     )
     leave_out: bool = flag(
         "Measure without the clips that are missing, instead of counting them as "
-        "found last",
+        "found last, or as empty captions",
         default=False,
     )
     segments: int | None = flag(
@@ -62,7 +62,7 @@ class EvaluateFlags:
         default_text="4, of a captioner 1",
         at_least=1,
     )
-    batch_size: int = flag("Segments embedded at once", default=16, at_least=1)
+    batch_size: int = flag("Segments encoded at once", default=16, at_least=1)
     v2t: Literal["frozen", "clip4clip"] = flag(
         "What a clip of several captions is ranked against: all captions, of which its "
         "best counts (frozen, as Frozen in Time), or all clips, each by its best "

@@ -71,7 +71,8 @@ class EvaluationOptions:
         segments: per clip, equally spaced; None: as the task does it, 4 for retrieval,
             1 for captioning.
         batch_size: segments that are encoded at once.
-        leave_out: measure without missing clips, rather than count them as not found.
+        leave_out: measure without missing clips, rather than count them as found last,
+            or as empty captions.
         v2t: what a clip of several captions is ranked against, see
             `models.retrieval.evaluate.evaluate`.
         beams: captions that a captioner keeps at each step; 1: greedy search.
