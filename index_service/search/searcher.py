@@ -16,6 +16,9 @@ from index_service.store.embeddings import check_queries
 from index_service.store.index_directory import IndexManifest
 from index_service.store.tuning import ScannSettings
 
+# Beyond any similarity; a number that float32 cannot hold has no meaning as one.
+_MAX_THRESHOLD = 2.0
+
 
 class Searcher:
     """A loaded index; safe for use by several threads, but not for pickling.
@@ -138,7 +141,7 @@ def check_request(k: int, threshold: float | None) -> None:
     """
     if k < 1:
         raise InputError("bad_k", f"k is {k}; ask for at least 1 seed per query")
-    if threshold is not None and not np.isfinite(threshold):
+    if threshold is not None and not abs(threshold) <= _MAX_THRESHOLD:
         raise InputError(
             "bad_threshold",
             f"the threshold is {threshold}; use a cosine similarity, from -1 to 1",

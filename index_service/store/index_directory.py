@@ -4,13 +4,16 @@
 vectors.npy     float32 [n, d], memory-mapped for exact scores; bfloat16 as uint16
 ids.txt         UTF-8, one seed id per line, in the order of the rows
 scann/          ScaNN's files, with relative names; absent in an exact index
-manifest.json   `IndexManifest`, with size and SHA-256 of every file; written last
+manifest.json   `IndexManifest`, with size and SHA-256 of every file, and a hash of
+                itself; written last
 ```
-A directory without a manifest is not an index. It may be moved as a whole.
+A directory without a manifest is not an index. It may be moved as a whole. The hashes
+protect from damage: who can write to the directory can make them fit anything.
 """
 
 import json
 import os
+import tokenize
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +26,17 @@ from clipseed.hashing import checksum, content_id
 from index_service.store.footprint import Vectors
 from index_service.store.tuning import Audit, Recall, ScannSettings, Trial
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npy"
 IDS = "ids.txt"
 SCANN = "scann"
+_SEAL = "content_id"
+# What damaged bytes make of JSON, UTF-8 and npy. Deep nesting ends in a RecursionError.
+_UNREADABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError, OSError, EOFError),
+    *(OverflowError, RecursionError, SyntaxError, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,9 @@ def list_files(directory: Path) -> tuple[FileEntry, ...]:
 def write_manifest(directory: Path, manifest: IndexManifest) -> None:
     """Write the manifest atomically, which makes the directory an index."""
     temporary = directory / f".{MANIFEST}.tmp"
-    text = json.dumps(asdict(manifest), indent=2, sort_keys=True, allow_nan=False)
+    fields = asdict(manifest)
+    fields[_SEAL] = _seal(fields)
+    text = json.dumps(fields, indent=2, sort_keys=True, allow_nan=False)
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text + "\n")
         file.flush()
@@ -130,12 +141,14 @@ def read_manifest(directory: Path) -> IndexManifest:
         fields = json.loads(path.read_text(encoding="utf-8"))
         version = fields["format_version"]
         if version != FORMAT_VERSION:
-            raise _damaged(path, f"has format {version}, not {FORMAT_VERSION}")
+            raise _damaged(path, f"has format {version!r}, not {FORMAT_VERSION}")
+        if fields.pop(_SEAL) != _seal(fields):
+            raise _damaged(path, "does not have the hash that it states")
         return _manifest(fields)
     except FileNotFoundError:
         raise _damaged(path, "is missing, so the build did not finish") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise _damaged(path, f"cannot be read ({error!r})") from error
+    except _UNREADABLE as error:
+        raise _damaged(path, f"cannot be read ({type(error).__name__})") from error
 
 
 def verify(directory: Path, manifest: IndexManifest) -> None:
@@ -167,17 +180,39 @@ def read_arrays(
     Raises:
         InputError: `damaged_index` when they do not fit the manifest.
     """
-    ids = (directory / IDS).read_bytes().decode().split("\n")[:-1]
-    vectors = np.load(directory / VECTORS, mmap_mode="r", allow_pickle=False)
+    return _ids(directory / IDS, manifest), _vectors(directory / VECTORS, manifest)
+
+
+def _ids(path: Path, manifest: IndexManifest) -> list[str]:
+    try:
+        ids = path.read_bytes().decode().split("\n")[:-1]
+    except _UNREADABLE as error:
+        raise _damaged(path, f"cannot be read ({type(error).__name__})") from error
+    if len(ids) != manifest.count:
+        raise _damaged(path, f"has {len(ids)} ids, not {manifest.count}")
+    return ids
+
+
+def _vectors(path: Path, manifest: IndexManifest) -> np.ndarray:
+    try:
+        vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _UNREADABLE as error:
+        raise _damaged(path, f"cannot be read ({type(error).__name__})") from error
+    stored = np.float32 if manifest.vectors == "float32" else np.uint16
+    if vectors.dtype != stored:
+        raise _damaged(path, f"holds {vectors.dtype}, not {np.dtype(stored)}")
+    if vectors.shape != (manifest.count, manifest.dimension):
+        raise _damaged(path, f"has shape {vectors.shape}")
     if manifest.vectors == "bfloat16":
         import ml_dtypes
 
         vectors = vectors.view(ml_dtypes.bfloat16)
-    if vectors.shape != (manifest.count, manifest.dimension):
-        raise _damaged(directory / VECTORS, f"has shape {vectors.shape}")
-    if len(ids) != manifest.count:
-        raise _damaged(directory / IDS, f"has {len(ids)} ids, not {manifest.count}")
-    return ids, vectors
+    return vectors
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    """Hash the fields of a manifest, whatever their order and layout."""
+    return content_id(json.dumps(fields, sort_keys=True))
 
 
 def _damaged(path: Path, what: str) -> InputError:
