@@ -7,6 +7,7 @@ import numpy as np
 
 _BLOCK_ELEMENTS = 1 << 22
 _BLOCK_QUERIES = 512
+_BOUND_SEEDS = 4096
 
 # Called between blocks of a search; raises to end one that nobody waits for any more.
 Check = Callable[[], None]
@@ -200,7 +201,9 @@ def _top_candidates(
     held = Pairs(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.float32)))
     for offset, scores in _score_blocks(queries, vectors, check):
         if offset == 0 and scores.shape[1] >= k:
-            last = np.partition(scores, -k, axis=1)[:, -k]
+            # The k-th best of some is a lower bound of the k-th best of all.
+            some = scores[:, : max(k, _BOUND_SEEDS)]
+            last = np.partition(some, -k, axis=1)[:, -k]
             bound = np.maximum(bound, last - np.float32(2 * margin))
         rows, columns = np.nonzero(scores > bound[:, None])
         fresh = Pairs(rows, columns + offset, scores[rows, columns])

@@ -105,11 +105,11 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._take():
-            began_s = time.perf_counter()
+            began_s = time.thread_time()  # Not what others of the machine take.
             matches = self._search(batch)
             finished = _hand_out(batch, matches) if matches else []
             with self._changed:
-                self._queue.put_back(batch, time.perf_counter() - began_s)
+                self._queue.put_back(batch, time.thread_time() - began_s)
                 self._changed.notify()
             for waiting in finished:
                 self._finish(waiting)

@@ -1,20 +1,21 @@
-"""Which waiting request is searched next: each peer gets an equal share of the time.
+"""Which waiting request is searched next: that of the peer which has used least.
 
 A peer is a connection. Its requests are searched in order, in slices of `SLICE`
-queries; after each slice the peer that has used the least time is next, so a request of
-a thousand queries delays others by one slice. (This is start-time fair queueing: Goyal,
-Vin, Cheng 1996. A peer that comes or comes back starts where the others are, so that
-nothing is gained by being idle or by connecting again.)
+queries; after each slice the peer that has used the least search time of late is next.
+So a request of a thousand queries delays others by one slice, peers that want more than
+there is get equal shares, and whoever wants less than that hardly waits. Use is
+forgotten by half every `_HALF_LIFE_S`. A peer that is new counts as one that has used
+much (`_NEWCOMER_S`), so that nothing is gained by connecting again.
 
 The queue is bounded in requests and in queries. When it is full, the newest request of
-the peer that holds the most queries makes way for a peer that holds less; so whoever
+the peer that holds the most of them makes way for a peer that holds less; so whoever
 fills the queue is who is refused.
 """
 
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,9 +25,16 @@ import numpy as np
 from index_service.search.exact import Check, Pairs
 from index_service.search.matches import Matches
 
-# Queries of a request that are searched without a look at who else waits. All slices of
-# a request but the last are whole.
+# Queries of a request that are searched without a look at who else waits; fewer if they
+# may have many matches.
 SLICE = 64
+_HALF_LIFE_S = 10.0
+_FORGOTTEN_S = 0.001
+# What a new peer counts as having used, unless nobody has used as much. Of twenty peers
+# that share all the time each has used 0.7 s: a newcomer goes before these.
+_NEWCOMER_S = 0.5
+# Matches that a slice, and a batch, may find: with a large k these take the time.
+_BATCH_MATCHES = 1 << 14
 
 
 class Searchable(Protocol):
@@ -94,7 +102,8 @@ class Waiting:
     @property
     def slice(self) -> np.ndarray:
         """The queries to search next."""
-        return self.request.queries[self.searched : self.searched + SLICE]
+        rows = max(1, min(SLICE, _BATCH_MATCHES // self.request.k))
+        return self.request.queries[self.searched : self.searched + rows]
 
     @property
     def wanted(self) -> bool:
@@ -105,13 +114,20 @@ class Waiting:
 @dataclass(eq=False)
 class _Peer:
     used_s: float
-    order: int
+    since_s: float
+    order: int = 0
     waiting: deque[Waiting] = field(default_factory=deque)
     running: int = 0
 
+    def used(self, now_s: float) -> float:
+        return self.used_s * 0.5 ** ((now_s - self.since_s) / _HALF_LIFE_S)
+
+    def charge(self, now_s: float, seconds: float) -> None:
+        self.used_s, self.since_s = self.used(now_s) + seconds, now_s
+
     @property
     def queries(self) -> int:
-        return sum(waiting.left for waiting in self.waiting)
+        return _queries(self.waiting)
 
 
 class FairQueue:
@@ -120,14 +136,20 @@ class FairQueue:
     Args:
         max_requests: requests that may be unanswered, those being searched included.
         max_queries: queries that may wait; a single request may have more.
+        clock: the time in seconds.
     """
 
-    def __init__(self, max_requests: int, max_queries: int) -> None:
+    def __init__(
+        self,
+        max_requests: int,
+        max_queries: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._max_requests = max_requests
         self._max_queries = max_queries
         self._peers: dict[str, _Peer] = {}
+        self._clock = clock
         self._order = itertools.count()
-        self._now_s = 0.0
         self._running = 0
 
     def __len__(self) -> int:
@@ -147,9 +169,7 @@ class FairQueue:
         Raises:
             Overloaded: the queue is full, and the peer holds as much as any other.
         """
-        peer = self._peers.get(waiting.request.peer)
-        mine = waiting.left + (peer.queries if peer else 0)
-        victims = self._victims(waiting, mine)
+        victims = self._victims(waiting)
         for victim in victims:
             self.remove(victim)
         self._enter(waiting.request.peer).waiting.append(waiting)
@@ -174,20 +194,22 @@ class FairQueue:
         """Take the requests whose next slices are searched together.
 
         These are alike, first those of the peer that has used the least time; of each
-        peer at most `SLICE` queries, and `max_batch` in total unless the first slice
-        alone has more.
+        peer at most `SLICE` queries, and `max_batch` queries and `_BATCH_MATCHES` in
+        total unless the first slice alone has more.
         """
         batch: list[Waiting] = []
         size = 0
-        for peer in sorted(self._waiting_peers(), key=lambda p: (p.used_s, p.order)):
-            if not batch:
-                self._now_s = max(self._now_s, peer.used_s)
+        most = max_batch
+        now_s = self._clock()
+        peers = (peer for peer in self._peers.values() if peer.waiting)
+        for peer in sorted(peers, key=lambda p: (p.used(now_s), p.order)):
             share = 0
             for waiting in list(peer.waiting):
                 rows = len(waiting.slice)
-                fits = share + rows <= SLICE and size + rows <= max_batch
+                fits = share + rows <= SLICE and size + rows <= most
                 if not batch or (fits and _alike(batch[0], waiting)):
                     batch.append(waiting)
+                    most = min(max_batch, _BATCH_MATCHES // waiting.request.k)
                     peer.waiting.remove(waiting)
                     peer.running += 1
                     share, size = share + rows, size + rows
@@ -196,10 +218,11 @@ class FairQueue:
 
     def put_back(self, batch: list[Waiting], seconds: float) -> None:
         """Charge peers for the time of a batch; what is unfinished waits again."""
+        now_s = self._clock()
         rows = [len(waiting.slice) for waiting in batch]
         for waiting, count in zip(batch, rows, strict=True):
             peer = self._peers[waiting.request.peer]
-            peer.used_s += seconds * count / sum(rows)
+            peer.charge(now_s, seconds * count / sum(rows))
             peer.running -= 1
             waiting.searched += count
         for waiting in reversed(batch):
@@ -209,44 +232,52 @@ class FairQueue:
         self._tidy()
 
     def _enter(self, name: str) -> _Peer:
-        peer = self._peers.setdefault(name, _Peer(self._now_s, next(self._order)))
-        if not peer.waiting and not peer.running:
-            peer.used_s = max(peer.used_s, self._now_s)
+        now_s = self._clock()
+        peer = self._peers.get(name)
+        if peer is None:
+            most = max((p.used(now_s) for p in self._peers.values()), default=0.0)
+            peer = _Peer(min(most, _NEWCOMER_S), now_s)
+            self._peers[name] = peer
+        if not peer.waiting:
             peer.order = next(self._order)
         return peer
 
-    def _waiting_peers(self) -> Iterator[_Peer]:
-        return (peer for peer in self._peers.values() if peer.waiting)
-
-    def _victims(self, newcomer: Waiting, mine: int) -> list[Waiting]:
+    def _victims(self, newcomer: Waiting) -> list[Waiting]:
         """Choose the requests that must give way for the newcomer to fit."""
-        count, queries = len(self) + self._running, self.queries
-        held = {name: peer.queries for name, peer in self._peers.items()}
-        newest = {name: list(peer.waiting) for name, peer in self._peers.items()}
+        mine = self._peers.get(newcomer.request.peer)
+        own = list(mine.waiting) if mine else []
+        held = {name: list(peer.waiting) for name, peer in self._peers.items()}
         victims: list[Waiting] = []
-        while count >= self._max_requests or (
-            queries and queries + newcomer.left > self._max_queries
-        ):
-            heaviest = max(held, key=held.__getitem__, default="")
-            if held.get(heaviest, 0) <= mine:
+
+        def left() -> list[Waiting]:
+            return [waiting for one in held.values() for waiting in one]
+
+        def displace(weight: Callable[[list[Waiting]], int]) -> None:
+            heaviest = max(held.values(), key=weight, default=[])
+            if weight(heaviest) <= weight([*own, newcomer]):
                 raise Overloaded
-            victim = newest[heaviest].pop()
-            victims.append(victim)
-            held[heaviest] -= victim.left
-            count, queries = count - 1, queries - victim.left
+            victims.append(heaviest.pop())
+
+        while len(left()) + self._running >= self._max_requests:
+            displace(len)
+        while left() and _queries([*left(), newcomer]) > self._max_queries:
+            displace(_queries)
         return victims
 
     def _tidy(self) -> None:
-        """Forget peers that owe nothing."""
+        """Forget peers that have used next to nothing of late."""
+        now_s = self._clock()
         gone = [
             name
             for name, peer in self._peers.items()
-            if not peer.waiting
-            and not peer.running
-            and (peer.used_s <= self._now_s or not (len(self) or self._running))
+            if not peer.waiting and not peer.running and peer.used(now_s) < _FORGOTTEN_S
         ]
         for name in gone:
             del self._peers[name]
+
+
+def _queries(requests: Iterable[Waiting]) -> int:
+    return sum(waiting.left for waiting in requests)
 
 
 def _alike(a: Waiting, b: Waiting) -> bool:

@@ -82,6 +82,21 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def _call(self, handler: Any, context: Any, may: bool) -> None:
         """Answer a call, or end it with the reason why not."""
+        refusal = await self._try(handler, context, may)
+        if refusal is None:
+            return
+        self._metrics.refused.labels(refusal.reason).inc()
+        logging.debug("refused: %s: %s", refusal.reason, refusal.message)
+        hint = () if refusal.fault else ((RETRY_HINT, str(RETRY_AFTER_MS)),)
+        await context.abort(refusal.code, f"{refusal.reason}: {refusal.message}", hint)
+
+    async def _try(self, handler: Any, context: Any, may: bool) -> Refusal | None:
+        """Answer a call; return why not.
+
+        gRPC keeps the exception that ends a call as long as the call, and an exception
+        keeps the local variables of all that raised it and what it came from. So the
+        refusal is stripped of them: they include the message.
+        """
         try:
             with self._peers.call(context.peer()) as peer:
                 try:
@@ -89,18 +104,15 @@ class Guard(grpc.aio.ServerInterceptor):
                 except Refusal as error:
                     if error.fault:
                         peer.slow_down()
-                    raise
-        except Refusal as error:
-            self._metrics.refused.labels(error.reason).inc()
-            logging.debug("refused: %s: %s", error.reason, error.message)
-            hint = () if error.fault else ((RETRY_HINT, str(RETRY_AFTER_MS)),)
-            await context.abort(error.code, f"{error.reason}: {error.message}", hint)
+                    error.__cause__ = error.__context__ = None
+                    return error.with_traceback(None)
         except Unread:
             self._metrics.refused.labels("unread_answer").inc()
             # A status would wait behind what was sent, in vain, and gRPC's asyncio
             # server cannot reset a call. So one part stays in memory until the client
             # reads or leaves, and the call takes one of its connection's streams.
             raise asyncio.CancelledError from None
+        return None
 
     async def _answer(self, handler: Any, context: Any, peer: Peer, may: bool) -> None:
         if not may:

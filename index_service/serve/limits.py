@@ -75,7 +75,7 @@ class Limits:
         at_least=0,
     )
     max_batch: int = flag(
-        "Maximum number of queries searched at once", default=256, at_least=1
+        "Maximum number of queries searched at once", default=128, at_least=1
     )
     threads: int = flag(
         "Threads that search",

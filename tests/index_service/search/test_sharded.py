@@ -261,8 +261,8 @@ def test_a_bucket_without_manifest_is_no_index(bucket: str, tmp_path: Path) -> N
     assert "holds no manifest.json" in refused_uri(f"{bucket}/{tmp_path.name}/torn")
 
 
-def test_version_2_is_written(exact_shards: Path) -> None:
+def test_version_3_is_written(exact_shards: Path) -> None:
     fields = json.loads(
         (exact_shards / "shard-00000-of-00003/manifest.json").read_text()
     )
-    assert fields["format_version"] == 2 and fields["vectors"] == "float32"
+    assert fields["format_version"] == 3 and fields["vectors"] == "float32"

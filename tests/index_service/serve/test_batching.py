@@ -13,7 +13,13 @@ from index_service.search import exact
 from index_service.search.exact import Check, Pairs
 from index_service.search.matches import Matches
 from index_service.serve.batching import Batcher
-from index_service.serve.fair_queue import SLICE, Overloaded, Request
+from index_service.serve.fair_queue import (
+    SLICE,
+    FairQueue,
+    Overloaded,
+    Request,
+    Waiting,
+)
 from index_service.serve.limits import Limits
 
 ONE_THREAD = Limits(threads=1, max_batch=8, max_waiting=100)
@@ -78,6 +84,12 @@ def test_what_waits_is_searched_together_up_to_the_bound(gate: Gate) -> None:
     assert answers == [["0"]] + [[str(i)] * n for i, n in enumerate(sizes, 1)]
 
 
+def test_what_a_batch_finds_is_bounded(gate: Gate) -> None:
+    futures = searched(gate, [gate.ask(1, 5, k=8000), gate.ask(2, 1, k=8000)])
+    assert [len(batch) for batch in gate.batches] == [1, 2, 2, 2]
+    assert futures[1].result() == ["1"] * 5 and futures[2].result() == ["2"]
+
+
 def test_only_the_like_share_a_batch(gate: Gate) -> None:
     requests = [gate.ask(1, 1, 2), gate.ask(2, 2, 3), gate.ask(3, 3, 2)]
     requests += [replace(gate.ask(4, 4, 2), threshold=0.5), gate.ask(5, 2, 3)]
@@ -92,6 +104,58 @@ def test_a_large_request_delays_others_by_a_slice(gate: Gate) -> None:
     assert [batch[0] for batch in gate.batches] == [0, 1, 2, 1, 1, 1]
     assert [len(batch) for batch in gate.batches[1:]] == [SLICE, 2, SLICE, SLICE, 5]
     assert futures[1].result() == ["1"] * (3 * SLICE + 5)
+
+
+class Queue:
+    """A queue on a clock of its own, whose searches take 0.1 s a slice."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.now_s = 0.0
+        self._gate = gate
+        self._queue = FairQueue(1000, 100_000, lambda: self.now_s)
+
+    def add(self, peer: str, slices: int = 1) -> None:
+        self._queue.add(Waiting(self._gate.ask(1, slices * SLICE, peer=peer)))
+
+    def serve(self, count: int) -> str:
+        """Serve slices; return whose."""
+        served = ""
+        for _ in range(count):
+            (waiting,) = self._queue.take(SLICE)
+            self.now_s += 0.1
+            self._queue.put_back([waiting], 0.1)
+            served += waiting.request.peer
+        return served
+
+
+def test_who_wants_more_than_there_is_gets_an_equal_share(gate: Gate) -> None:
+    queue = Queue(gate)
+    for peer in "abc":
+        queue.add(peer, 100)
+    queue.add("a", 100)
+    assert queue.serve(9) == "abc" * 3
+
+
+def test_who_wants_little_goes_first(gate: Gate) -> None:
+    queue = Queue(gate)
+    for peer in "abc":
+        queue.add(peer, 100)
+    queue.serve(30)
+    for _ in range(3):
+        queue.add("z")
+        assert queue.serve(10).index("z") == 0
+
+
+def test_nothing_is_gained_by_connecting_again(gate: Gate) -> None:
+    queue = Queue(gate)
+    queue.add("a")
+    queue.serve(1)
+    queue.add("b", 5)
+    queue.serve(5)
+    for number in range(3):
+        queue.add(str(number))
+        queue.add("a")
+        assert queue.serve(2) == f"a{number}"
 
 
 def replace_limits(**changes: int) -> Limits:
