@@ -15,7 +15,7 @@ _MINE = (
 )  # fmt: skip
 _TRAINING = """
 import dataclasses
-from tests.support.tiny_config import TINY_TRAINING
+from tests.support.models.tiny_config import TINY_TRAINING
 config = dataclasses.replace(TINY_TRAINING, epochs=40, checkpoint_every=10)
 """
 

@@ -11,7 +11,7 @@ from benchmarks.training.speed import measure, step_flops
 from models.data.clip_inputs import CaptionedClips, ClipInputs
 from models.data.loader import Source
 from models.tokenizers.base import Tokens
-from tests.support.tiny_config import TINY_TRAINING
+from tests.support.models.tiny_config import TINY_TRAINING
 
 
 def inputs(clips: int) -> CaptionedClips:

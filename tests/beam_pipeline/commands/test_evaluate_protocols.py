@@ -14,7 +14,7 @@ from clipseed.run.clip_record import decode
 from clipseed.run.reader import Run
 from models.retrieval.evaluate import EmbeddedRun, evaluate
 from tests.support.made_media import film, tone, write_sound, write_video
-from tests.support.tiny_config import write_config
+from tests.support.models.tiny_config import write_config
 from tests.support.tiny_run import clip_record, write_run
 
 HEADER = "key,vid_key,video_id,sentence\n"

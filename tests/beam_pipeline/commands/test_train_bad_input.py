@@ -15,7 +15,7 @@ from clipseed.run.clip_record import ClipRecord, encode
 from clipseed.run.files import PAIRS_CSV, describe_file
 from clipseed.run.manifest import RunManifest
 from clipseed.run.writer import RunWriter
-from tests.support.tiny_config import write_config
+from tests.support.models.tiny_config import write_config
 from tests.support.tiny_run import clip_record, write_run
 
 CAPTIONS = [

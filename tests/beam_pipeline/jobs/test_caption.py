@@ -8,9 +8,9 @@ from beam_pipeline.caption import run
 from beam_pipeline.commands.inspect import run as inspect
 from clipseed.elements import PSEUDOLABEL
 from clipseed.run.reader import Run
-from tests.support.made_captioner import write_captioner
 from tests.support.made_media import film, truncate, write_video
 from tests.support.mined import SMALL, TWO_WORKERS
+from tests.support.models.made_captioner import write_captioner
 from tests.support.reference import needs_references
 
 pytestmark = needs_references

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.support.made_media import film, still, tone, write_video
+from tests.support.models.tiny_config import write_config
 from tests.support.paths import ROOT
 from tests.support.quick_compiler import QUICK_COMPILER
-from tests.support.tiny_config import write_config
 
 # What each command writes on stderr, as a regular expression.
 EXPECTED = {

@@ -11,8 +11,8 @@ from clipseed.run.reader import Run
 from models.backbones.vit.weights import load_vit
 from models.embedders.registry import load_embedder
 from models.embedders.vision import VisionEmbedder
-from tests.support.made_checkpoint import SIZES, Tensors, write_vit
 from tests.support.made_media import film, still, write_video
+from tests.support.models.made_checkpoint import SIZES, Tensors, write_vit
 from tests.support.paths import DATA
 
 PARITY = DATA / "parity"

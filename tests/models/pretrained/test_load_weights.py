@@ -14,7 +14,7 @@ from models.backbones.vit.model import ViT, ViTConfig
 from models.backbones.vit.weights import fill_vit, load_vit, vit_config
 from models.pretrained.checkpoint import published_value, read_config, read_tensors
 from models.pretrained.load_weights import parameters
-from tests.support.made_checkpoint import LAYER, SIZES, Tensors, write_vit
+from tests.support.models.made_checkpoint import LAYER, SIZES, Tensors, write_vit
 
 
 @pytest.fixture

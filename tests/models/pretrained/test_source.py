@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.pretrained.source import Checkpoint, open_checkpoint
-from tests.support.made_checkpoint import write_vit
+from tests.support.models.made_checkpoint import write_vit
 from tests.support.servers.fake_hub import COMMIT, FakeHub, fake_hub
 
 MODEL = "me/tiny-vit"

@@ -13,7 +13,7 @@ from clipseed.errors import InputError
 from models.retrieval.dual_encoder_task import DualEncoderTask
 from models.tokenizers.caption_tokenizer import CaptionTokenizer
 from models.tokenizers.published import read_tokenizer
-from tests.support.made_captions import captions
+from tests.support.models.made_captions import captions
 
 PUBLISHED = Path(__file__).with_name("published")
 

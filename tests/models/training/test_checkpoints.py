@@ -13,7 +13,7 @@ from flax import nnx
 from clipseed.errors import InputError
 from models.training.checkpoints import Checkpoints
 from models.training.step import TrainState, divide, make_step
-from tests.support.tiny_model import TASK, tiny_batch, tiny_model
+from tests.support.models.tiny_model import TASK, tiny_batch, tiny_model
 
 
 def fresh(optimizer: optax.GradientTransformation, seed: int = 0) -> TrainState:

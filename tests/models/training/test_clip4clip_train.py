@@ -16,8 +16,8 @@ from models.retrieval.clip4clip import Clip4Clip
 from models.training.config import TrainConfig
 from models.training.load import load_trained
 from models.training.overrides import override
+from tests.support.models.tiny_config import TINY_CLIP4CLIP, write_config
 from tests.support.paths import DATA
-from tests.support.tiny_config import TINY_CLIP4CLIP, write_config
 from tests.support.tiny_run import clip_record, write_run
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here")

@@ -16,14 +16,14 @@ from clipseed.errors import InputError
 from models.retrieval.task import Embedded, accuracy
 from models.training import sharding, step
 from models.training.step import TrainState
-from tests.support.paths import ROOT
-from tests.support.quick_compiler import QUICK_COMPILER
-from tests.support.tiny_model import (
+from tests.support.models.tiny_model import (
     TASK,
     largest_difference,
     tiny_batch,
     tiny_model,
 )
+from tests.support.paths import ROOT
+from tests.support.quick_compiler import QUICK_COMPILER
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,8 @@ def test_what_is_not_finite_changes_nothing(
 
 ON_EIGHT = """
 import jax
-from tests.support.tiny_model import TASK, largest_difference, tiny_batch, tiny_model
+from tests.support.models.tiny_model import TASK, largest_difference
+from tests.support.models.tiny_model import tiny_batch, tiny_model
 from models.training import sharding, step
 graph, params, rest = step.divide(TASK, tiny_model())
 batch = tiny_batch()

@@ -15,9 +15,9 @@ from models.backbones.text_decoder.model import TextDecoderConfig
 from models.captioning.av_gpt2.model import AvGpt2, AvGpt2Config
 from models.captioning.av_gpt2.task import AvGpt2Task
 from models.training import step
+from tests.support.models.tiny_model import TINY, largest_difference, tiny_batch
 from tests.support.paths import ROOT
 from tests.support.quick_compiler import QUICK_COMPILER
-from tests.support.tiny_model import TINY, largest_difference, tiny_batch
 
 DECODER = TextDecoderConfig(
     hidden=24,

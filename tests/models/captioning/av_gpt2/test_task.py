@@ -23,12 +23,12 @@ from models.training.config import load_config
 from models.training.load import load_trained
 from models.training.loop import train
 from models.training.overrides import override
-from tests.support.reference import PARITY, needs_references
-from tests.support.tiny_config import (
+from tests.support.models.tiny_config import (
     TINY_CAPTIONING,
     TINY_TRAINING,
     write_config,
 )
+from tests.support.reference import PARITY, needs_references
 from tests.support.tiny_run import clip_record, write_run
 
 WORDS = ("black", "gray", "white")

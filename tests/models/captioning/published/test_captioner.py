@@ -24,7 +24,7 @@ from models.captioning.published.vision_encoder_decoder import (
 from models.captioning.registry import load_captioner
 from models.pretrained.preprocessing import normalize
 from models.pretrained.resizing import Resizing
-from tests.support.made_captioner import spoil, write_captioner
+from tests.support.models.made_captioner import spoil, write_captioner
 from tests.support.paths import DATA
 from tests.support.reference import PARITY_MODELS, jitted, needs_references
 from transforms.media.images import ImageLimits, decode_image

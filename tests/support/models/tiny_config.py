@@ -116,5 +116,7 @@ def deaf(config: TrainConfig) -> TrainConfig:
 
 def write_config(path: Path, expression: str = "TINY_TRAINING") -> str:
     """Write a file for `clipseed train`; `expression` may use what is here."""
-    path.write_text(f"from tests.support.tiny_config import *\nconfig = {expression}\n")
+    path.write_text(
+        f"from tests.support.models.tiny_config import *\nconfig = {expression}\n"
+    )
     return str(path)
