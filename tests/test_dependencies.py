@@ -47,6 +47,7 @@ MODULES = {
     "protobuf": "google.protobuf",
     "psutil": "psutil",
     "pyarrow": "pyarrow",
+    "pycocoevalcap": "pycocoevalcap.eval",
     "pydub": "pydub",
     "pytest": "pytest",
     "pytest-timeout": "pytest_timeout",

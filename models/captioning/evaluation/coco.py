@@ -56,7 +56,7 @@ def coco_scores(
         raise InputError(
             "no_pycocoevalcap",
             "the metrics are those of the package pycocoevalcap, which is not "
-            "installed: pip install pycocoevalcap",
+            "installed: pip install clipseed[metrics]",
         )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
