@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.mining.tf_to_onnx import export
 from clipseed.quiet import quiet_libraries
 from models.embedders.base import Embedder, unit_rows
 from models.embedders.registry import load_embedder
@@ -46,6 +45,8 @@ def compare(model: Path, frames: int, rounds: int) -> tuple[dict[str, Speed], fl
     Returns:
         the speed by `hub` and `onnx`, and the smallest cosine of their embeddings.
     """
+    from benchmarks.mining.tf_to_onnx import export  # It imports TensorFlow.
+
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "model.onnx"
         export(model, exported)
