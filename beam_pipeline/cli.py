@@ -4,15 +4,19 @@ A command's module declares its flags and loads what the command needs when it r
 that help and refusals come at once.
 """
 
+import contextlib
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from beam_pipeline.termination import Terminated, raising_termination
+from clipseed.io.output_errors import output_problem
 from clipseed.quiet import quiet_libraries
 
-_INTERRUPTED = "interrupted; start `mine` and `train` again to resume them"
+_RESUMES = "start `mine` and `train` again to resume them"
 
 
 class Command(NamedTuple):
@@ -68,16 +72,54 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status: 2 for wrong flags, 130 if interrupted."""
+    """Run a command; return the exit status.
+
+    Returns:
+        As the command says; 2 for wrong flags or an output that cannot be written, 130
+        and 143 if interrupted or terminated, 141 if nobody reads what is printed.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    quiet_libraries()
+    name = " ".join(["clipseed", *arguments[:1]])
     try:
-        return run_command("clipseed", COMMANDS, arguments)
+        with raising_termination():
+            quiet_libraries()
+            status = run_command("clipseed", COMMANDS, arguments)
+            sys.stdout.flush()
+            return status
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
-    except KeyboardInterrupt:
-        print(f"clipseed {arguments[0]}: {_INTERRUPTED}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        is_ended = isinstance(interrupt, Terminated)
+        how = "terminated" if is_ended else "interrupted"
+        print(f"{name}: {how}; {_RESUMES}", file=sys.stderr)
+        return 143 if is_ended else 130
+    except BrokenPipeError:
+        _discard_stdout()
+        return 141
+    except OSError as error:
+        problem = output_problem(error)
+        if not problem:
+            raise
+        print(f"{name}: {problem}", file=sys.stderr)
+        return 2
+
+
+def program() -> NoReturn:
+    """Run a command as a program of its own: `clipseed`.
+
+    A process that was told to end does not wait for the threads of its libraries.
+    """
+    status = main()
+    if status in (130, 143):
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter's last flush fail nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_command(
@@ -113,4 +155,4 @@ def load(command: Command) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

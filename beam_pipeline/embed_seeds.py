@@ -13,7 +13,12 @@ from beam_pipeline.mining import preflight
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.plan import Plan, make_plan
 from beam_pipeline.mining.stages import embed_seeds, load_seeds
-from beam_pipeline.runners.local import local_defaults, send_whole_elements_only
+from beam_pipeline.runners.failures import fault_line, tracebacks_held
+from beam_pipeline.runners.local import (
+    local_defaults,
+    opened_pipeline,
+    send_whole_elements_only,
+)
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.io.listing import list_files
@@ -59,16 +64,27 @@ def embed_seed_files(
 def _embed(plan: Plan, work: str, beam_flags: list[str]) -> None:
     send_whole_elements_only()
     tables = RunTables(work, 1, plan.info.config_hash)
-    with beam.Pipeline(options=PipelineOptions(local_defaults(beam_flags))) as pipeline:
-        loaded = load_seeds(pipeline, plan)
-        embedded = embed_seeds(loaded, plan)
-        _ = embedded.chunks | "WriteParts" >> beam.Map(write_seeds, work)
-        _ = (
-            (*loaded.ledger.rejected, *embedded.ledger.rejected)
-            | "DeadLetter" >> beam.Flatten()
-            | "KeyByKey" >> beam.Map(lambda dropped: (dropped.key, dropped))
-            | "WriteRejected" >> tables.rejected()
-        )
+    options = PipelineOptions(local_defaults(beam_flags))
+    try:
+        with (
+            tracebacks_held(lambda error: bool(fault_line(error))),
+            opened_pipeline(options) as pipeline,
+            pipeline,
+        ):
+            loaded = load_seeds(pipeline, plan)
+            embedded = embed_seeds(loaded, plan)
+            _ = embedded.chunks | "WriteParts" >> beam.Map(write_seeds, work)
+            _ = (
+                (*loaded.ledger.rejected, *embedded.ledger.rejected)
+                | "DeadLetter" >> beam.Flatten()
+                | "KeyByKey" >> beam.Map(lambda dropped: (dropped.key, dropped))
+                | "WriteRejected" >> tables.rejected()
+            )
+    except Exception as error:
+        line = fault_line(error)
+        if not line:
+            raise
+        raise InputError("job_failed", line) from error
 
 
 def _files(work: str) -> list[str]:

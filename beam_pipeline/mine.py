@@ -37,6 +37,7 @@ from beam_pipeline.runners.failures import tracebacks_held
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
 from clipseed.errors import InputError
+from clipseed.io.output_lock import locking_output
 from clipseed.quiet import quiet_libraries
 from index_service.client.shard_client import ShardDown
 from transforms.run.manifest import WriteRunManifest
@@ -103,10 +104,21 @@ def run(argv: Sequence[str] | None = None) -> int:
 
     0: done; 1: the job failed, or everything in it did; 2: it could not start.
     """
-    config, beam_flags = parse_mine(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    config, beam_flags = parse_mine(arguments)
     quiet_libraries()
     try:
-        job = _prepare(config, beam_flags, sys.argv if argv is None else argv)
+        with locking_output(config.output):
+            return _mine(config, beam_flags, arguments)
+    except InputError as error:
+        print(f"clipseed mine: {error.message}", file=sys.stderr)
+        return 2
+
+
+def _mine(config: MineConfig, beam_flags: list[str], arguments: Sequence[str]) -> int:
+    """Mine into an output that is this process's own."""
+    try:
+        job = _prepare(config, beam_flags, arguments)
     except (preflight.ConfigError, InputError, ShardDown) as error:
         what = error.message if isinstance(error, InputError) else error
         print(f"clipseed mine: {what}", file=sys.stderr)

@@ -23,6 +23,7 @@ from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
 from clipseed.elements import PSEUDOLABEL
 from clipseed.errors import InputError
+from clipseed.io.output_lock import locking_output
 from clipseed.quiet import quiet_libraries
 from transforms.clips.cut import CutConfig
 from transforms.clips.write import ClipsConfig
@@ -114,6 +115,22 @@ def run_job(
         build: builds its graph.
     """
     quiet_libraries()
+    try:
+        with locking_output(config.output):
+            return _run_job(name, config, beam_flags, check, build)
+    except InputError as error:
+        print(f"{name}: {error.message}", file=sys.stderr)
+        return 2
+
+
+def _run_job(
+    name: str,
+    config: Any,
+    beam_flags: list[str],
+    check: Callable[[Any], None],
+    build: Callable[[beam.Pipeline, Any], None],
+) -> int:
+    """Run a job into an output that is this process's own."""
     try:
         options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
         dataflow.check(config, options)

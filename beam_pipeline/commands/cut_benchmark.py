@@ -7,6 +7,7 @@ from typing import Literal
 
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
+from clipseed.io.output_lock import locking_output
 
 Protocol = Literal["msr_vtt", "msr_vtt_captions", "audiocaps", "clotho"]
 Split = Literal["train", "val", "test"]
@@ -44,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
 
     try:
         benchmark = read_benchmark(given.protocol, given.annotations, given.split)
-        cut_benchmark(benchmark, given.videos, given.output)
+        with locking_output(given.output):
+            cut_benchmark(benchmark, given.videos, given.output)
         clips = Run.open(given.output).open_clips()
     except InputError as error:
         print(f"clipseed cut-benchmark: {error.message}", file=sys.stderr)

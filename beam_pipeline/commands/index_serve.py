@@ -84,10 +84,11 @@ def run(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     # Before any thread is there, so that all of them leave the signals to `sigwait`.
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
         server = IndexServer(config)
     except InputError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         print(f"clipseed index serve: {error.message}", file=sys.stderr)
         return 2
     print(f"listening on {config.host}:{server.port}", flush=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags
+from clipseed.io.output_lock import locking_output
 
 
 @flags
@@ -55,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
         config = load_config(given.config)
         if given.data:
             config = replace(config, data=tuple(map(Source, given.data)))
-        metrics = train(override(config, given.set), given.output)
+        with locking_output(given.output):
+            metrics = train(override(config, given.set), given.output)
     except InputError as error:
         print(f"clipseed train: {error.message}", file=sys.stderr)
         return 1 if error.reason == "not_finite" else 2

@@ -10,10 +10,9 @@ from beam_pipeline.report import summary
 from beam_pipeline.report.progress import showing_progress
 from beam_pipeline.report.terminal import show
 from beam_pipeline.runners import dataflow
-from beam_pipeline.runners.failures import tracebacks_held
-from beam_pipeline.runners.local import send_whole_elements_only
+from beam_pipeline.runners.failures import fault_line, tracebacks_held
+from beam_pipeline.runners.local import opened_pipeline, send_whole_elements_only
 from clipseed.io.download import downloads_deleted
-from transforms.media.isolation.containment import fault_in
 
 
 def execute(
@@ -33,10 +32,10 @@ def execute(
         output: run directory, whose summary is printed at the end.
     """
     send_whole_elements_only()
-    pipeline = beam.Pipeline(options=options)
     try:
         with (
-            tracebacks_held(lambda error: bool(fault_in(str(error)))),
+            tracebacks_held(lambda error: bool(fault_line(error))),
+            opened_pipeline(options) as pipeline,
             showing_progress(),
             downloads_deleted(),
         ):
@@ -45,7 +44,7 @@ def execute(
             if not dataflow.runs_later(options):
                 result.wait_until_finish()
     except Exception as error:
-        fault = fault_in(str(error))
+        fault = fault_line(error)
         if not fault:
             raise
         print(f"{command}: {fault}", file=sys.stderr)

@@ -13,8 +13,19 @@ from contextlib import contextmanager
 
 from apache_beam.runners.worker import sdk_worker
 
+from clipseed.io.output_errors import output_problem
+from transforms.media.isolation.containment import fault_in
+
 _LOGGERS = ("apache_beam.runners.common", sdk_worker.__name__)
 _MOST_HELD = 20
+
+
+def fault_line(error: Exception) -> str:
+    """Return what a failed job means for the user, in a line; "" for a bug.
+
+    It is a fault of the machine or of a disk, not of an input.
+    """
+    return fault_in(str(error)) or output_problem(error)
 
 
 @contextmanager

@@ -1,9 +1,15 @@
 """How a job runs on this machine: in one process, on all its cores."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+from clipseed.io.scratch import scratch_folder
 
 _RUNNER = "FnApiRunner"
 
@@ -19,6 +25,16 @@ def local_defaults(flags: list[str]) -> list[str]:
         "--direct_num_workers": str(len(os.sched_getaffinity(0))),
     }
     return flags + [f"{k}={v}" for k, v in defaults.items() if k not in given]
+
+
+@contextmanager
+def opened_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
+    """Yield a pipeline whose temporary folder is swept if the process is killed."""
+    with scratch_folder() as folder:
+        pipeline = beam.Pipeline(options=options)
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
+        pipeline.local_tempdir = folder
+        yield pipeline
 
 
 def send_whole_elements_only() -> None:

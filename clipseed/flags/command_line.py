@@ -59,9 +59,8 @@ class CommandLine(Generic[T]):
             )
             self._require(vars(given))
             return self.flags(**_frozen(vars(given))), left
-        except BadFlag as error:
-            self.fail(str(error))
-        except ValueError as error:  # Two flags that exclude each other.
+        except (BadFlag, ValueError) as error:  # The latter: two exclude each other.
+            self._refuse_mistyped(arguments)
             self.fail(str(error))
 
     def refuse(self, unknown: Sequence[str], more_names: Iterable[str] = ()) -> None:
@@ -80,11 +79,23 @@ class CommandLine(Generic[T]):
         if not first.startswith("-"):
             self.fail(f"unexpected argument {first!r}")
         option = first.partition("=")[0]
+        near = self._nearest(option, more_names)
+        hint = f"did you mean --{near}?" if near else f"see `{self.name} --help`"
+        self.fail(f"unknown flag {option}; {hint}")
+
+    def _refuse_mistyped(self, arguments: Sequence[str]) -> None:
+        """Refuse a flag that resembles one of ours, before what its absence causes."""
+        given = [a.partition("=")[0] for a in arguments if a.startswith("--")]
+        for option in given:
+            if option not in self._options() and (near := self._nearest(option)):
+                self.fail(f"unknown flag {option}; did you mean --{near}?")
+
+    def _nearest(self, option: str, more_names: Iterable[str] = ()) -> str:
+        """Return the known name that an option resembles most; "" for none."""
         name = option.lstrip("-").replace("-", "_")
         names = [o.removeprefix("--") for o in self._options()]
         near = difflib.get_close_matches(name, [*names, *more_names], 1, 0.7)
-        hint = f"did you mean --{near[0]}?" if near else f"see `{self.name} --help`"
-        self.fail(f"unknown flag {option}; {hint}")
+        return near[0] if near else ""
 
     def fail(self, message: str) -> NoReturn:
         """End the program with status 2 and one line on stderr."""

@@ -234,11 +234,24 @@ def writing(uri: str) -> Iterator[str]:
         try:
             yield path
         except OSError as error:
-            if is_full(error):
-                message = f"{uri} is not written: the disk of {folder} is full; free "
-                raise OSError(error.errno, message + "space, and run again") from error
+            if is_full(error) or error.errno == errno.EFBIG:
+                message = _no_room(error, uri, folder, path)
+                raise OSError(error.errno, message) from error
             raise
         publish(path, uri)
+
+
+def _no_room(error: OSError, uri: str, folder: str, path: str) -> str:
+    """Say what is not written and why, and how much was written and is free."""
+    written = os.path.getsize(path) if os.path.isfile(path) else 0
+    free = shutil.disk_usage(folder).free
+    why = f"the disk of {folder} is full"
+    if error.errno == errno.EFBIG:
+        why = "no file may become larger (see ulimit -f)"
+    return (
+        f"{uri} cannot be written: {why}; of it {written / 2**20:,.1f} MiB were "
+        f"written, and {free / 2**20:,.1f} MiB are free. Make room, and run again"
+    )
 
 
 def publish(local_path: str, uri: str) -> None:

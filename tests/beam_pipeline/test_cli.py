@@ -97,15 +97,21 @@ def test_it_runs_as_a_module() -> None:
     assert done.stderr.startswith("clipseed: unknown command 'no such command'")
 
 
-def test_an_interrupted_command_says_so_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interrupted_command_says_so_without_a_traceback(
+    tmp_path: Path, number: signal.Signals, status: int, word: str
+) -> None:
     command = [sys.executable, "-m", "beam_pipeline.cli", "demo", "--output", "demo"]
     job = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert job.stdout is not None
     assert job.stdout.readline().startswith("Rendering")  # And continues for seconds.
-    job.send_signal(signal.SIGINT)
+    job.send_signal(number)
     _, error = job.communicate(timeout=60)
-    assert job.returncode == 130
-    assert error.startswith("clipseed demo: interrupted; ")
+    assert job.returncode == status
+    assert error.startswith(f"clipseed demo: {word}; ")
     assert len(error.splitlines()) == 1

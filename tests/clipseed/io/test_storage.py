@@ -258,7 +258,7 @@ def test_a_full_disk_is_not_the_inputs_fault() -> None:
 
 def test_a_full_disk_is_named_with_what_it_costs(root: str) -> None:
     with (
-        pytest.raises(OSError, match="/shard is not written: the disk of"),
+        pytest.raises(OSError, match="/shard cannot be written: the disk of"),
         storage.writing(f"{root}/shard"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
