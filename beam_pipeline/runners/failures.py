@@ -62,7 +62,7 @@ def _holding(held: list[logging.LogRecord | str]) -> Iterator[None]:
 
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     for logger in loggers:
-        logger.addFilter(hold)
+        logger.filters.insert(0, hold)  # Before those of a block around this one.
     before = vars(sdk_worker).get("print", builtins.print)
     sdk_worker.print = hold_print  # type: ignore[attr-defined]  # It prints to stderr.
     try:

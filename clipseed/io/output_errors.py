@@ -3,7 +3,7 @@
     except OSError as error:
         line = output_problem(error)  # "run/pairs.csv cannot be written: ..."
 
-A full disk or a folder without permission is no bug, so nobody needs its traceback.
+A full disk or a folder without permission is not a bug: its traceback helps nobody.
 """
 
 import errno

@@ -52,7 +52,7 @@ def locking_output(output: str) -> Iterator[None]:
 
 
 def _holder(folder: int) -> str:
-    """Return the process that holds a folder, in words, as far as Linux tells."""
+    """Return the process that holds a folder, in words, where Linux shows it."""
     inode = str(os.fstat(folder).st_ino)
     try:
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]

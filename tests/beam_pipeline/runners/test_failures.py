@@ -1,5 +1,6 @@
 """What Beam says of a failed step is shown only where the command says nothing."""
 
+import contextlib
 import logging
 
 import pytest
@@ -38,6 +39,15 @@ def test_a_block_inside_another_leaves_it_the_rest(
 ) -> None:
     with pytest.raises(RuntimeError), tracebacks_held(lambda error: True):
         fail("")
+    assert caplog.messages == [] and capsys.readouterr().err == ""
+
+
+def test_a_block_inside_another_has_the_first_say(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a job says that the disk is full, and ends with a status."""
+    with tracebacks_held(lambda error: False), contextlib.suppress(RuntimeError):
+        fail("the disk is full")
     assert caplog.messages == [] and capsys.readouterr().err == ""
 
 
