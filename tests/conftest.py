@@ -1,4 +1,4 @@
-"""How the tests compile, and servers that several suites talk to."""
+"""How tests compile, in what order they begin, and servers that suites talk to."""
 
 import os
 import socket
@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.longest import order
 from tests.support.quick_compiler import QUICK_COMPILER
 from tests.support.web_server import Server
 
 # Before anything imports JAX; processes that a test starts inherit it.
 os.environ.setdefault("XLA_FLAGS", QUICK_COMPILER)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: order(item.nodeid))
 
 
 @pytest.fixture(scope="module")

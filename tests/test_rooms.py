@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from tests.longest import LONGEST
 from tests.support.paths import ROOT
 
 WIDEST = 16
@@ -25,3 +26,7 @@ def test_no_folder_holds_more_files_than_one_can_overlook() -> None:
     widths = Counter(str(path.parent) for path in paths if path.suffix == ".py")
     assert len(widths) > 40
     assert {name: n for name, n in widths.items() if n > WIDEST} == {}
+
+
+def test_the_longest_tests_are_where_they_are_said_to_be() -> None:
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []

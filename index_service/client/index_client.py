@@ -26,6 +26,8 @@ from index_service.wire import search_pb2 as wire
 from index_service.wire.convert import from_wire
 
 _FIRST_K, _K_GROWTH = 256, 8
+# Refusals of a request that its queries pass one by one.
+_TOO_LARGE = frozenset({"too_many_matches", "too_much_work", "too_many_queries"})
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,9 @@ class IndexClient:
             ShardDown: a shard is down, and `allow_partial` is not set.
         """
         parts = [
-            self._search(queries[i : i + self._config.batch], k, threshold)
+            part
             for i in range(0, len(queries), self._config.batch)
+            for part in self._parts(queries[i : i + self._config.batch], k, threshold)
         ]
         missing = sorted({number for part in parts for number in part.missing})
         return Found(
@@ -195,6 +198,22 @@ class IndexClient:
             more = self.search(queries[rows], k, threshold).matches
             matches = _replaced(matches, rows, more)
         return matches
+
+    def _parts(
+        self, queries: np.ndarray, k: int, threshold: float | None
+    ) -> list[Found]:
+        """Search in as many requests as the servers' limits ask for."""
+        try:
+            return [self._search(queries, k, threshold)]
+        except InputError as error:
+            if error.reason not in _TOO_LARGE or len(queries) < 2:
+                raise
+        half = len(queries) // 2
+        return [
+            part
+            for some in (queries[:half], queries[half:])
+            for part in self._parts(some, k, threshold)
+        ]
 
     def _search(self, queries: np.ndarray, k: int, threshold: float | None) -> Found:
         request = wire.SearchRequest(

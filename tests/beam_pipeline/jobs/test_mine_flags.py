@@ -127,7 +127,9 @@ def test_sound_has_the_length_and_energy_of_the_source(
         melspec = floats(example, "melspec/feature/floats")
         verdict = example.context.feature["sound/verdict"].bytes_list.value[0]
         if caption == "la troisième scène".encode():
-            assert (verdict, waveform, melspec) == (b"none", [], [])
+            assert verdict == b"none"  # A second of silence, which readers repeat.
+            assert [step.tolist() for step in waveform] == [[0.0] * 16_000]
+            assert [np.ptp(step) for step in melspec] == [0]
             continue
         assert verdict == b"ok"
         start_us, end_us = cut_us(example)

@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         # An upload's own number differs from run to run; what resumes after a cut
         # starts elsewhere and has the same end.
         query = path.query.partition("&upload_id=")[0]
-        extent = self.headers.get("Content-Range") or self.headers.get("Range", "")
+        extent = self.headers.get("Content-Range") or self.headers.get("Range") or ""
         end = extent.rpartition("-")[2]
         trouble = self.server.trouble(f"{self.command} {path.path}?{query} {end}")
         if trouble in ("busy", "too_many"):
