@@ -94,14 +94,14 @@ def test_what_is_too_much_for_one_request_is_asked_for_in_several(
     shards: Path, whole: Index
 ) -> None:
     wanted = whole.search(QUERIES, 600, -1.0)
-    limits = Limits(max_matches=600, max_queries=3)
+    limits = Limits(max_matches=2048, max_queries=3)
     with (
         all_served(shards, limits=limits) as addresses,
         IndexClient(config(addresses)) as client,
     ):
         matches = client.matches_above(QUERIES, -1.0)
         with pytest.raises(InputError) as caught:
-            client.search(QUERIES[:1], 601, -1.0)
+            client.search(QUERIES[:1], 2049, -1.0)
     assert matches.ids == wanted.ids and not matches.cut.any()
     assert caught.value.reason == "too_many_matches"
 
