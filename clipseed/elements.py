@@ -129,12 +129,6 @@ class ClipCaption(NamedTuple):
     start_us: int = -1
     end_us: int = -1
 
-    @property
-    def place(self) -> int | tuple[int, int]:
-        """The boundaries of the clip, or the time that it is cut around."""
-        given = self.start_us, self.end_us
-        return self.time_us if given == (-1, -1) else given
-
 
 class Pair(NamedTuple):
     """A clip-caption pair; the first four fields are a row of `pairs.csv`.

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from clipseed.errors import InputError
 from clipseed.io import storage
 from clipseed.run.accounting import CLIPS, FRAMES_EMBEDDED, PAIRS
-from clipseed.run.files import PAIRS_CSV, RunFile
+from clipseed.run.files import PAIRS_CSV, RunFile, folder_of
 from clipseed.run.reader import Run
 
 _FORMAT = "clipseed-published/1"
@@ -84,7 +84,7 @@ def digest(files: Iterable[RunFile]) -> str:
     lines = sorted(
         f"{file.sha256} {file.path}\n"
         for file in files
-        if file.path == PAIRS_CSV or file.folder in _RESULTS
+        if file.path == PAIRS_CSV or folder_of(file) in _RESULTS
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

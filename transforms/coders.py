@@ -1,4 +1,8 @@
-"""Coders of the elements that are shuffled: by schema, never by pickling."""
+"""Coders of the elements that are shuffled: by schema, never by pickling.
+
+An element must have fields alone: on clusters its coder makes a class of its own from
+the schema, without the methods and properties of ours.
+"""
 
 from apache_beam import coders
 
@@ -12,7 +16,7 @@ from transforms.captions.transcripts import Transcript
 from transforms.seeds.load_images import SeedBatch
 from transforms.seeds.outcomes import SeedTrace
 
-for _element in (
+ELEMENTS = (
     ClipCaption,
     Counter,
     DeadLetter,
@@ -29,5 +33,6 @@ for _element in (
     Video,
     VideoOutcome,
     VideoPart,
-):
+)
+for _element in ELEMENTS:
     coders.registry.register_coder(_element, coders.RowCoder)

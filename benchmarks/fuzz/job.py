@@ -26,6 +26,7 @@ from clipseed.run.reader import Run
 
 MOST_BYTES = 2_684_354_560  # 2.5 GiB
 _EVERY_S = 0.5
+_TF_MESSAGES = "TF_CPP_MIN_LOG_LEVEL"
 # What a job says every minute.
 _PROGRESS = re.compile(r"\d+ s  ")
 _FLAGS = (
@@ -101,7 +102,7 @@ def _mine(corpus: Corpus, output: Path) -> _Ended:
             [sys.executable, "-m", "beam_pipeline.cli", "mine",
              *places, f"--output={output}", *_FLAGS],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": scratch},
+            env=_as_users_run(PYTHONPATH=str(ROOT), TMPDIR=scratch),
             stdout=subprocess.DEVNULL,
             stderr=said,
         )  # fmt: skip
@@ -112,6 +113,11 @@ def _mine(corpus: Corpus, output: Path) -> _Ended:
         said.seek(0)
         stderr = said.read().decode(errors="backslashreplace")
     return _Ended(process.returncode, stderr, seconds, tree_bytes, left)
+
+
+def _as_users_run(**settings: str) -> dict[str, str]:
+    """Return the environment, without what JAX sets in it for TensorFlow's messages."""
+    return {k: v for k, v in os.environ.items() if k != _TF_MESSAGES} | settings
 
 
 def _watch(process: "subprocess.Popen[bytes]") -> tuple[set[psutil.Process], int]:

@@ -41,10 +41,10 @@ class RunFile(NamedTuple):
     bytes: int
     sha256: str
 
-    @property
-    def folder(self) -> str:
-        """The table that the file is a shard of; "" for a file at the top."""
-        return self.path.rpartition("/")[0].partition("/")[0]
+
+def folder_of(file: RunFile) -> str:
+    """Return the table that a file is a shard of; "" for a file at the top."""
+    return file.path.rpartition("/")[0].partition("/")[0]
 
 
 def shard_path(folder: str, shard: int, shards: int) -> str:

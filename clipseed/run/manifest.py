@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from clipseed.elements import SOURCES, TRANSFERRED
 from clipseed.run.accounting import Counts, StageAccount, account_for
-from clipseed.run.files import RunFile
+from clipseed.run.files import RunFile, folder_of
 
 FORMAT = "clipseed-run/3"
 
@@ -179,7 +179,7 @@ class RunManifest:
 
     def files_of(self, folder: str) -> list[RunFile]:
         """Return the shards of a table, or of `clips`, in order."""
-        return [file for file in self.files if file.folder == folder]
+        return [file for file in self.files if folder_of(file) == folder]
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of `run.json`."""

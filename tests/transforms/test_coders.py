@@ -1,6 +1,7 @@
 """What is shuffled in the real job graph is encoded by schema and never pickled."""
 
 import re
+from typing import Any
 
 import apache_beam as beam
 import pytest
@@ -18,6 +19,7 @@ from clipseed.run.accounting import Counter
 from clipseed.run.files import RunFile
 from clipseed.run.outcomes import SeedOutcome, VideoOutcome
 from models.embedders.registry import load_embedder
+from transforms.coders import ELEMENTS
 from transforms.seeds.load_images import SeedBatch
 from transforms.seeds.outcomes import SeedTrace
 
@@ -166,3 +168,9 @@ def test_elements_come_through_their_schema_whole(element: tuple) -> None:
         assert [type(row) for row in back.rows] == [SeedRow, SeedRow]
     if isinstance(back, VideoPart | Match | ClipCaption):
         assert type(back.video) is Video
+
+
+@pytest.mark.parametrize("element", ELEMENTS, ids=lambda element: element.__name__)
+def test_what_is_shuffled_has_fields_alone(element: Any) -> None:
+    plain = {*dir(tuple), *element._fields}
+    assert {n for n in dir(element) if not n.startswith("_")} <= plain

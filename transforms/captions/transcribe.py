@@ -15,7 +15,11 @@ from clipseed.io.http import FetchConfig
 from models.speech.base import SAMPLE_RATE_HZ
 from models.speech.registry import load_recognizer
 from transforms import progress
-from transforms.captions.transcripts import FindTranscripts, Transcript
+from transforms.captions.transcripts import (
+    FindTranscripts,
+    Transcript,
+    utterances_of,
+)
 from transforms.captions.utterances import (
     ClipRule,
     Utterance,
@@ -124,7 +128,7 @@ class _ReadFn(beam.DoFn):
             yield from _nothing(video, "no_transcript", message)
             return
         try:
-            said = list(transcript.read())
+            said = list(utterances_of(transcript))
         except InputError as error:
             message = f"{transcript.uri}: {error.message}"
             yield from _nothing(video, error.reason, message)

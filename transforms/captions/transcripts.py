@@ -48,15 +48,17 @@ class Transcript(NamedTuple):
     language: str = ""
     entry: str = ""
 
-    def read(self) -> Iterator[Utterance | InputError]:
-        """Yield its utterances, and an error for each broken one.
 
-        Raises:
-            InputError: it cannot be read at all.
-        """
-        if self.entry:
-            return read_howto100m(self.entry)
-        return read_transcript(self.uri, storage.read_bytes(self.uri, _MAX_FILE_BYTES))
+def utterances_of(transcript: Transcript) -> Iterator[Utterance | InputError]:
+    """Yield the utterances of a transcript, and an error for each broken one.
+
+    Raises:
+        InputError: it cannot be read at all.
+    """
+    if transcript.entry:
+        return read_howto100m(transcript.entry)
+    data = storage.read_bytes(transcript.uri, _MAX_FILE_BYTES)
+    return read_transcript(transcript.uri, data)
 
 
 def list_transcripts(place: str) -> Iterator[Transcript | DeadLetter]:

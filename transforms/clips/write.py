@@ -117,7 +117,7 @@ class _WriteShardFn(beam.DoFn):
         ordered = sorted(selected, key=lambda row: (row.video.video_id, row.time_us))
         for video, group in groupby(ordered, key=lambda row: row.video):
             rows = list(group)
-            waiting = {row.place for row in rows}
+            waiting = {place_of(row) for row in rows}
             outcome.cuts += len(waiting)
             try:
                 if base is not None and not video.uri:
@@ -155,7 +155,7 @@ class _WriteShardFn(beam.DoFn):
                     reason = f"sound_{clip.sound.verdict}"
                     outcome.drop(video, done, reason, clip.sound.message)
                     continue
-                captions = captions_of_clip(r for r in rows if r.place in done)
+                captions = captions_of_clip(r for r in rows if place_of(r) in done)
                 record = make_record(clip, captions, config)
                 outcome.add(record, captions, len(done))
                 yield encode(record)
@@ -233,6 +233,15 @@ class _Outcome:
         key = _key(video, clip.start_us)
         message = f"{clip.sound.message} The clip is kept, with what could be decoded."
         self.rejected.append(DeadLetter("read_sound", key, "broken_sound", message))
+
+
+def place_of(row: ClipCaption) -> Place:
+    """Return the boundaries of a caption's clip, or the time that it is cut around.
+
+    Not a property: on clusters the coder of rows makes a class of its own.
+    """
+    given = row.start_us, row.end_us
+    return row.time_us if given == (-1, -1) else given
 
 
 def _start_us(place: Place) -> int:

@@ -18,7 +18,7 @@ import apache_beam as beam
 from clipseed.elements import TRANSFERRED
 from clipseed.io import storage
 from clipseed.run.accounting import SEEDS_FINGERPRINT, Counter, Counts
-from clipseed.run.files import PAIRS, RunFile
+from clipseed.run.files import PAIRS, RunFile, folder_of
 from clipseed.run.manifest import IndexFacts, MiningFacts, RunManifest
 from clipseed.run.tables import CsvPair, read_pairs
 from clipseed.run.writer import RunWriter
@@ -90,7 +90,9 @@ def write_run(
     """Write `pairs.csv` and, last, `run.json`; return the latter's content."""
     writer = RunWriter(info.run_dir)
     written = sorted(set(files))
-    shards = [storage.join(info.run_dir, f.path) for f in written if f.folder == PAIRS]
+    shards = [
+        storage.join(info.run_dir, f.path) for f in written if folder_of(f) == PAIRS
+    ]
     pairs = chain.from_iterable(map(read_pairs, shards))
     csv_file = writer.write_pairs_csv(CsvPair(*pair[:4]) for pair in pairs)
     for scratch in (SEEDS_FOLDER, AS_OF) if info.keeps_embeddings else ("work",):

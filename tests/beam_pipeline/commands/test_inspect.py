@@ -15,7 +15,7 @@ from beam_pipeline.report import run_tables
 from beam_pipeline.report.contact_sheet import HEADER_PX, ROW_PX
 from clipseed.io import storage
 from clipseed.run.accounting import PAIRS, StageAccount
-from clipseed.run.files import describe_file
+from clipseed.run.files import describe_file, folder_of
 from clipseed.run.reader import Run
 from clipseed.run.writer import RunWriter
 from tests.support.mined import ONE_WORKER
@@ -232,7 +232,7 @@ def test_damage_of_the_index_is_named(
     listed = {
         file.path: file.records
         for file in Run.open(run_dir).manifest.files
-        if file.folder == "index"
+        if folder_of(file) == "index"
     }
     seeds = len((run_dir / "index" / "ids.txt").read_text().splitlines())
     assert listed == {
