@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import apache_beam as beam
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline.captions.caption_config import CaptionFlags, parse_caption
+from beam_pipeline.captions.caption_config import COMMAND_LINE, CaptionFlags
 from beam_pipeline.captions.job import cut_and_finish, run_job
 from beam_pipeline.mining.plan import fetch_of, filters_of
 from beam_pipeline.mining.preflight import ConfigError
+from beam_pipeline.mining.settings import parse_job
 from beam_pipeline.mining.stages import Ledger
 from clipseed.elements import PSEUDOLABEL
 from clipseed.errors import InputError
@@ -132,7 +133,7 @@ def check(config: CaptionFlags) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `clipseed caption`; return the exit status, as `clipseed mine` does."""
-    config, beam_flags = parse_caption(sys.argv[1:] if argv is None else argv)
+    config, beam_flags = parse_job(COMMAND_LINE, sys.argv[1:] if argv is None else argv)
     try:
         captioner = pin_captioner(config.captioner)
     except InputError as error:

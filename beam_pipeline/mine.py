@@ -32,14 +32,11 @@ from beam_pipeline.mining.stages import (
     write_tables,
 )
 from beam_pipeline.runners import dataflow
-from beam_pipeline.runners.execute import execute
+from beam_pipeline.runners.execute import execute, run_alone
 from beam_pipeline.runners.failures import tracebacks_held
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
-from clipseed.errors import InputError
-from clipseed.io.output_lock import locking_output
 from clipseed.quiet import quiet_libraries
-from index_service.client.shard_client import ShardDown
 from transforms.run.manifest import WriteRunManifest
 from transforms.run.merge import SEEDS_DIFFER, ReadBaseRun
 
@@ -107,22 +104,14 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config, beam_flags = parse_mine(arguments)
     quiet_libraries()
-    try:
-        with locking_output(config.output):
-            return _mine(config, beam_flags, arguments)
-    except InputError as error:
-        print(f"clipseed mine: {error.message}", file=sys.stderr)
-        return 2
+    return run_alone(
+        "clipseed mine", config.output, lambda: _mine(config, beam_flags, arguments)
+    )
 
 
 def _mine(config: MineConfig, beam_flags: list[str], arguments: Sequence[str]) -> int:
-    """Mine into an output that is this process's own."""
-    try:
-        job = _prepare(config, beam_flags, arguments)
-    except (preflight.ConfigError, InputError, ShardDown) as error:
-        what = error.message if isinstance(error, InputError) else error
-        print(f"clipseed mine: {what}", file=sys.stderr)
-        return 2
+    """Mine into an output that is this process's own; raise as `_prepare` does."""
+    job = _prepare(config, beam_flags, arguments)
     plan = job.plan
     if plan.index is not None:
         warn_about_recall(plan.index, plan.info.min_similarity)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 import transforms.coders  # noqa: F401  (registers the coders of what is shuffled)
-from beam_pipeline.captions.config import TranscribeFlags, parse_transcribe
+from beam_pipeline.captions.config import COMMAND_LINE, TranscribeFlags
 from beam_pipeline.captions.job import cut_and_finish, run_job
 from beam_pipeline.mining.plan import fetch_of, filters_of
 from beam_pipeline.mining.preflight import ConfigError
+from beam_pipeline.mining.settings import parse_job
 from beam_pipeline.mining.stages import Ledger
 from clipseed.elements import ASR, VideoPart
 from clipseed.errors import InputError
@@ -107,7 +108,7 @@ def check(config: TranscribeFlags) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run `clipseed transcribe`; return the exit status, as `clipseed mine` does."""
     arguments = sys.argv[1:] if argv is None else argv
-    config, beam_flags = parse_transcribe(arguments)
+    config, beam_flags = parse_job(COMMAND_LINE, arguments)
     return run_job("clipseed transcribe", config, beam_flags, check, build_pipeline)
 
 

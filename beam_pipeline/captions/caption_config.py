@@ -1,11 +1,7 @@
 """The settings of `clipseed caption`, declared as flags."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import ClassVar, Literal
 
-from beam_pipeline.mining.config import check_beam_flags
 from beam_pipeline.mining.flags import (
     AcceleratorFlags,
     ClipFlags,
@@ -13,11 +9,11 @@ from beam_pipeline.mining.flags import (
     DownloadFlags,
     FilterFlags,
     OutputFlags,
+    PartFlags,
     VideoFlags,
 )
+from beam_pipeline.mining.settings import RunSettings
 from clipseed.flags import CommandLine, flag, flags
-from clipseed.flags.declaration import deciding
-from clipseed.hashing import content_id
 
 
 @flags
@@ -42,24 +38,13 @@ class CaptionerFlags(AcceleratorFlags):
 
 
 @flags
-class CaptionedFrameFlags:
-    """Frames."""
+class CaptionedFrameFlags(PartFlags):
+    """Captioned frames."""
 
     sample_fps: float | None = flag(
         "Frames captioned per second",
         default=None,
         default_text="the middle frame of each clip",
-        above=0,
-    )
-    sampling: Literal["exact", "keyframe"] = flag(
-        "exact: the frame shown at each instant; keyframe: the nearest keyframe, at a "
-        "tenth of the cost",
-        default="exact",
-    )
-    part_s: float = flag(
-        "Length of the video parts that workers sample",
-        unit="seconds",
-        default=120.0,
         above=0,
     )
 
@@ -98,19 +83,11 @@ class CaptionFlags(
     ClipFlags,
     DecodingFlags,
     DownloadFlags,
+    RunSettings,
 ):
     """All settings of `clipseed caption`."""
 
     keep_embeddings: ClassVar[bool] = False  # There are none.
-
-    def as_json(self) -> dict[str, object]:
-        """Return the settings as `run.json` keeps them."""
-        return asdict(self) | {"as_of": self.as_of.isoformat()}
-
-    def hash(self) -> str:
-        """Return a name for the settings that decide the result."""
-        kept = deciding(self) | {"as_of": self.as_of.isoformat()}
-        return content_id(json.dumps(kept, sort_keys=True))
 
 
 COMMAND_LINE = CommandLine(
@@ -119,13 +96,3 @@ COMMAND_LINE = CommandLine(
     "Cut videos into clips, captioned by a captioner of images (pseudolabels).",
     others="Apache Beam",
 )
-
-
-def parse_caption(arguments: Sequence[str]) -> tuple[CaptionFlags, list[str]]:
-    """Parse the flags of `clipseed caption`; return them and those for Beam.
-
-    Raises:
-        SystemExit: 2, after one line on stderr, if a flag is wrong.
-    """
-    config, left = COMMAND_LINE.parse_known(arguments)
-    return config, check_beam_flags(COMMAND_LINE, left)

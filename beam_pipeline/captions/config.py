@@ -1,11 +1,7 @@
 """The settings of `clipseed transcribe`, declared as flags."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import ClassVar
 
-from beam_pipeline.mining.config import check_beam_flags
 from beam_pipeline.mining.flags import (
     DecodingFlags,
     DownloadFlags,
@@ -14,9 +10,8 @@ from beam_pipeline.mining.flags import (
     StoredClipFlags,
     VideoFlags,
 )
+from beam_pipeline.mining.settings import RunSettings
 from clipseed.flags import CommandLine, flag, flags
-from clipseed.flags.declaration import deciding
-from clipseed.hashing import content_id
 
 
 @flags
@@ -79,19 +74,11 @@ class TranscribeFlags(
     StoredClipFlags,
     DecodingFlags,
     DownloadFlags,
+    RunSettings,
 ):
     """All settings of `clipseed transcribe`."""
 
     keep_embeddings: ClassVar[bool] = False  # There are none.
-
-    def as_json(self) -> dict[str, object]:
-        """Return the settings as `run.json` keeps them."""
-        return asdict(self) | {"as_of": self.as_of.isoformat()}
-
-    def hash(self) -> str:
-        """Return a name for the settings that decide the result."""
-        kept = deciding(self) | {"as_of": self.as_of.isoformat()}
-        return content_id(json.dumps(kept, sort_keys=True))
 
 
 COMMAND_LINE = CommandLine(
@@ -100,13 +87,3 @@ COMMAND_LINE = CommandLine(
     "Cut the clips of what is said in videos, captioned by it, as HowTo100M's are.",
     others="Apache Beam",
 )
-
-
-def parse_transcribe(arguments: Sequence[str]) -> tuple[TranscribeFlags, list[str]]:
-    """Parse the flags of `clipseed transcribe`; return them and those for Beam.
-
-    Raises:
-        SystemExit: 2, after one line on stderr, if a flag is wrong.
-    """
-    config, left = COMMAND_LINE.parse_known(arguments)
-    return config, check_beam_flags(COMMAND_LINE, left)

@@ -1,6 +1,5 @@
 """The start and the end of every job that captions videos without seeds."""
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.mining import preflight
-from beam_pipeline.mining.plan import STORED_SHORT_SIDE_PX, fetch_of
+from beam_pipeline.mining.plan import clips_of
 from beam_pipeline.mining.stages import (
     Ledger,
     count_dead_letters,
@@ -18,15 +17,11 @@ from beam_pipeline.mining.stages import (
     write_common_tables,
 )
 from beam_pipeline.runners import dataflow
-from beam_pipeline.runners.execute import execute
+from beam_pipeline.runners.execute import execute, run_alone
 from beam_pipeline.runners.flink import flink_defaults
 from beam_pipeline.runners.local import local_defaults
 from clipseed.elements import PSEUDOLABEL
-from clipseed.errors import InputError
-from clipseed.io.output_lock import locking_output
 from clipseed.quiet import quiet_libraries
-from transforms.clips.cut import CutConfig
-from transforms.clips.write import ClipsConfig
 from transforms.frames.outcomes import AccountForVideos, VideoTraces
 from transforms.run.manifest import RunInfo, WriteRunManifest
 from transforms.run.tables import RunTables
@@ -62,7 +57,8 @@ def cut_and_finish(
         time.time(),
         source=source,
     )
-    clips = cut_captioned(captions, _clips(config, model))
+    # Captions name the boundaries of their clips.
+    clips = cut_captioned(captions, clips_of(config, 0, model))
     outcomes = captions.pipeline | AccountForVideos(videos)
     rejected = [*ledger.rejected, *clips.ledger.rejected, outcomes.rejected]
     dead_letters = tuple(rejected) | "DeadLetters" >> beam.Flatten()
@@ -75,25 +71,6 @@ def cut_and_finish(
     sums = tallies | "Tallies" >> beam.Flatten()
     nothing = captions.pipeline | "NoIndex" >> beam.Create([], reshuffle=False)
     _ = captions.pipeline | WriteRunManifest(info, sums, files, nothing, nothing)
-
-
-def _clips(config: Any, model: str) -> ClipsConfig:
-    cut = CutConfig(
-        0,  # Captions name the boundaries of their clips.
-        config.clip_fps,
-        STORED_SHORT_SIDE_PX,
-        config.video_timeout_s,
-        config.max_failed_share,
-    )
-    return ClipsConfig(
-        config.output,
-        config.num_shards,
-        cut,
-        model,
-        config.require_sound,
-        fetch_of(config),
-        config.isolate_decoder,
-    )
 
 
 def run_job(
@@ -115,12 +92,9 @@ def run_job(
         build: builds its graph.
     """
     quiet_libraries()
-    try:
-        with locking_output(config.output):
-            return _run_job(name, config, beam_flags, check, build)
-    except InputError as error:
-        print(f"{name}: {error.message}", file=sys.stderr)
-        return 2
+    return run_alone(
+        name, config.output, lambda: _run_job(name, config, beam_flags, check, build)
+    )
 
 
 def _run_job(
@@ -130,18 +104,12 @@ def _run_job(
     check: Callable[[Any], None],
     build: Callable[[beam.Pipeline, Any], None],
 ) -> int:
-    """Run a job into an output that is this process's own."""
-    try:
-        options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
-        dataflow.check(config, options)
-        preflight.check_videos(config.videos)
-        check(config)
-        if not dataflow.is_dry_run(options):
-            preflight.prepare_output(config)
-    except (preflight.ConfigError, InputError) as error:
-        what = error.message if isinstance(error, InputError) else error
-        print(f"{name}: {what}", file=sys.stderr)
-        return 2
+    options = PipelineOptions(flink_defaults(local_defaults(beam_flags)))
+    dataflow.check(config, options)
+    preflight.check_videos(config.videos)
+    check(config)
+    if not dataflow.is_dry_run(options):
+        preflight.prepare_output(config)
     return execute(
         name, options, lambda pipeline: build(pipeline, config), config.output
     )

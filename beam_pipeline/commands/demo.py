@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beam_pipeline.mining.config import COMMAND_LINE as MINE
-from beam_pipeline.mining.config import check_beam_flags
+from beam_pipeline.mining.settings import check_beam_flags
 from clipseed.flags import CommandLine, flag, flags
 from clipseed.run.files import PAIRS_CSV
 

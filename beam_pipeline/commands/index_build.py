@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from beam_pipeline.mining.config import MineConfig, check_beam_flags
+from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.flags import (
     EMBEDDER_EXPECTED,
     EMBEDDER_PATTERN,
@@ -17,6 +17,7 @@ from beam_pipeline.mining.flags import (
     DownloadFlags,
     SeedFormatFlags,
 )
+from beam_pipeline.mining.settings import check_beam_flags
 from clipseed.errors import InputError
 from clipseed.flags import CommandLine, flag, flags, flags_of
 from clipseed.io import storage

@@ -153,10 +153,9 @@ class EmbedderFlags(AcceleratorFlags):
 
 
 @flags
-class SamplingFlags:
-    """Frames."""
+class PartFlags:
+    """Decoded frames."""
 
-    sample_fps: float = flag("Frames sampled per second", default=1.0, above=0)
     sampling: Literal["exact", "keyframe"] = flag(
         "exact: the frame shown at each instant; keyframe: the nearest keyframe, at a "
         "tenth of the cost",
@@ -168,6 +167,13 @@ class SamplingFlags:
         default=120.0,
         above=0,
     )
+
+
+@flags
+class SamplingFlags(PartFlags):
+    """Frames."""
+
+    sample_fps: float = flag("Frames sampled per second", default=1.0, above=0)
 
 
 @flags

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from beam_pipeline.mining.config import MineConfig
 from beam_pipeline.mining.external_index import ExternalIndex
@@ -23,7 +24,7 @@ from transforms.seeds.formats import SeedsConfig
 from transforms.seeds.load_images import LoadConfig
 from transforms.videos.filters import FilterConfig, read_denylist
 
-STORED_SHORT_SIDE_PX = 256
+_SHORT_SIDE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def make_plan(
             kept,
         ),
         selection=Selection(info.threshold, config.top_k, config.gap_us),
-        clips=_clips(config, embedder, fetch),
+        clips=clips_of(config, config.clip_us, embedder.embedder_id),
         index=index,
         kept=kept,
     )
@@ -127,11 +128,18 @@ def _sampling(config: MineConfig, embedder: Embedder) -> SamplingConfig:
     )
 
 
-def _clips(config: MineConfig, embedder: Embedder, fetch: FetchConfig) -> ClipsConfig:
+def clips_of(config: Any, clip_us: int, made_by: str) -> ClipsConfig:
+    """Return what a job writes of clips.
+
+    Args:
+        config: flags of the job.
+        clip_us: length of a clip that is cut around a time.
+        made_by: id of the model that the captions come from.
+    """
     cut = CutConfig(
-        round(config.clip_s * 1_000_000),
+        clip_us,
         config.clip_fps,
-        STORED_SHORT_SIDE_PX,
+        _SHORT_SIDE_PX,
         config.video_timeout_s,
         config.max_failed_share,
     )
@@ -139,9 +147,9 @@ def _clips(config: MineConfig, embedder: Embedder, fetch: FetchConfig) -> ClipsC
         config.output,
         config.num_shards,
         cut,
-        embedder.embedder_id,
+        made_by,
         config.require_sound,
-        fetch,
+        fetch_of(config),
         config.isolate_decoder,
     )
 

@@ -6,13 +6,32 @@ from collections.abc import Callable
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.mining.preflight import ConfigError
 from beam_pipeline.report import summary
 from beam_pipeline.report.progress import showing_progress
 from beam_pipeline.report.terminal import show
 from beam_pipeline.runners import dataflow
 from beam_pipeline.runners.failures import fault_line, tracebacks_held
 from beam_pipeline.runners.local import opened_pipeline, send_whole_elements_only
+from clipseed.errors import InputError
 from clipseed.io.download import downloads_deleted
+from clipseed.io.output_lock import locking_output
+from index_service.client.shard_client import ShardDown
+
+
+def run_alone(command: str, output: str, run: Callable[[], int]) -> int:
+    """Run a job that has its output for itself; return its exit status.
+
+    2, after one line, if another job has it, or if the job cannot start: `run` then
+    raises a ConfigError, an InputError or ShardDown.
+    """
+    try:
+        with locking_output(output):
+            return run()
+    except (ConfigError, InputError, ShardDown) as error:
+        what = error.message if isinstance(error, InputError) else error
+        print(f"{command}: {what}", file=sys.stderr)
+        return 2
 
 
 def execute(
