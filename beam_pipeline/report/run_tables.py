@@ -17,13 +17,14 @@ _LINE_CHARS = 200
 
 def accounting(stages: Sequence[StageAccount]) -> Block:
     """Return what came into each stage, what went out, and what was dropped why."""
-    lines = [f"{'accounting':16s}  {'in':>8s}  {'out':>8s}  dropped"]
+    width = max(14, *(len(stage.stage) for stage in stages))
+    lines = [f"{'accounting':{width + 2}s}  {'in':>8s}  {'out':>8s}  dropped"]
     rows = []
     for stage in stages:
         dropped = [f"{count} {why}" for why, count in stage.dropped.items() if count]
         note = "" if stage.balanced else "  (DOES NOT BALANCE)"
         why = f"{', '.join(dropped)}{note}"
-        figures = f"{stage.stage:14s}  {stage.inputs:8d}  {stage.outputs:8d}"
+        figures = f"{stage.stage:{width}s}  {stage.inputs:8d}  {stage.outputs:8d}"
         lines.append(f"  {figures}  {why}".rstrip())
         rows.append([stage.stage, str(stage.inputs), str(stage.outputs), why])
     columns = ["stage", "in", "out", "dropped"]
