@@ -143,17 +143,22 @@ class FindTranscripts(beam.PTransform):
 
     def expand(self, videos: beam.PCollection) -> Any:
         """Join by name, then keep one transcript per video."""
+        named = videos | "Names" >> beam.FlatMap(_by_name).with_output_types(
+            tuple[str, _Side]
+        )
+        # Names alone: a file of all of HowTo100M holds far more than a corpus needs.
+        names = named | "NamesAlone" >> beam.Keys()
         listed = (
             videos.pipeline
             | "Transcripts" >> beam.Create([self.place])
-            | "List" >> beam.FlatMap(_listed).with_outputs("rejected", main="listed")
+            | "List"
+            >> beam.FlatMap(_listed, beam.pvalue.AsIter(names)).with_outputs(
+                "rejected", main="listed"
+            )
         )
         transcripts = listed.listed | "ByName" >> beam.Map(
             lambda t: (t.name, (None, t))
         ).with_output_types(tuple[str, _Side])
-        named = videos | "Names" >> beam.FlatMap(_by_name).with_output_types(
-            tuple[str, _Side]
-        )
         chosen = (
             (named, transcripts)
             | "Both" >> beam.Flatten()
@@ -165,11 +170,12 @@ class FindTranscripts(beam.PTransform):
         return TranscribedVideos(chosen, listed.rejected)
 
 
-def _listed(place: str) -> Iterator[Any]:
+def _listed(place: str, names: Iterable[str]) -> Iterator[Any]:
+    wanted = frozenset(names)
     for item in list_transcripts(place):
         if isinstance(item, DeadLetter):
             yield beam.pvalue.TaggedOutput("rejected", item)
-        else:
+        elif item.name in wanted:
             yield item
 
 

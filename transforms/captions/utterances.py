@@ -12,6 +12,7 @@ from typing import NamedTuple
 from clipseed.elements import ASR, ClipCaption, Video
 from clipseed.errors import InputError
 
+_PAUSE_US = 100_000
 # Longer ones cannot be about a clip of seconds.
 _MAX_CHARS = 1000
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<\d[\d:.,]*>|\{\\[^{}]*\}")
@@ -64,14 +65,19 @@ def spoken_text(line: str) -> str:
 def without_repeats(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
     """Yield what is said, by time; a line counts where it appears first.
 
-    Automatic captions roll: each shows the line before it once more.
+    Automatic captions roll: each shows the line before it once more, without a pause.
+    What is said again after one is said twice.
     """
     before: frozenset[str] = frozenset()
+    shown_until_us = 0
     for utterance in sorted(utterances):
         lines = tuple(filter(None, map(spoken_text, utterance.lines)))
+        if utterance.start_us > shown_until_us + _PAUSE_US:
+            before = frozenset()
         new = tuple(line for line in lines if line not in before)
         if lines:
             before = frozenset(lines)
+        shown_until_us = max(shown_until_us, utterance.end_us)
         if new:
             yield utterance._replace(lines=new)
 

@@ -47,6 +47,13 @@ def test_rolling_captions_say_each_line_once() -> None:
     ]
 
 
+def test_what_is_said_again_after_a_pause_counts_again() -> None:
+    times = ((0, 1), (1, 2), (3, 4))
+    said = [Utterance(start * S, end * S, ("yes",)) for start, end in times]
+    kept = without_repeats(said)
+    assert [utterance.start_us // S for utterance in kept] == [0, 3]
+
+
 @pytest.mark.parametrize(
     ("said", "part"),
     [
